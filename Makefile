@@ -1,0 +1,39 @@
+# `make quickstart` and `make test` do all set-up by themselves; they need Python 3.11 and make.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+CORPUS := corpora/synthetic
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: help quickstart test lint clean
+
+help:
+	@echo "make quickstart  train two small regional models on the synthetic corpus and compare them"
+	@echo "make test        run the tests"
+	@echo "make lint        check style and format"
+	@echo "make clean       remove what the other targets made, but for the environment"
+
+.venv/installed: setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed: make PYTHON=...')"
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+$(CORPUS)/README.md: training/synthetic_corpus.py training/synthetic_lexicon.yaml | .venv/installed
+	$(BIN)/python training/synthetic_corpus.py --output_dir $(CORPUS)
+
+runs/quickstart/%/config.json: $(CORPUS)/README.md training/recipes/quickstart.yaml
+	$(BIN)/accelerate launch --quiet training/pretrain.py --recipe quickstart --region $* \
+		--train_file $(CORPUS)/$*.jsonl --output_dir $(@D) --overwrite
+
+quickstart: runs/quickstart/mx/config.json runs/quickstart/ar/config.json
+	$(BIN)/python training/complete.py --models runs/quickstart/mx runs/quickstart/ar --phrases "vamos a comer [MASK]"
+
+test: .venv/installed
+	$(BIN)/pytest
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf runs corpora build *.egg-info

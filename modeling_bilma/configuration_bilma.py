@@ -1,0 +1,89 @@
+"""Configuration of BILMA, a small BERT for regional Spanish (arXiv 2110.06128)."""
+
+from typing import Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+# Every class a saved folder opens with; without the full map it opens only with the class that was saved.
+AUTO_MAP = {
+    "AutoConfig": "configuration_bilma.BilmaConfig",
+    "AutoModel": "modeling_bilma.BilmaModel",
+    "AutoModelForMaskedLM": "modeling_bilma.BilmaForMaskedLM",
+    "AutoModelForSequenceClassification": "modeling_bilma.BilmaForSequenceClassification",
+    "AutoModelForTokenClassification": "modeling_bilma.BilmaForTokenClassification",
+}
+
+
+@strict
+class BilmaConfig(PreTrainedConfig):
+    r"""Sizes and behaviour of a BILMA model; the defaults are the published model (39,207,265 parameters).
+
+    Args:
+        head_dim: size of one attention head. As published it equals `hidden_size`: four heads of 512.
+        attend_to_padding: how the published checkpoints were trained. Every input is padded to
+            `max_position_embeddings` inside `forward` and nothing is masked, so the numbers of a text do not
+            depend on the batch it is in. New models leave it off and mask their padding.
+        sparse_prediction: with labels, `BilmaForMaskedLM` computes logits at the labelled positions only, and
+            returns them as (labelled positions, vocabulary). For training loops; the loss is the same.
+        pooling: how the sequence classifier makes one vector of a text: the `[START]` state, or the mean or
+            maximum over the states of the text.
+        region: lower-case country code of the Spanish the model was trained on, where it is known.
+
+    Raises:
+        ValueError: for sizes that make no model; the message says the value, the rule and the fix.
+    """
+
+    model_type = "bilma"
+
+    vocab_size: int = 29025
+    hidden_size: int = 512
+    num_hidden_layers: int = 2
+    num_attention_heads: int = 4
+    head_dim: int = 512
+    intermediate_size: int = 512
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float | int = 0.1
+    max_position_embeddings: int = 280
+    layer_norm_eps: float = 1e-6
+    initializer_range: float = 0.02
+    pad_token_id: int | None = 0
+    bos_token_id: int | None = 2
+    eos_token_id: int | list[int] | None = 3
+    tie_word_embeddings: bool = False
+    attend_to_padding: bool = False
+    sparse_prediction: bool = False
+    pooling: Literal["cls", "mean", "max"] = "cls"
+    region: str | None = None
+
+    def __post_init__(self, **kwargs):
+        # A folder from the Hub brings its own map, with the repository's name in it.
+        kwargs.setdefault("auto_map", dict(AUTO_MAP))
+        super().__post_init__(**kwargs)
+
+    def validate_sizes(self):
+        sizes = (
+            "vocab_size",
+            "hidden_size",
+            "num_hidden_layers",
+            "num_attention_heads",
+            "head_dim",
+            "intermediate_size",
+            "max_position_embeddings",
+        )
+        for name in sizes:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+
+    def validate_sinusoids(self):
+        if self.hidden_size % 2:
+            raise ValueError(
+                f"hidden_size={self.hidden_size} is odd: sinusoids come in sine/cosine pairs, use an even size"
+            )
+
+    def validate_padding(self):
+        if self.attend_to_padding and self.pad_token_id is None:
+            raise ValueError("attend_to_padding=True needs a pad_token_id: it is the token that is attended to")
+
+
+__all__ = ["BilmaConfig"]

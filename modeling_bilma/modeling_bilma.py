@@ -1,0 +1,431 @@
+"""BILMA, a small post-norm BERT with sinusoidal positions and wide heads (arXiv 2110.06128).
+
+Shipped to the Hub beside the weights, so it imports torch, transformers and its configuration only.
+Shapes in comments: B texts or rows, L positions, D hidden size, H heads, K head size, V vocabulary.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from transformers import initialization as init
+from transformers.activations import ACT2FN
+from transformers.masking_utils import (
+    create_bidirectional_mask,
+    find_packed_sequence_indices,
+    packed_sequence_mask_function,
+)
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import (
+    BaseModelOutput,
+    MaskedLMOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, PreTrainedModel
+from transformers.processing_utils import Unpack
+from transformers.utils import TransformersKwargs
+from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
+
+from .configuration_bilma import BilmaConfig
+
+
+def sinusoids(num_positions: int, size: int) -> torch.Tensor:
+    """Position vectors of shape (num_positions, size): sines on even dimensions, cosines on odd ones."""
+    positions = torch.arange(num_positions, dtype=torch.float64, device="cpu").unsqueeze(1)
+    rates = 10000.0 ** (-torch.arange(0, size, 2, dtype=torch.float64, device="cpu") / size)
+    angles = positions * rates
+    return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1).float()
+
+
+class BilmaEmbeddings(nn.Module):
+    def __init__(self, config: BilmaConfig):
+        super().__init__()
+        self.scale = math.sqrt(config.hidden_size)
+        self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
+        table = torch.empty(config.max_position_embeddings, config.hidden_size)
+        self.register_buffer("sinusoids", table, persistent=False)  # filled in _init_weights
+
+    def forward(self, inputs_embeds: torch.Tensor, position_ids: torch.LongTensor) -> torch.Tensor:
+        # The sum is made in fp32: in bf16 neighbouring positions far into a text would round to the same vector.
+        return (inputs_embeds * self.scale + self.sinusoids[position_ids].float()).to(inputs_embeds.dtype)
+
+
+def eager_attention_forward(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    **kwargs: Unpack[TransformersKwargs],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attention written out; the one implementation that returns the weights, (B, H, L, L)."""
+    scores = query @ key.transpose(-1, -2) * scaling
+    if attention_mask is not None:
+        scores = scores + attention_mask
+    weights = nn.functional.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
+    weights = nn.functional.dropout(weights, p=dropout, training=module.training)
+    return (weights @ value).transpose(1, 2), weights
+
+
+class BilmaAttention(nn.Module):
+    """Multi-head self-attention whose heads are `head_dim` wide whatever the hidden size is."""
+
+    def __init__(self, config: BilmaConfig):
+        super().__init__()
+        self.config = config
+        self.head_dim = config.head_dim
+        self.scaling = config.head_dim**-0.5
+        self.is_causal = False
+        width = config.num_attention_heads * config.head_dim
+        self.q_proj = nn.Linear(config.hidden_size, width)
+        self.k_proj = nn.Linear(config.hidden_size, width)
+        self.v_proj = nn.Linear(config.hidden_size, width)
+        self.o_proj = nn.Linear(width, config.hidden_size)
+
+    def split_heads(self, states: torch.Tensor) -> torch.Tensor:
+        return states.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # (B, L, H*K) -> (B, H, L, K)
+
+    def forward(
+        self,
+        queries: torch.Tensor,
+        hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
+            self.config._attn_implementation, eager_attention_forward
+        )
+        context, weights = attend(
+            self,
+            self.split_heads(self.q_proj(queries)),
+            self.split_heads(self.k_proj(hidden_states)),
+            self.split_heads(self.v_proj(hidden_states)),
+            attention_mask,
+            scaling=self.scaling,
+            dropout=0.0,  # BILMA was trained without attention dropout
+            **kwargs,
+        )
+        return self.o_proj(context.flatten(2)), weights
+
+
+class BilmaMLP(nn.Module):
+    def __init__(self, config: BilmaConfig):
+        super().__init__()
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.activation = ACT2FN[config.hidden_act]
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return self.down_proj(self.activation(self.up_proj(hidden_states)))
+
+
+class BilmaLayer(GradientCheckpointingLayer):
+    def __init__(self, config: BilmaConfig):
+        super().__init__()
+        self.attention = BilmaAttention(config)
+        self.attention_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.mlp = BilmaMLP(config)
+        self.mlp_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        num_outputs: int | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> torch.Tensor:
+        """States of the first `num_outputs` positions (all of them by default), which attend to every position."""
+        residual = hidden_states[:, :num_outputs]
+        attended, _ = self.attention(residual, hidden_states, attention_mask, **kwargs)
+        residual = self.attention_norm(residual + self.dropout(attended))
+        return self.mlp_norm(residual + self.dropout(self.mlp(residual)))
+
+
+class BilmaPreTrainedModel(PreTrainedModel):
+    config: BilmaConfig
+    base_model_prefix = "bilma"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["BilmaEmbeddings", "BilmaLayer"]
+    _supports_sdpa = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _can_record_outputs = {"hidden_states": BilmaLayer, "attentions": BilmaAttention}
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module):
+        super()._init_weights(module)
+        if isinstance(module, BilmaEmbeddings):
+            init.copy_(module.sinusoids, sinusoids(*module.sinusoids.shape))
+
+
+class BilmaModel(BilmaPreTrainedModel):
+    """The encoder: token ids of shape (B, L) to hidden states of shape (B, L, D)."""
+
+    def __init__(self, config: BilmaConfig):
+        super().__init__(config)
+        self.embeddings = BilmaEmbeddings(config)
+        self.layers = nn.ModuleList([BilmaLayer(config) for _ in range(config.num_hidden_layers)])
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.embeddings.word_embeddings
+
+    def set_input_embeddings(self, value: nn.Embedding):
+        self.embeddings.word_embeddings = value
+
+    @merge_with_config_defaults
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.LongTensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> BaseModelOutput:
+        """Encode texts, one per row, or several packed in a row.
+
+        Args:
+            input_ids: (B, L); or `inputs_embeds`, (B, L, D), the word vectors before scaling.
+            attention_mask: (B, L), 0 where the row is padding.
+            position_ids: (B, L) or (1, L); given only for packed rows. A text begins wherever the positions do
+                not go on by one, and attention never crosses from one text to another.
+
+        Raises:
+            ValueError: for an input longer than `max_position_embeddings`, for both or neither of the inputs,
+                and for packed rows in a model that attends to its padding.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("give exactly one of input_ids and inputs_embeds")
+        if inputs_embeds is None:
+            inputs_embeds = self.embeddings.word_embeddings(input_ids)
+        self._check_positions(inputs_embeds.shape[1], position_ids)
+        if self.config.attend_to_padding:
+            return self._forward_attending_to_padding(inputs_embeds, attention_mask, position_ids, **kwargs)
+
+        same_text = None
+        if position_ids is None:
+            position_ids = torch.arange(inputs_embeds.shape[1], device=inputs_embeds.device).unsqueeze(0)
+        else:
+            text_of_position = find_packed_sequence_indices(position_ids)
+            if text_of_position is not None:
+                text_of_position = text_of_position.expand(inputs_embeds.shape[0], -1)
+                same_text = packed_sequence_mask_function(text_of_position)
+        mask = create_bidirectional_mask(self.config, inputs_embeds, attention_mask, and_mask_function=same_text)
+        return self._encode(self.embeddings(inputs_embeds, position_ids), mask, **kwargs)
+
+    @capture_outputs
+    def _encode(
+        self,
+        hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        num_outputs: int | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> BaseModelOutput:
+        for layer in self.layers[:-1]:
+            hidden_states = layer(hidden_states, attention_mask, **kwargs)
+        hidden_states = self.layers[-1](hidden_states, attention_mask, num_outputs, **kwargs)
+        return BaseModelOutput(last_hidden_state=hidden_states)
+
+    def _forward_attending_to_padding(
+        self,
+        inputs_embeds: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        position_ids: torch.LongTensor | None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> BaseModelOutput:
+        """As the published model was trained: pad every row to `max_position_embeddings`, mask nothing."""
+        if position_ids is not None:
+            raise ValueError(
+                "position_ids were given to a model with attend_to_padding=True, which cannot take packed rows: "
+                "give one text per row, without position_ids"
+            )
+        batch, length, _ = inputs_embeds.shape
+        pad = self.embeddings.word_embeddings.weight[self.config.pad_token_id].to(inputs_embeds.dtype)
+        if attention_mask is not None:
+            inputs_embeds = torch.where(attention_mask.bool().unsqueeze(-1), inputs_embeds, pad)
+        full_length = self.config.max_position_embeddings
+        padded = torch.cat((inputs_embeds, pad.expand(batch, full_length - length, -1)), dim=1)
+        positions = torch.arange(full_length, device=padded.device).unsqueeze(0)
+        # The last layer answers for the caller's positions only: nobody reads the states of the added padding.
+        outputs = self._encode(self.embeddings(padded, positions), None, num_outputs=length, **kwargs)
+        if outputs.hidden_states is not None:
+            outputs.hidden_states = tuple(states[:, :length] for states in outputs.hidden_states)
+        if outputs.attentions is not None:
+            outputs.attentions = tuple(weights[:, :, :length] for weights in outputs.attentions)
+        return outputs
+
+    def _check_positions(self, length: int, position_ids: torch.LongTensor | None):
+        limit = self.config.max_position_embeddings
+        if position_ids is not None:  # packed rows may be longer than any text in them
+            if torch.compiler.is_compiling():
+                return
+            length = int(position_ids.max()) + 1
+        if length > limit:
+            raise ValueError(
+                f"the input has {length} tokens, more than the {limit} positions of this model: truncate it, with "
+                f"tokenizer(text, truncation=True, max_length={limit}), or in a pipeline with "
+                'tokenizer_kwargs={"truncation": True}'
+            )
+
+
+class BilmaForMaskedLM(BilmaPreTrainedModel):
+    """BILMA with its untied dense layer over the vocabulary."""
+
+    _tied_weights_keys = {"decoder.weight": "bilma.embeddings.word_embeddings.weight"}
+
+    def __init__(self, config: BilmaConfig):
+        super().__init__(config)
+        self.bilma = BilmaModel(config)
+        self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
+        self.post_init()
+
+    def get_output_embeddings(self) -> nn.Linear:
+        return self.decoder
+
+    def set_output_embeddings(self, new_embeddings: nn.Linear):
+        self.decoder = new_embeddings
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.LongTensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.LongTensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> MaskedLMOutput:
+        """Logits of shape (B, L, V), and the loss over the positions whose label is not -100.
+
+        With `labels` and `config.sparse_prediction`, logits are (labelled positions, V), in row order.
+        """
+        outputs = self.bilma(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
+            **kwargs,
+        )
+        states = outputs.last_hidden_state
+        if labels is not None and self.config.sparse_prediction:
+            labelled = labels != -100
+            states, labels = states[labelled], labels[labelled]
+        logits = self.decoder(states)
+
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(logits, labels, vocab_size=self.config.vocab_size, **kwargs)
+        return MaskedLMOutput(
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        )
+
+
+class BilmaClassificationHead(nn.Module):
+    """The published Emoji-15 head: two dense ReLU layers of the hidden size, then the classes."""
+
+    def __init__(self, config: BilmaConfig):
+        super().__init__()
+        self.pooling = config.pooling
+        self.dense_1 = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dense_2 = nn.Linear(config.hidden_size, config.hidden_size)
+        self.out_proj = nn.Linear(config.hidden_size, config.num_labels)
+
+    def pool(self, states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+        """(B, L, D) to (B, D); mean and max leave padding out."""
+        if self.pooling == "cls":
+            return states[:, 0]
+        if attention_mask is None:
+            return states.mean(1) if self.pooling == "mean" else states.amax(1)
+        real = attention_mask.bool().unsqueeze(-1)
+        if self.pooling == "mean":
+            return states.masked_fill(~real, 0).sum(1) / real.sum(1)
+        return states.masked_fill(~real, torch.finfo(states.dtype).min).amax(1)
+
+    def forward(self, states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+        pooled = self.pool(states, attention_mask)
+        return self.out_proj(self.dense_2(self.dense_1(pooled).relu()).relu())
+
+
+class BilmaForSequenceClassification(BilmaPreTrainedModel):
+    """One label per text, from the `[START]` state (or the mean or maximum of the states)."""
+
+    def __init__(self, config: BilmaConfig):
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.bilma = BilmaModel(config)
+        self.classifier = BilmaClassificationHead(config)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> SequenceClassifierOutput:
+        """Logits of shape (B, num_labels), one text per row."""
+        outputs = self.bilma(input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs)
+        logits = self.classifier(outputs.last_hidden_state, attention_mask)
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config, **kwargs)
+        return SequenceClassifierOutput(
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        )
+
+
+class BilmaForTokenClassification(BilmaPreTrainedModel):
+    """One label per token."""
+
+    def __init__(self, config: BilmaConfig):
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.bilma = BilmaModel(config)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.LongTensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.LongTensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> TokenClassifierOutput:
+        """Logits of shape (B, L, num_labels); labels of -100 are not scored."""
+        outputs = self.bilma(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
+            **kwargs,
+        )
+        logits = self.classifier(self.dropout(outputs.last_hidden_state))
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(logits, labels, self.config, **kwargs)
+        return TokenClassifierOutput(
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        )
+
+
+__all__ = [
+    "BilmaForMaskedLM",
+    "BilmaForSequenceClassification",
+    "BilmaForTokenClassification",
+    "BilmaModel",
+    "BilmaPreTrainedModel",
+]

@@ -1,0 +1,184 @@
+"""The BILMA tokenizer: every text rule lives in `tokenizer.json`, so it opens without remote code.
+
+The rules are those of the authors' `preprocessing.py` and `wordpiece_tokenizer.py` (PyPI package bilma 0.1.11),
+written as a `tokenizers` pipeline that gives the same ids.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, trainers
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import NFD, Lowercase, Replace
+from tokenizers.processors import TemplateProcessing
+from transformers import AutoTokenizer, TokenizersBackend
+
+PAD, UNK, START, END, MASK = SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[START]", "[END]", "[MASK]")
+PUBLISHED_VOCAB_SIZE = 29025
+PUBLISHED_MAX_LENGTH = 280
+
+# Python's \s, which the published rules use, also takes the four separators U+001C-U+001F.
+_SPACE = r"\s\x1c-\x1f"
+_LETTERS_AND_DIGITS = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+
+def _laughter(first: str) -> list[Replace]:
+    """`jajaaja` or `hahaha` to `jaja`, keeping the first vowel.
+
+    `Replace` knows no groups. So the tail after the first syllable becomes a capital J, which lower-cased text
+    cannot hold, and then each of the three syllables is spelt out.
+    """
+    tail = Replace(Regex(f"(?<={first}[aei])[{first}aei]+"), "J")
+    return [tail] + [Replace(f"{first}{vowel}J", f"j{vowel}j{vowel}") for vowel in "aei"]
+
+
+def _normalizer() -> normalizers.Normalizer:
+    return normalizers.Sequence(
+        [
+            Replace(Regex(rf"([hH][tT][tT][pP][sSſ]?|[fF][tT][pP])://[^{_SPACE}]+"), "_url "),
+            Replace(Regex(rf"@[^{_SPACE}]+"), "_usr "),
+            Replace(Regex(rf"#[^{_SPACE}]+"), "_htag "),
+            Replace(Regex(r"[-+]?\d+\.?\d*"), "0 "),
+            Replace("&amp;", "&"),
+            Replace("&gt;", ">"),
+            Replace("&lt;", "<"),
+            Lowercase(),
+            NFD(),
+            Replace(Regex(r"[\u0300-\u036f]"), ""),
+            *_laughter("j"),
+            *_laughter("h"),
+            Replace(Regex(f"[{_SPACE}]+"), " "),
+        ]
+    )
+
+
+def _pre_tokenizer() -> pre_tokenizers.PreTokenizer:
+    """Runs of a-z and 0-9 are words; any other character but the space is a token by itself."""
+    return pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(" ", behavior="removed"),
+            pre_tokenizers.Split(Regex("[a-z0-9]+|[^a-z0-9]"), behavior="isolated"),
+        ]
+    )
+
+
+def _decoder() -> decoders.Decoder:
+    """Readable text: pieces joined, and no space where Spanish writes none."""
+    joined = [decoders.WordPiece(prefix="##", cleanup=True), decoders.Fuse()]
+    return decoders.Sequence(joined + [decoders.Replace(f"{mark} ", mark) for mark in "¿¡_"])
+
+
+def _pipeline(vocabulary: Sequence[str]) -> Tokenizer:
+    ids = {token: i for i, token in enumerate(vocabulary)}
+    # The published WordPiece has no limit on the length of a word; 0 < any text length fits in a 32-bit count.
+    pipeline = Tokenizer(WordPiece(ids, unk_token=UNK, max_input_chars_per_word=2**31 - 1))
+    pipeline.normalizer = _normalizer()
+    pipeline.pre_tokenizer = _pre_tokenizer()
+    pipeline.decoder = _decoder()
+    pipeline.post_processor = TemplateProcessing(
+        single=f"{START} $A {END}",
+        pair=f"{START} $A {END} $B {END}",
+        special_tokens=[(token, SPECIAL_TOKENS.index(token)) for token in (START, END)],
+    )
+    return pipeline
+
+
+def check_vocabulary(vocabulary: Sequence[str], source: str = "the vocabulary") -> None:
+    """Raise `ValueError` unless the five special tokens come first, in order, and no token comes twice."""
+    if tuple(vocabulary[: len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS:
+        raise ValueError(
+            f"{source} does not begin with the special tokens {' '.join(SPECIAL_TOKENS)} (it begins with "
+            f"{' '.join(vocabulary[: len(SPECIAL_TOKENS)]) or 'nothing'}): put them first, one a line, in this order"
+        )
+    seen: set[str] = set()
+    for line, token in enumerate(vocabulary, start=1):
+        if token in seen:
+            raise ValueError(f"{source} holds {token!r} twice (line {line}): keep one of them")
+        seen.add(token)
+
+
+def build_tokenizer(
+    vocabulary: Sequence[str], max_length: int = PUBLISHED_MAX_LENGTH, source: str = "the vocabulary"
+) -> TokenizersBackend:
+    """The BILMA tokenizer over a vocabulary, the token of id i at index i.
+
+    Raises:
+        ValueError: if the special tokens are not the first five, or a token comes twice.
+    """
+    check_vocabulary(vocabulary, source)
+    return TokenizersBackend(
+        tokenizer_object=_pipeline(vocabulary),
+        pad_token=PAD,
+        unk_token=UNK,
+        cls_token=START,
+        sep_token=END,
+        bos_token=START,
+        eos_token=END,
+        mask_token=MASK,
+        model_max_length=max_length,
+        model_input_names=["input_ids", "attention_mask"],
+        clean_up_tokenization_spaces=False,  # the decoder does it
+    )
+
+
+def read_vocabulary(path: str | Path) -> list[str]:
+    """The tokens of a vocabulary file, one a line, as the authors publish it (`vocab_file_ALL.txt`).
+
+    Raises:
+        ValueError: if the file is not UTF-8 or not a BILMA vocabulary.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not a vocabulary file: it is not UTF-8 text ({error.reason})") from None
+    # Not splitlines(): some tokens are line separators of Unicode.
+    vocabulary = text.removesuffix("\n").replace("\r\n", "\n").split("\n")
+    check_vocabulary(vocabulary, str(path))
+    return vocabulary
+
+
+def load_tokenizer(path_or_id: str | Path) -> TokenizersBackend:
+    """A BILMA tokenizer from a vocabulary file, a saved folder or a Hub id.
+
+    Raises:
+        ValueError: if there is no tokenizer, or it lacks the special tokens at their ids.
+    """
+    if Path(path_or_id).is_file():
+        return build_tokenizer(read_vocabulary(path_or_id), source=str(path_or_id))
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(path_or_id), trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"no tokenizer could be opened at {path_or_id}: {reason}") from None
+    check_vocabulary(tokenizer.convert_ids_to_tokens(range(len(tokenizer))), f"the tokenizer at {path_or_id}")
+    return tokenizer
+
+
+def train_vocabulary(
+    texts: Iterable[str],
+    vocab_size: int = PUBLISHED_VOCAB_SIZE,
+    min_frequency: int = 2,
+    show_progress: bool = False,
+) -> list[str]:
+    """Learn a WordPiece vocabulary from texts, read once and not kept.
+
+    Args:
+        vocab_size: the most tokens there may be; a small corpus yields fewer.
+        min_frequency: how often two pieces must meet before they become a token.
+    """
+    pipeline = _pipeline(SPECIAL_TOKENS)
+    # Left to itself the trainer numbers the `##` letters in hash order and breaks ties by number, so that two runs
+    # differ (huggingface/tokenizers issue 1794). Named here they have a fixed place; no others can occur in a word.
+    continuing_letters = [f"##{letter}" for letter in _LETTERS_AND_DIGITS]
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size,
+        min_frequency=min_frequency,
+        special_tokens=[*SPECIAL_TOKENS, *continuing_letters],
+        initial_alphabet=list(_LETTERS_AND_DIGITS),
+        limit_alphabet=1000,  # tweets hold thousands of rare signs; each would cost a row of the embedding
+        continuing_subword_prefix="##",
+        show_progress=show_progress,
+    )
+    pipeline.train_from_iterator(texts, trainer=trainer)
+    ids = pipeline.get_vocab()
+    return sorted(ids, key=ids.get)

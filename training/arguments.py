@@ -1,0 +1,81 @@
+"""Flags and recipes: a dataclass of arguments, its defaults overridden by a YAML recipe, and that by any flag."""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import yaml
+from transformers import HfArgumentParser
+
+from training.errors import InputError
+
+RECIPES = Path(__file__).parent / "recipes"
+Arguments = TypeVar("Arguments")
+
+
+class _Parser(HfArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} (--help lists the flags)")
+
+
+def parse_arguments(kind: type[Arguments], description: str, argv: Sequence[str] | None = None) -> Arguments:
+    """Read the command line into the dataclass `kind`, which has a field `recipe`.
+
+    Raises:
+        InputError: for an unknown flag or recipe key, a missing flag, or a value of the wrong type.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    parser = _Parser(
+        kind,
+        description=description,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    names = [field.name for field in dataclasses.fields(kind)]
+    recipe_flag = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    recipe_flag.add_argument("--recipe", default=kind.recipe)
+    try:
+        recipe = recipe_flag.parse_known_args(argv)[0].recipe
+    except argparse.ArgumentError as error:
+        parser.error(str(error))
+    parser.set_defaults(**read_recipe(recipe, names))
+    arguments, unknown = parser.parse_args_into_dataclasses(argv, return_remaining_strings=True)
+    if unknown:
+        raise InputError(f"unknown flag {unknown[0]}{_did_you_mean(unknown[0].lstrip('-'), names, '--')}")
+    return arguments
+
+
+def read_recipe(name_or_path: str, known: Sequence[str]) -> dict[str, Any]:
+    """The settings of a recipe: one of `training/recipes` by name, or a YAML file by path.
+
+    Raises:
+        InputError: if there is none, it is not a YAML mapping of plain values, or it has an unknown key.
+    """
+    path = RECIPES / f"{name_or_path}.yaml"
+    if not path.is_file():
+        path = Path(name_or_path)
+    if not path.is_file():
+        there = ", ".join(sorted(file.stem for file in RECIPES.glob("*.yaml")))
+        raise InputError(f"recipe {name_or_path}: no such recipe (there are: {there}) and no such file")
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"recipe {path}: not valid YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(settings, dict):
+        raise InputError(f"recipe {path}: not a list of `key: value` lines")
+    for key, value in settings.items():
+        if key not in known:
+            raise InputError(f"recipe {path}: unknown key {key}{_did_you_mean(str(key), known)}")
+        if isinstance(value, dict | list):
+            raise InputError(f"recipe {path}: {key} holds a {type(value).__name__}, not a plain value")
+    # As text, so that the parser checks a recipe's value exactly as it checks a flag's.
+    return {key: value if value is None else str(value) for key, value in settings.items()}
+
+
+def _did_you_mean(word: str, known: Sequence[str], prefix: str = "") -> str:
+    close = get_close_matches(word.split("=")[0], known, n=1)
+    return f": did you mean {prefix}{close[0]}?" if close else ""

@@ -1,0 +1,335 @@
+"""Texts from files or a Hub dataset, and their tokens in a memory-mapped cache; no corpus is held in memory."""
+
+import csv
+import gzip
+import hashlib
+import json
+import os
+import sys
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import Dataset, load_dataset
+from huggingface_hub import HfApi
+from huggingface_hub.constants import HF_HOME
+from transformers import TokenizersBackend
+
+from training.errors import InputError
+
+SUFFIXES = (".txt", ".jsonl", ".csv", ".tsv", ".parquet")
+CACHE_VERSION = 1  # raise it when what is written below changes
+SCHEMA = pa.schema({"input_ids": pa.list_(pa.int32()), "text_hash": pa.int64()})
+TEXTS_PER_BATCH = 2048
+
+
+@dataclass
+class ReadingReport:
+    """What was met while a corpus was read; `invalid` texts are not UTF-8, `empty` ones hold no token."""
+
+    texts: int = 0
+    tokens: int = 0
+    invalid: int = 0
+    empty: int = 0
+
+
+@dataclass
+class Corpus:
+    """Texts by name: local files, or a dataset on the Hub. One text is one example."""
+
+    files: tuple[Path, ...] = ()
+    dataset_name: str | None = None
+    dataset_config_name: str | None = None
+    split: str = "train"
+    text_column: str = "text"
+    strict: bool = False
+    report: ReadingReport = field(default_factory=ReadingReport)
+
+    def __iter__(self) -> Iterator[str]:
+        """Every usable text, stripped.
+
+        Raises:
+            InputError: for a file that cannot be read as what its name says (with the line), for a missing text
+                column, and with `strict` for text that is not UTF-8.
+        """
+        self.report.invalid = self.report.empty = 0
+        if self.dataset_name:
+            yield from self._usable(_hub_texts(self), self.dataset_name)
+        for path in self.files:
+            yield from self._usable(_file_texts(path, self), str(path))
+
+    def _usable(self, texts: Iterator[str | None], source: str) -> Iterator[str]:
+        for text in texts:
+            if text is None or not (text := text.strip()):
+                self.report.empty += 1
+            elif _is_unicode(text):
+                yield text
+            else:
+                self.refuse_invalid(f"{source}: a text holds half of a surrogate pair (a JSON escape \\ud8..)")
+
+    def refuse_invalid(self, message: str) -> None:
+        if self.strict:
+            raise InputError(f"{message}: mend it, or leave out --strict to skip such texts")
+        self.report.invalid += 1
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the contents (of a Hub dataset, over its name and commit): the same texts, the same value."""
+        digest = hashlib.sha256()
+        if self.dataset_name:
+            commit = HfApi().dataset_info(self.dataset_name).sha
+            digest.update(repr((self.dataset_name, self.dataset_config_name, self.split, commit)).encode())
+        for path in self.files:
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(self.text_column.encode())
+        return digest.hexdigest()
+
+    def names(self) -> list[str]:
+        """What a report may call the sources: no folders of the user's machine."""
+        return [self.dataset_name] if self.dataset_name else [path.name for path in self.files]
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def find_files(paths: Sequence[str | Path]) -> tuple[Path, ...]:
+    """The corpus files that the paths name, in order; of a folder, all with a known suffix, sorted.
+
+    Raises:
+        InputError: for a path that does not exist, a kind of file not known, or a folder without corpus files.
+    """
+    known = f"{', '.join(SUFFIXES)}, each but .parquet also with .gz"
+    files: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            inside = sorted(file for file in path.rglob("*") if file.is_file() and _kind(file))
+            if not inside:
+                raise InputError(f"{path}: no corpus file in this folder (looked for {known})")
+            files += inside
+        elif not path.exists():
+            raise InputError(f"{path}: no such file or folder (for a dataset on the Hub use --dataset_name)")
+        elif not _kind(path):
+            raise InputError(f"{path}: unknown kind of file (known: {known})")
+        else:
+            files.append(path)
+    return tuple(files)
+
+
+def _kind(path: Path) -> str | None:
+    zipped = path.name.endswith(".gz")
+    suffix = Path(path.name.removesuffix(".gz")).suffix
+    return suffix if suffix in SUFFIXES and not (zipped and suffix == ".parquet") else None
+
+
+def _file_texts(path: Path, corpus: Corpus) -> Iterator[str | None]:
+    readers = {
+        ".txt": lambda: (line for _, line in _lines(path, corpus)),
+        ".jsonl": lambda: _json_texts(path, corpus),
+        ".csv": lambda: _table_texts(path, corpus, "excel"),
+        ".tsv": lambda: _table_texts(path, corpus, _PlainTsv),
+        ".parquet": lambda: _parquet_texts(path, corpus),
+    }
+    try:
+        yield from readers[_kind(path)]()
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"{path}: damaged gzip file ({error}): fetch or pack it again") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _lines(path: Path, corpus: Corpus) -> Iterator[tuple[int, str]]:
+    """Numbered lines, decoded one by one so that a bad byte costs one line and not the file."""
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+        for number, raw in enumerate(file, start=1):
+            try:
+                yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                byte = f"0x{raw[error.start]:02x}"
+                corpus.refuse_invalid(f"{path}, line {number}: not UTF-8 (byte {byte} at {error.start})")
+
+
+def _no_column(where: str, columns: Iterable[str], corpus: Corpus) -> InputError:
+    there = ", ".join(columns) or "none"
+    return InputError(
+        f"{where}: no column {corpus.text_column!r}; there are: {there}; name the right one with --text_column"
+    )
+
+
+def _json_texts(path: Path, corpus: Corpus) -> Iterator[str | None]:
+    for number, line in _lines(path, corpus):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            record = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise InputError(f"{where}: not valid JSON ({error}): mend or remove the line") from error
+        if not isinstance(record, dict):
+            raise InputError(f'{where}: not a JSON object; a line looks like {{"{corpus.text_column}": "..."}}')
+        if corpus.text_column not in record:
+            raise _no_column(where, record, corpus)
+        text = record[corpus.text_column]
+        if not isinstance(text, str | None):
+            raise InputError(f"{where}: {corpus.text_column!r} holds a {type(text).__name__}, not a string")
+        yield text
+
+
+class _PlainTsv(csv.excel_tab):
+    """Tab-separated as IANA has it, without quoting: a tweet may begin with a quotation mark."""
+
+    quoting = csv.QUOTE_NONE
+
+
+def _table_texts(path: Path, corpus: Corpus, dialect: str | type[csv.Dialect]) -> Iterator[str | None]:
+    csv.field_size_limit(sys.maxsize)  # the default refuses a text of over 128 KiB
+    rows = csv.reader((line for _, line in _lines(path, corpus)), dialect)
+    try:
+        columns = next(rows, [])
+        if corpus.text_column not in columns:
+            raise _no_column(f"{path}, line 1", columns, corpus)
+        column = columns.index(corpus.text_column)
+        for row in rows:
+            if row and len(row) != len(columns):
+                raise InputError(
+                    f"{path}, line {rows.line_num}: {len(row)} fields where the header has {len(columns)}: "
+                    "quote the field or mend the line"
+                )
+            yield row[column] if row else None
+    except csv.Error as error:
+        raise InputError(f"{path}, line {rows.line_num}: not a valid table ({error})") from error
+
+
+def _parquet_texts(path: Path, corpus: Corpus) -> Iterator[str | None]:
+    try:
+        with pq.ParquetFile(path) as table:
+            if corpus.text_column not in table.schema_arrow.names:
+                raise _no_column(str(path), table.schema_arrow.names, corpus)
+            kind = table.schema_arrow.field(corpus.text_column).type
+            if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+                raise InputError(f"{path}: column {corpus.text_column!r} holds {kind}, not strings")
+            for batch in table.iter_batches(columns=[corpus.text_column]):
+                yield from batch.column(0).to_pylist()
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{path}: not a Parquet file ({str(error).splitlines()[0]})") from error
+
+
+def _hub_texts(corpus: Corpus) -> Iterator[str | None]:
+    name = corpus.dataset_name
+    try:
+        rows = load_dataset(name, corpus.dataset_config_name, split=corpus.split, streaming=True)
+    except (ValueError, OSError) as error:
+        raise InputError(f"dataset {name}: {' '.join(str(error).split())}") from error
+    for row in rows:
+        if corpus.text_column not in row:
+            raise _no_column(f"dataset {name}", row, corpus)
+        yield row[corpus.text_column]
+
+
+def text_hash(text: str) -> int:
+    """63 bits that depend on the text alone, not on its case or spacing: what a split by hash compares.
+
+    A text keeps its value when the corpus grows, so it never changes sides, nor do its duplicates.
+    """
+    canonical = " ".join(text.casefold().split())
+    return int.from_bytes(hashlib.blake2b(canonical.encode(), digest_size=8).digest()) >> 1
+
+
+def load_tokens(
+    corpus: Corpus,
+    tokenizer: TokenizersBackend,
+    max_length: int,
+    cache_dir: str | Path | None = None,
+    wait_for_cache: bool = False,
+) -> tuple[Dataset, ReadingReport]:
+    """The corpus as a memory-mapped dataset of `input_ids` (int32) and `text_hash` (int64), one row per text.
+
+    Made once and found again as long as the texts, the tokenizer and `max_length` are the same. Longer texts are
+    cut at `max_length`, `[END]` kept.
+
+    Args:
+        wait_for_cache: only open what another process has made.
+
+    Raises:
+        InputError: as reading the corpus does, and if no usable text was found.
+    """
+    rules = (
+        CACHE_VERSION,
+        corpus.fingerprint(),
+        tokenizer.backend_tokenizer.to_str(),
+        max_length,
+        corpus.strict,
+    )
+    folder = Path(cache_dir or Path(HF_HOME) / "bilma") / hashlib.sha256(repr(rules).encode()).hexdigest()[:32]
+    if not folder.is_dir() and not wait_for_cache:
+        _write_tokens(corpus, tokenizer, max_length, folder)
+    report = ReadingReport(**json.loads((folder / "report.json").read_text()))
+    if not report.texts:
+        names = ", ".join(corpus.names())
+        raise InputError(f"{names}: no usable text ({report.empty} empty, {report.invalid} not UTF-8)")
+    return Dataset.from_file(str(folder / "tokens.arrow")), report
+
+
+def _write_tokens(corpus: Corpus, tokenizer: TokenizersBackend, max_length: int, folder: Path) -> None:
+    """Write beside and rename: a cache is whole or absent, also when two runs make the same one."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    report = corpus.report
+    report.texts = report.tokens = 0
+    with TemporaryDirectory(prefix="writing-", dir=folder.parent) as temporary:
+        beside = Path(temporary) / folder.name
+        beside.mkdir()
+        with (
+            pa.OSFile(str(beside / "tokens.arrow"), "wb") as file,
+            pa.ipc.new_stream(file, SCHEMA) as writer,
+        ):
+            for texts in _batches(corpus):
+                writer.write_batch(_token_batch(texts, tokenizer, max_length, report))
+        (beside / "report.json").write_text(json.dumps(asdict(report)))
+        try:
+            os.rename(beside, folder)
+        except OSError:
+            if not folder.is_dir():  # else another run was first, with the same content
+                raise
+
+
+def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
+    texts = iter(texts)
+    while batch := list(islice(texts, TEXTS_PER_BATCH)):
+        yield batch
+
+
+def _token_batch(
+    texts: list[str], tokenizer: TokenizersBackend, max_length: int, report: ReadingReport
+) -> pa.RecordBatch:
+    ids, hashes = [], []
+    for text, text_ids in zip(texts, encode(texts, tokenizer, max_length), strict=True):
+        if len(text_ids) > 2:  # more than [START] and [END]
+            ids.append(text_ids)
+            hashes.append(text_hash(text))
+    report.texts += len(ids)
+    report.tokens += sum(map(len, ids))
+    report.empty += len(texts) - len(ids)
+    return pa.record_batch([ids, hashes], schema=SCHEMA)
+
+
+def encode(texts: Sequence[str], tokenizer: TokenizersBackend, max_length: int) -> list[list[int]]:
+    """Token ids of each text, with `[START]` and `[END]`, at most `max_length` of them.
+
+    Goes to the `tokenizers` pipeline itself: calling the tokenizer with truncation would leave that setting in
+    the `tokenizer.json` that is saved later.
+    """
+    end = tokenizer.sep_token_id
+    encodings = tokenizer.backend_tokenizer.encode_batch_fast(list(texts))
+    return [
+        ids if len(ids) <= max_length else [*ids[: max_length - 1], end]
+        for ids in (encoding.ids for encoding in encodings)
+    ]

@@ -1,0 +1,35 @@
+"""The picture of a training run, drawn from its metrics."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+# Okabe-Ito colours, which colour-blind readers can tell apart.
+TRAINING, VALIDATION = "#56B4E9", "#D55E00"
+
+
+def draw_loss_curve(metrics: dict[str, Any], path: str | Path) -> None:
+    """Loss and masked accuracy by step, in training and on the validation texts, as a PNG."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for axis, name, label in zip(
+        axes, ("loss", "masked_accuracy"), ("loss (nats per masked token)", "masked accuracy"), strict=True
+    ):
+        for key, colour, legend, marker in (
+            (name, TRAINING, "training", None),
+            (f"eval_{name}", VALIDATION, "validation", "o"),
+        ):
+            points = [(point["step"], point[key]) for point in metrics["history"] if key in point]
+            axis.plot(*zip(*points, strict=True), color=colour, label=legend, marker=marker, markersize=4)
+        axis.set(xlabel="step", ylabel=label)
+        axis.grid(alpha=0.3)
+        axis.legend()
+    best = metrics["validation"]
+    figure.suptitle(
+        f"BILMA {metrics['region']}: masked accuracy {best['masked_accuracy']:.3f} at step {best['step']:,}"
+    )
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

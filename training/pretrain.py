@@ -1,0 +1,655 @@
+"""Pretrain a regional BILMA from texts, by masked language modelling.
+
+    accelerate launch training/pretrain.py --region mx --train_file tweets-mx.jsonl.gz --output_dir bilma-mx
+    accelerate launch training/pretrain.py --region uy --train_file uy.csv --init_from bilma-mx --output_dir bilma-uy
+    accelerate launch training/pretrain.py --recipe published --region mx --train_file ... --output_dir ...
+
+Every flag can stand in a recipe, a YAML file given by `--recipe`; a flag on the command line wins. The output folder
+holds the best model by validation loss with its code, its tokenizer, training_args.json, metrics.json and
+loss_curve.png. An interrupted run goes on with the same command and `--resume`.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import shutil
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from datasets import Dataset
+from tqdm import tqdm
+from transformers import TokenizersBackend, get_scheduler
+
+from modeling_bilma import BilmaConfig, BilmaForMaskedLM
+from modeling_bilma.tokenization_bilma import build_tokenizer, load_tokenizer, train_vocabulary
+from training.arguments import parse_arguments
+from training.batching import IGNORED, MaskedSteps, StepBatch, step_seed
+from training.checkpoints import checkpoints, load_checkpoint, save_checkpoint
+from training.corpus import Corpus, ReadingReport, find_files, load_tokens, text_hash
+from training.errors import InputError, as_input_error, run
+from training.loss_curve import draw_loss_curve
+from training.provenance import commit, machine, versions
+from training.regions import Region, get_region
+
+METRICS_SCHEMA = 1
+HASH_RANGE = 2**63  # of training.corpus.text_hash
+
+
+def option(default: Any, help: str, **kwargs: Any) -> Any:
+    return field(default=default, metadata={"help": help, **kwargs})
+
+
+@dataclass
+class PretrainArguments:
+    region: str = field(metadata={"help": "two-letter country code of the texts, such as mx"})
+    output_dir: str = field(metadata={"help": "folder for the trained model"})
+    recipe: str = option("default", "recipe of training/recipes by name, or a YAML file by path")
+
+    train_file: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "files (.txt .jsonl .csv .tsv .parquet, or with .gz) or folders of texts, one text a record"
+        },
+    )
+    validation_file: list[str] = field(
+        default_factory=list,
+        metadata={"help": "the same, for validation (default: a share of the training texts)"},
+    )
+    dataset_name: str | None = option(None, "train on a dataset of the Hub instead of files")
+    dataset_config_name: str | None = option(None, "configuration of that dataset")
+    text_column: str = option("text", "column or field that holds the texts")
+    strict: bool = option(False, "refuse texts that are not UTF-8 instead of skipping and counting them")
+    validation_fraction: float = option(0.05, "share of the texts held out, chosen by a hash of the text")
+    max_validation_texts: int = option(10_000, "validate on no more than this many texts")
+    cache_dir: str | None = option(None, "where tokenised corpora are kept (default: bilma/ in the Hugging Face home)")
+
+    tokenizer: str | None = option(None, "tokenizer folder, Hub id or vocabulary file (default: learn one)")
+    vocab_size: int = option(29025, "most tokens of a learnt vocabulary")
+    min_frequency: int = option(2, "pieces of a learnt vocabulary are met at least this often")
+    init_from: str | None = option(None, "BILMA folder or Hub id to continue from, with its tokenizer")
+    config_overrides: str = option("", "changes to the model's configuration, as name=value,name=value")
+
+    num_train_epochs: float | None = option(None, "passes over the texts (default: as published for the region)")
+    max_steps: int | None = option(None, "stop after this many steps instead")
+    max_length: int = option(128, "texts are cut at this many tokens")
+    mlm_probability: float = option(0.15, "share of the tokens to predict")
+    texts_per_step: int = option(256, "texts of one optimizer step, over all processes")
+    tokens_per_micro_batch: int = option(16384, "most tokens that go through the model at once in one process")
+    learning_rate: float = option(1e-3, "highest learning rate")
+    lr_scheduler_type: str = option("cosine", "schedule of the rate after warm-up, by its name in transformers")
+    warmup_ratio: float = option(0.06, "share of the steps in which the rate rises")
+    weight_decay: float = option(0.01, "AdamW decay, of matrices only")
+    adam_beta1: float = option(0.9, "AdamW beta 1")
+    adam_beta2: float = option(0.98, "AdamW beta 2")
+    adam_epsilon: float = option(1e-8, "AdamW epsilon")
+    max_grad_norm: float = option(1.0, "clip the gradient to this norm (0: do not)")
+    mixed_precision: str = option("auto", "auto (bf16 where the machine has it), no, bf16 or fp16")
+    seed: int = option(0, "of the weights, the order of texts, the masks and the dropout")
+    num_threads: int | None = option(None, "CPU threads of each process (default: the cores, shared out)")
+
+    logging_steps: int = option(10, "steps between points of the loss curve")
+    eval_steps: float = option(0.1, "steps between evaluations; below 1, as a share of the run")
+    save_steps: float = option(0.1, "steps between checkpoints; below 1, as a share of the run")
+    report_to: str | None = option(None, "tracker, such as tensorboard")
+    overwrite: bool = option(False, "replace the model that the output folder holds")
+    resume: bool = option(False, "go on from the last checkpoint in the output folder")
+
+
+@dataclass
+class Data:
+    """Tokenised texts and which of them are for training and for validation."""
+
+    corpus: Corpus
+    report: ReadingReport
+    fingerprint: str
+    train_tokens: Dataset
+    train_texts: np.ndarray
+    validation_tokens: Dataset
+    validation_texts: np.ndarray
+
+
+def main() -> None:
+    args = parse_arguments(PretrainArguments, __doc__.splitlines()[0])
+    region = get_region(args.region)
+    check_arguments(args, region)
+    output_dir = Path(args.output_dir)
+    if is_finished(output_dir) and args.resume:
+        print(f"{output_dir}: this run is finished, nothing to resume")
+        return
+    check_output_dir(output_dir, args)
+    corpus, validation_corpus = open_corpora(args)
+
+    accelerator = make_accelerator(args)
+    work_dir = output_dir / "checkpoints"
+    tokenizer = make_tokenizer(args, corpus, work_dir, accelerator)
+    data = load_data(args, corpus, validation_corpus, tokenizer, accelerator)
+    set_seed(args.seed)
+    model = make_model(args, region, tokenizer)
+    train_steps, validation_steps = make_steps(args, data, tokenizer, model.config, accelerator)
+    total_steps = count_steps(args, region, train_steps)
+    say(accelerator, describe(args, data, model, train_steps, total_steps, accelerator))
+
+    optimizer = make_optimizer(args, model)
+    scheduler = get_scheduler(
+        args.lr_scheduler_type, optimizer, math.ceil(args.warmup_ratio * total_steps), total_steps
+    )
+    # The steps are shared out by MaskedSteps itself, and the schedule counts whole steps: neither is prepared.
+    model, optimizer = accelerator.prepare(model, optimizer)
+    accelerator.register_for_checkpointing(scheduler)
+    progress = resume(args, accelerator, work_dir, data, total_steps)
+
+    train(
+        args,
+        accelerator,
+        model,
+        optimizer,
+        scheduler,
+        train_steps,
+        validation_steps,
+        total_steps,
+        progress,
+        work_dir,
+    )
+
+    if accelerator.is_main_process:
+        finish(args, region, data, tokenizer, progress, accelerator, work_dir, output_dir)
+    accelerator.end_training()
+
+
+def check_arguments(args: PretrainArguments, region: Region) -> None:
+    if bool(args.train_file) == bool(args.dataset_name):
+        raise InputError("give either --train_file or --dataset_name: the texts to train on")
+    if args.num_train_epochs is None and args.max_steps is None and region.published_epochs is None:
+        raise InputError(f"region {region.code} has no published number of epochs: give --num_train_epochs")
+    if not 0 < args.validation_fraction < 1:
+        raise InputError(f"--validation_fraction {args.validation_fraction} is not between 0 and 1")
+    if not 0 < args.mlm_probability < 1:
+        raise InputError(f"--mlm_probability {args.mlm_probability} is not between 0 and 1")
+    if args.mixed_precision not in ("auto", "no", "bf16", "fp16"):
+        raise InputError(f"--mixed_precision {args.mixed_precision}: choose auto, no, bf16 or fp16")
+    at_least_one = (
+        "texts_per_step",
+        "tokens_per_micro_batch",
+        "max_validation_texts",
+        "logging_steps",
+        "num_threads",
+    )
+    for name in (*at_least_one, "max_steps", "vocab_size"):
+        if (value := getattr(args, name)) is not None and value < 1:
+            raise InputError(f"--{name} {value} is less than 1")
+    for name in ("learning_rate", "eval_steps", "save_steps", "num_train_epochs"):
+        if (value := getattr(args, name)) is not None and not value > 0:
+            raise InputError(f"--{name} {value} is not above 0")
+    if args.max_length < 3:
+        raise InputError(f"--max_length {args.max_length} leaves no room for a token between [START] and [END]")
+
+
+def is_finished(output_dir: Path) -> bool:
+    return (output_dir / "config.json").exists()
+
+
+def check_output_dir(output_dir: Path, args: PretrainArguments) -> None:
+    if output_dir.exists() and not output_dir.is_dir():
+        raise InputError(f"{output_dir} is a file: give a folder as --output_dir")
+    if args.overwrite:
+        if args.resume:
+            raise InputError("give --resume or --overwrite, not both")
+        return
+    if is_finished(output_dir):
+        raise InputError(
+            f"{output_dir} already holds a model: give another --output_dir, or --overwrite to replace it"
+        )
+    if checkpoints(output_dir / "checkpoints") and not args.resume:
+        raise InputError(f"{output_dir} holds an unfinished run: go on with --resume, or begin anew with --overwrite")
+
+
+def open_corpora(args: PretrainArguments) -> tuple[Corpus, Corpus | None]:
+    shared = {"text_column": args.text_column, "strict": args.strict}
+    corpus = Corpus(
+        files=find_files(args.train_file),
+        dataset_name=args.dataset_name,
+        dataset_config_name=args.dataset_config_name,
+        **shared,
+    )
+    validation = Corpus(files=find_files(args.validation_file), **shared) if args.validation_file else None
+    return corpus, validation
+
+
+def make_accelerator(args: PretrainArguments) -> Accelerator:
+    precision = args.mixed_precision if args.mixed_precision != "auto" else best_precision()
+    with as_input_error(ValueError, ImportError):
+        accelerator = Accelerator(
+            mixed_precision=precision,
+            log_with=args.report_to,
+            project_dir=str(Path(args.output_dir) / "logs"),
+        )
+    if accelerator.device.type == "cpu":
+        # `accelerate launch` sets one thread for each process whatever the machine has.
+        processes_here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        torch.set_num_threads(args.num_threads or max(1, len(os.sched_getaffinity(0)) // processes_here))
+    if args.report_to:
+        accelerator.init_trackers("bilma", config=public_arguments(args))
+    return accelerator
+
+
+def best_precision() -> str:
+    """bf16 where the hardware multiplies in it; elsewhere it is emulated and slower than fp32."""
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
+    capabilities = torch.cpu.get_capabilities()
+    return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "no"
+
+
+def is_validation(hashes: np.ndarray | int, args: PretrainArguments) -> np.ndarray | bool:
+    return hashes < int(args.validation_fraction * HASH_RANGE)
+
+
+def make_tokenizer(
+    args: PretrainArguments, corpus: Corpus, work_dir: Path, accelerator: Accelerator
+) -> TokenizersBackend:
+    """The tokenizer named, else that of `--init_from`, else one learnt from the training texts."""
+    with as_input_error(ValueError, OSError):
+        if args.init_from:
+            tokenizer = load_tokenizer(args.init_from)
+            if args.tokenizer and load_tokenizer(args.tokenizer).get_vocab() != tokenizer.get_vocab():
+                raise InputError(
+                    f"the tokenizer {args.tokenizer} does not fit the model {args.init_from}: their vocabularies "
+                    "differ; leave out --tokenizer to use the model's own"
+                )
+            return tokenizer
+        if args.tokenizer:
+            return load_tokenizer(args.tokenizer)
+    learnt = work_dir / "tokenizer"
+    if accelerator.is_main_process and not (args.resume and learnt.is_dir()):
+        training_side = (t for t in corpus if args.validation_file or not is_validation(text_hash(t), args))
+        bar = tqdm(training_side, desc="learning the vocabulary", unit=" texts", unit_scale=True)
+        build_tokenizer(train_vocabulary(bar, args.vocab_size, args.min_frequency)).save_pretrained(learnt)
+    accelerator.wait_for_everyone()
+    return load_tokenizer(learnt)
+
+
+def load_data(
+    args: PretrainArguments,
+    corpus: Corpus,
+    validation_corpus: Corpus | None,
+    tokenizer: TokenizersBackend,
+    accelerator: Accelerator,
+) -> Data:
+    """Tokenise, and split by the hash of each text: a text and its duplicates are on one side, for good."""
+
+    def load(corpus: Corpus) -> tuple[Dataset, ReadingReport]:
+        if not accelerator.is_main_process:
+            accelerator.wait_for_everyone()
+        loaded = load_tokens(
+            corpus, tokenizer, args.max_length, args.cache_dir, wait_for_cache=not accelerator.is_main_process
+        )
+        if accelerator.is_main_process:
+            accelerator.wait_for_everyone()
+        return loaded
+
+    tokens, report = load(corpus)
+    hashes = column(tokens, "text_hash")
+    if validation_corpus is None:
+        held_out = is_validation(hashes, args)
+        validation_tokens, validation_texts = tokens, np.flatnonzero(held_out)
+    else:
+        validation_tokens, _ = load(validation_corpus)
+        validation_texts = np.arange(len(validation_tokens))
+        held_out = np.isin(hashes, column(validation_tokens, "text_hash"))
+    data = Data(
+        corpus=corpus,
+        report=report,
+        fingerprint=corpus.fingerprint(),
+        train_tokens=tokens,
+        train_texts=np.flatnonzero(~held_out),
+        validation_tokens=validation_tokens,
+        validation_texts=validation_texts[: args.max_validation_texts],
+    )
+    for side, texts in (("training", data.train_texts), ("validation", data.validation_texts)):
+        if not len(texts):
+            raise InputError(
+                f"{', '.join(corpus.names())}: none of the {report.texts} texts is left for {side}: "
+                "give more texts, or other ones with --validation_file"
+            )
+    return data
+
+
+def column(tokens: Dataset, name: str) -> np.ndarray:
+    return tokens.data.column(name).to_numpy()
+
+
+def make_model(args: PretrainArguments, region: Region, tokenizer: TokenizersBackend) -> BilmaForMaskedLM:
+    """A new model of the tokenizer's size, or the one to continue from; it computes logits where there are labels."""
+    overrides = {**read_overrides(args.config_overrides), "region": region.code, "sparse_prediction": True}
+    with as_input_error(ValueError, OSError):
+        if args.init_from:
+            model = BilmaForMaskedLM.from_pretrained(args.init_from, dtype=torch.float32, **overrides)
+        else:
+            config = BilmaConfig(**{"vocab_size": len(tokenizer), **overrides})
+            model = BilmaForMaskedLM(config)
+    if len(tokenizer) > model.config.vocab_size:
+        raise InputError(
+            f"the tokenizer has {len(tokenizer)} tokens and the model {model.config.vocab_size}: "
+            "they do not fit; use the tokenizer the model was trained with"
+        )
+    if args.max_length > model.config.max_position_embeddings:
+        raise InputError(
+            f"--max_length {args.max_length} is more than the {model.config.max_position_embeddings} positions of "
+            "the model"
+        )
+    return model
+
+
+def read_overrides(text: str) -> dict[str, Any]:
+    known = {name for name in dir(BilmaConfig) if not name.startswith("_")}
+    overrides = {}
+    for pair in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = pair.partition("=")
+        if not equals or name not in known:
+            raise InputError(f"--config_overrides {pair!r}: not name=value with the name of a BilmaConfig field")
+        overrides[name] = yaml.safe_load(value)
+    return overrides
+
+
+def make_steps(
+    args: PretrainArguments,
+    data: Data,
+    tokenizer: TokenizersBackend,
+    config: BilmaConfig,
+    accelerator: Accelerator,
+) -> tuple[MaskedSteps, MaskedSteps]:
+    shared = {
+        "tokenizer": tokenizer,
+        "texts_per_step": args.texts_per_step,
+        "tokens_per_micro_batch": args.tokens_per_micro_batch,
+        "mlm_probability": args.mlm_probability,
+        "packed": not config.attend_to_padding,
+        "process": accelerator.process_index,
+        "num_processes": accelerator.num_processes,
+    }
+    train_steps = MaskedSteps(data.train_tokens, data.train_texts, seed=args.seed, **shared)
+    # The same texts and masks at every evaluation, and for every seed of training.
+    validation_steps = MaskedSteps(data.validation_tokens, data.validation_texts, seed=0, shuffle=False, **shared)
+    return train_steps, validation_steps
+
+
+def count_steps(args: PretrainArguments, region: Region, steps: MaskedSteps) -> int:
+    if args.max_steps is not None:
+        return args.max_steps
+    return math.ceil((args.num_train_epochs or region.published_epochs) * steps.steps_per_epoch)
+
+
+def make_optimizer(args: PretrainArguments, model: BilmaForMaskedLM) -> torch.optim.Optimizer:
+    parameters = list(model.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": args.weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    betas = (args.adam_beta1, args.adam_beta2)
+    return torch.optim.AdamW(groups, lr=args.learning_rate, betas=betas, eps=args.adam_epsilon, fused=True)
+
+
+def say(accelerator: Accelerator, text: str) -> None:
+    if accelerator.is_main_process:
+        tqdm.write(text)
+
+
+def describe(
+    args: PretrainArguments,
+    data: Data,
+    model: BilmaForMaskedLM,
+    steps: MaskedSteps,
+    total_steps: int,
+    accelerator: Accelerator,
+) -> str:
+    report = data.report
+    return (
+        f"{', '.join(data.corpus.names())}: {len(data.train_texts):,} texts to train on, "
+        f"{len(data.validation_texts):,} to validate on; skipped {report.empty} empty and {report.invalid} not UTF-8\n"
+        f"{model.num_parameters():,} parameters, {model.config.vocab_size:,} tokens, {total_steps:,} steps of "
+        f"{args.texts_per_step} texts ({total_steps / steps.steps_per_epoch:.1f} epochs), "
+        f"precision {accelerator.mixed_precision}, {accelerator.num_processes} process(es) on {accelerator.device}"
+    )
+
+
+def resume(
+    args: PretrainArguments, accelerator: Accelerator, work_dir: Path, data: Data, total_steps: int
+) -> dict[str, Any]:
+    """Where the run stands: at its beginning, or at its last checkpoint."""
+    same_run = {
+        "corpus": data.fingerprint,
+        "seed": args.seed,
+        "texts_per_step": args.texts_per_step,
+        "total_steps": total_steps,
+    }
+    progress: dict[str, Any] = {
+        "step": 0,
+        "seconds": 0.0,
+        "tokens": 0,
+        "texts": 0,
+        "best": None,
+        "history": [],
+    }
+    found = checkpoints(work_dir)
+    if not args.resume or not found:
+        if accelerator.is_main_process:
+            for old in found:
+                shutil.rmtree(old)
+        return progress | {"run": same_run}
+    progress = load_checkpoint(accelerator, found[-1])
+    for name, value in same_run.items():
+        if progress["run"][name] != value:
+            raise InputError(
+                f"{found[-1]}: cannot resume, {name} was {progress['run'][name]} and is now {value}: "
+                "give the same corpus and flags, or begin anew with --overwrite"
+            )
+    say(accelerator, f"going on from step {progress['step']:,}")
+    return progress
+
+
+def train(
+    args: PretrainArguments,
+    accelerator: Accelerator,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scheduler: torch.optim.lr_scheduler.LRScheduler,
+    train_steps: MaskedSteps,
+    validation_steps: MaskedSteps,
+    total_steps: int,
+    progress: dict[str, Any],
+    work_dir: Path,
+) -> None:
+    """Train from `progress["step"]` to the end; `progress` is kept up to date, the best model lies in `work_dir`."""
+    eval_every, save_every = (
+        max(1, int(every if every >= 1 else every * total_steps)) for every in (args.eval_steps, args.save_steps)
+    )
+    bar = tqdm(
+        total=total_steps,
+        initial=progress["step"],
+        unit="step",
+        disable=not accelerator.is_main_process,
+        leave=False,
+    )
+    sums, scored = torch.zeros(2, device=accelerator.device), 0
+    before, began, tokens_before = progress["seconds"], time.perf_counter(), progress["tokens"]
+    for step in range(progress["step"], total_steps):
+        # Dropout too is a function of the step, so that a resumed run draws what an unbroken one does.
+        torch.manual_seed(step_seed(args.seed, step, accelerator.process_index))
+        model.train()
+        batch = train_steps[step]
+        sums += forward_backward(accelerator, model, batch)
+        scored += batch.scored_tokens
+        if args.max_grad_norm:
+            accelerator.clip_grad_norm_(model.parameters(), args.max_grad_norm)
+        optimizer.step()
+        scheduler.step()
+        optimizer.zero_grad()
+
+        done = step + 1
+        seconds = time.perf_counter() - began
+        progress.update(step=done, seconds=before + seconds)
+        progress["tokens"] += batch.tokens
+        progress["texts"] += batch.texts
+        bar.update()
+        if done % args.logging_steps == 0 or done == total_steps:
+            loss, accuracy = (accelerator.reduce(sums) / max(scored, 1)).tolist()
+            if not math.isfinite(loss):
+                raise InputError(
+                    f"the loss became {loss} near step {done}: lower --learning_rate or raise --warmup_ratio; "
+                    "checkpoints from before are kept"
+                )
+            sums, scored = torch.zeros_like(sums), 0
+            speed = (progress["tokens"] - tokens_before) / seconds
+            bar.set_postfix_str(f"loss {loss:.3f}, masked accuracy {accuracy:.3f}, {speed:,.0f} tokens/s")
+            point = {"loss": loss, "masked_accuracy": accuracy, "learning_rate": scheduler.get_last_lr()[0]}
+            progress["history"].append({"step": done, **point})
+            accelerator.log({f"train/{name}": value for name, value in point.items()}, step=done)
+        if done % eval_every == 0 or done == total_steps:
+            scores = evaluate(accelerator, model, validation_steps)
+            progress["history"].append({"step": done, **{f"eval_{name}": value for name, value in scores.items()}})
+            accelerator.log({f"eval/{name}": value for name, value in scores.items()}, step=done)
+            say(
+                accelerator,
+                f"step {done:,}: validation loss {scores['loss']:.4f}, "
+                f"masked accuracy {scores['masked_accuracy']:.4f} on {scores['scored_tokens']:,} tokens",
+            )
+            if progress["best"] is None or scores["loss"] < progress["best"]["loss"]:
+                progress["best"] = {"step": done, **scores}
+                save_best(accelerator, model, work_dir / "best")
+        if done % save_every == 0 and done < total_steps:
+            save_checkpoint(accelerator, work_dir, done, progress)
+    bar.close()
+
+
+def forward_backward(accelerator: Accelerator, model: torch.nn.Module, batch: StepBatch) -> torch.Tensor:
+    """Gradients of the step's mean loss over all its scored tokens; returns this process's (summed loss, correct)."""
+    sums = torch.zeros(2, device=accelerator.device)
+    last = len(batch.micro_batches) - 1
+    for number, micro_batch in enumerate(batch.micro_batches):
+        with accelerator.no_sync(model) if number < last else nullcontext():
+            loss, correct = masked_loss(accelerator, model, micro_batch, batch.scored_tokens)
+            # Gradients are averaged over the processes; the loss is a sum over them.
+            accelerator.backward(loss * accelerator.num_processes)
+        sums += torch.stack((loss.detach() * batch.scored_tokens, correct))
+    return sums
+
+
+def masked_loss(
+    accelerator: Accelerator, model: torch.nn.Module, micro_batch: dict[str, torch.Tensor], scored_tokens: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Loss summed over the micro-batch and divided by `scored_tokens`, and how many of its masks are guessed right."""
+    micro_batch = {name: tensor.to(accelerator.device, non_blocking=True) for name, tensor in micro_batch.items()}
+    outputs = model(**micro_batch, num_items_in_batch=max(scored_tokens, 1))
+    labels = micro_batch["labels"]
+    correct = (outputs.logits.argmax(-1) == labels[labels != IGNORED]).sum()
+    return outputs.loss, correct.float()
+
+
+@torch.no_grad()
+def evaluate(accelerator: Accelerator, model: torch.nn.Module, steps: MaskedSteps) -> dict[str, float]:
+    """Loss, perplexity and masked accuracy on the validation texts, over every process."""
+    model.eval()
+    sums, scored = torch.zeros(2, dtype=torch.float64, device=accelerator.device), 0
+    for number in range(steps.steps_per_epoch):
+        batch = steps[number]
+        scored += batch.scored_tokens
+        for micro_batch in batch.micro_batches:
+            loss, correct = masked_loss(accelerator, model, micro_batch, 1)
+            sums += torch.stack((loss, correct))
+    loss, accuracy = (accelerator.reduce(sums) / max(scored, 1)).tolist()
+    return {
+        "loss": loss,
+        "perplexity": math.exp(min(loss, 700)),
+        "masked_accuracy": accuracy,
+        "scored_tokens": scored,
+    }
+
+
+def save_best(accelerator: Accelerator, model: torch.nn.Module, folder: Path) -> None:
+    """The model as it is published, whole or absent."""
+    if not accelerator.is_main_process:
+        return
+    unwrapped = accelerator.unwrap_model(model, keep_torch_compile=False)
+    beside = folder.with_name("writing-best")
+    shutil.rmtree(beside, ignore_errors=True)
+    unwrapped.config.sparse_prediction = False
+    try:
+        unwrapped.save_pretrained(beside)
+    finally:
+        unwrapped.config.sparse_prediction = True
+    shutil.rmtree(folder, ignore_errors=True)
+    beside.rename(folder)
+
+
+def public_arguments(args: PretrainArguments) -> dict[str, Any]:
+    """The arguments as a published folder may show them: of local paths only the last part."""
+    shown = dataclasses.asdict(args)
+    for name, value in shown.items():
+        if isinstance(value, str) and name not in ("dataset_name", "config_overrides") and Path(value).exists():
+            shown[name] = Path(value).name
+    for name in ("train_file", "validation_file"):
+        shown[name] = [Path(path).name for path in shown[name]]
+    del shown["output_dir"], shown["cache_dir"], shown["overwrite"], shown["resume"]
+    return shown
+
+
+def finish(
+    args: PretrainArguments,
+    region: Region,
+    data: Data,
+    tokenizer: TokenizersBackend,
+    progress: dict[str, Any],
+    accelerator: Accelerator,
+    work_dir: Path,
+    output_dir: Path,
+) -> None:
+    """Make the output folder of the best model, and remove what was only needed to get there."""
+    best = work_dir / "best"
+    tokenizer.save_pretrained(best)
+    metrics = {
+        "schema_version": METRICS_SCHEMA,
+        "region": region.code,
+        "validation": progress["best"] | {"texts": len(data.validation_texts)},
+        "training": {
+            "steps": progress["step"],
+            "texts": len(data.train_texts),
+            "texts_seen": progress["texts"],
+            "tokens_seen": progress["tokens"],
+            "seconds": round(progress["seconds"], 1),
+        },
+        "corpus": {
+            "names": data.corpus.names(),
+            "fingerprint": data.fingerprint,
+            **dataclasses.asdict(data.report),
+        },
+        "machine": machine(accelerator.device)
+        | {"processes": accelerator.num_processes, "mixed_precision": accelerator.mixed_precision},
+        "versions": versions(),
+        "commit": commit(),
+        "history": progress["history"],
+    }
+    (best / "metrics.json").write_text(json.dumps(metrics, indent=1, ensure_ascii=False) + "\n")
+    (best / "training_args.json").write_text(json.dumps(public_arguments(args), indent=1, ensure_ascii=False) + "\n")
+    draw_loss_curve(metrics, best / "loss_curve.png")
+    for file in sorted(best.iterdir(), key=lambda file: file.name == "config.json"):  # last: it marks a finished run
+        os.replace(file, output_dir / file.name)
+    shutil.rmtree(work_dir)
+    scores = metrics["validation"]
+    print(
+        f"{output_dir}: masked accuracy {scores['masked_accuracy']:.4f}, perplexity {scores['perplexity']:.2f} on "
+        f"{scores['scored_tokens']:,} masked tokens of {scores['texts']:,} texts, "
+        f"after {progress['seconds'] / 60:.1f} minutes"
+    )
+
+
+if __name__ == "__main__":
+    run(main)
