@@ -16,6 +16,9 @@ from transformers import AutoTokenizer, TokenizersBackend
 PAD, UNK, START, END, MASK = SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[START]", "[END]", "[MASK]")
 PUBLISHED_VOCAB_SIZE = 29025
 PUBLISHED_MAX_LENGTH = 280
+# The published code has no limit, but its search (and that of `tokenizers`) takes cubic time: a word of 15,000 letters
+# takes half a minute. A longer word than this is [UNK].
+MAX_WORD_LENGTH = 1000
 
 # Python's \s, which the published rules use, also takes the four separators U+001C-U+001F.
 _SPACE = r"\s\x1c-\x1f"
@@ -70,8 +73,7 @@ def _decoder() -> decoders.Decoder:
 
 def _pipeline(vocabulary: Sequence[str]) -> Tokenizer:
     ids = {token: i for i, token in enumerate(vocabulary)}
-    # The published WordPiece has no limit on the length of a word; 0 < any text length fits in a 32-bit count.
-    pipeline = Tokenizer(WordPiece(ids, unk_token=UNK, max_input_chars_per_word=2**31 - 1))
+    pipeline = Tokenizer(WordPiece(ids, unk_token=UNK, max_input_chars_per_word=MAX_WORD_LENGTH))
     pipeline.normalizer = _normalizer()
     pipeline.pre_tokenizer = _pre_tokenizer()
     pipeline.decoder = _decoder()

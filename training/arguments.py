@@ -17,13 +17,18 @@ RECIPES = Path(__file__).parent / "recipes"
 Arguments = TypeVar("Arguments")
 
 
+def option(default: Any, help: str) -> Any:
+    """A dataclass field that is a flag with a help line."""
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
 class _Parser(HfArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message} (--help lists the flags)")
 
 
 def parse_arguments(kind: type[Arguments], description: str, argv: Sequence[str] | None = None) -> Arguments:
-    """Read the command line into the dataclass `kind`, which has a field `recipe`.
+    """Read the command line into the dataclass `kind`; if it has a field `recipe`, over the settings of that recipe.
 
     Raises:
         InputError: for an unknown flag or recipe key, a missing flag, or a value of the wrong type.
@@ -36,17 +41,22 @@ def parse_arguments(kind: type[Arguments], description: str, argv: Sequence[str]
         allow_abbrev=False,
     )
     names = [field.name for field in dataclasses.fields(kind)]
-    recipe_flag = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    recipe_flag.add_argument("--recipe", default=kind.recipe)
-    try:
-        recipe = recipe_flag.parse_known_args(argv)[0].recipe
-    except argparse.ArgumentError as error:
-        parser.error(str(error))
-    parser.set_defaults(**read_recipe(recipe, names))
+    if "recipe" in names:
+        parser.set_defaults(**read_recipe(_recipe_named(argv) or kind.recipe, names))
     arguments, unknown = parser.parse_args_into_dataclasses(argv, return_remaining_strings=True)
     if unknown:
         raise InputError(f"unknown flag {unknown[0]}{_did_you_mean(unknown[0].lstrip('-'), names, '--')}")
     return arguments
+
+
+def _recipe_named(argv: Sequence[str]) -> str | None:
+    """The value of `--recipe`, which has to be known before the flags that it gives defaults to are read."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--recipe")
+    try:
+        return parser.parse_known_args(argv)[0].recipe
+    except argparse.ArgumentError as error:
+        raise InputError(str(error)) from error
 
 
 def read_recipe(name_or_path: str, known: Sequence[str]) -> dict[str, Any]:

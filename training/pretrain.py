@@ -14,9 +14,7 @@ import json
 import math
 import os
 import shutil
-import time
-from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,82 +24,25 @@ import yaml
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from datasets import Dataset
+from huggingface_hub.errors import StrictDataclassError
 from tqdm import tqdm
 from transformers import TokenizersBackend, get_scheduler
 
 from modeling_bilma import BilmaConfig, BilmaForMaskedLM
 from modeling_bilma.tokenization_bilma import build_tokenizer, load_tokenizer, train_vocabulary
 from training.arguments import parse_arguments
-from training.batching import IGNORED, MaskedSteps, StepBatch, step_seed
-from training.checkpoints import checkpoints, load_checkpoint, save_checkpoint
+from training.batching import MaskedSteps
+from training.checkpoints import checkpoints, load_checkpoint
 from training.corpus import Corpus, ReadingReport, find_files, load_tokens, text_hash
 from training.errors import InputError, as_input_error, run
+from training.loop import TrainingLoop
 from training.loss_curve import draw_loss_curve
+from training.pretrain_arguments import PretrainArguments, check_arguments, public_arguments
 from training.provenance import commit, machine, versions
 from training.regions import Region, get_region
 
 METRICS_SCHEMA = 1
 HASH_RANGE = 2**63  # of training.corpus.text_hash
-
-
-def option(default: Any, help: str, **kwargs: Any) -> Any:
-    return field(default=default, metadata={"help": help, **kwargs})
-
-
-@dataclass
-class PretrainArguments:
-    region: str = field(metadata={"help": "two-letter country code of the texts, such as mx"})
-    output_dir: str = field(metadata={"help": "folder for the trained model"})
-    recipe: str = option("default", "recipe of training/recipes by name, or a YAML file by path")
-
-    train_file: list[str] = field(
-        default_factory=list,
-        metadata={
-            "help": "files (.txt .jsonl .csv .tsv .parquet, or with .gz) or folders of texts, one text a record"
-        },
-    )
-    validation_file: list[str] = field(
-        default_factory=list,
-        metadata={"help": "the same, for validation (default: a share of the training texts)"},
-    )
-    dataset_name: str | None = option(None, "train on a dataset of the Hub instead of files")
-    dataset_config_name: str | None = option(None, "configuration of that dataset")
-    text_column: str = option("text", "column or field that holds the texts")
-    strict: bool = option(False, "refuse texts that are not UTF-8 instead of skipping and counting them")
-    validation_fraction: float = option(0.05, "share of the texts held out, chosen by a hash of the text")
-    max_validation_texts: int = option(10_000, "validate on no more than this many texts")
-    cache_dir: str | None = option(None, "where tokenised corpora are kept (default: bilma/ in the Hugging Face home)")
-
-    tokenizer: str | None = option(None, "tokenizer folder, Hub id or vocabulary file (default: learn one)")
-    vocab_size: int = option(29025, "most tokens of a learnt vocabulary")
-    min_frequency: int = option(2, "pieces of a learnt vocabulary are met at least this often")
-    init_from: str | None = option(None, "BILMA folder or Hub id to continue from, with its tokenizer")
-    config_overrides: str = option("", "changes to the model's configuration, as name=value,name=value")
-
-    num_train_epochs: float | None = option(None, "passes over the texts (default: as published for the region)")
-    max_steps: int | None = option(None, "stop after this many steps instead")
-    max_length: int = option(128, "texts are cut at this many tokens")
-    mlm_probability: float = option(0.15, "share of the tokens to predict")
-    texts_per_step: int = option(256, "texts of one optimizer step, over all processes")
-    tokens_per_micro_batch: int = option(16384, "most tokens that go through the model at once in one process")
-    learning_rate: float = option(1e-3, "highest learning rate")
-    lr_scheduler_type: str = option("cosine", "schedule of the rate after warm-up, by its name in transformers")
-    warmup_ratio: float = option(0.06, "share of the steps in which the rate rises")
-    weight_decay: float = option(0.01, "AdamW decay, of matrices only")
-    adam_beta1: float = option(0.9, "AdamW beta 1")
-    adam_beta2: float = option(0.98, "AdamW beta 2")
-    adam_epsilon: float = option(1e-8, "AdamW epsilon")
-    max_grad_norm: float = option(1.0, "clip the gradient to this norm (0: do not)")
-    mixed_precision: str = option("auto", "auto (bf16 where the machine has it), no, bf16 or fp16")
-    seed: int = option(0, "of the weights, the order of texts, the masks and the dropout")
-    num_threads: int | None = option(None, "CPU threads of each process (default: the cores, shared out)")
-
-    logging_steps: int = option(10, "steps between points of the loss curve")
-    eval_steps: float = option(0.1, "steps between evaluations; below 1, as a share of the run")
-    save_steps: float = option(0.1, "steps between checkpoints; below 1, as a share of the run")
-    report_to: str | None = option(None, "tracker, such as tensorboard")
-    overwrite: bool = option(False, "replace the model that the output folder holds")
-    resume: bool = option(False, "go on from the last checkpoint in the output folder")
 
 
 @dataclass
@@ -147,50 +88,14 @@ def main() -> None:
     accelerator.register_for_checkpointing(scheduler)
     progress = resume(args, accelerator, work_dir, data, total_steps)
 
-    train(
-        args,
-        accelerator,
-        model,
-        optimizer,
-        scheduler,
-        train_steps,
-        validation_steps,
-        total_steps,
-        progress,
-        work_dir,
+    loop = TrainingLoop(
+        args, accelerator, model, optimizer, scheduler, train_steps, validation_steps, total_steps, progress, work_dir
     )
+    loop.run()
 
     if accelerator.is_main_process:
         finish(args, region, data, tokenizer, progress, accelerator, work_dir, output_dir)
     accelerator.end_training()
-
-
-def check_arguments(args: PretrainArguments, region: Region) -> None:
-    if bool(args.train_file) == bool(args.dataset_name):
-        raise InputError("give either --train_file or --dataset_name: the texts to train on")
-    if args.num_train_epochs is None and args.max_steps is None and region.published_epochs is None:
-        raise InputError(f"region {region.code} has no published number of epochs: give --num_train_epochs")
-    if not 0 < args.validation_fraction < 1:
-        raise InputError(f"--validation_fraction {args.validation_fraction} is not between 0 and 1")
-    if not 0 < args.mlm_probability < 1:
-        raise InputError(f"--mlm_probability {args.mlm_probability} is not between 0 and 1")
-    if args.mixed_precision not in ("auto", "no", "bf16", "fp16"):
-        raise InputError(f"--mixed_precision {args.mixed_precision}: choose auto, no, bf16 or fp16")
-    at_least_one = (
-        "texts_per_step",
-        "tokens_per_micro_batch",
-        "max_validation_texts",
-        "logging_steps",
-        "num_threads",
-    )
-    for name in (*at_least_one, "max_steps", "vocab_size"):
-        if (value := getattr(args, name)) is not None and value < 1:
-            raise InputError(f"--{name} {value} is less than 1")
-    for name in ("learning_rate", "eval_steps", "save_steps", "num_train_epochs"):
-        if (value := getattr(args, name)) is not None and not value > 0:
-            raise InputError(f"--{name} {value} is not above 0")
-    if args.max_length < 3:
-        raise InputError(f"--max_length {args.max_length} leaves no room for a token between [START] and [END]")
 
 
 def is_finished(output_dir: Path) -> bool:
@@ -237,7 +142,9 @@ def make_accelerator(args: PretrainArguments) -> Accelerator:
         processes_here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         torch.set_num_threads(args.num_threads or max(1, len(os.sched_getaffinity(0)) // processes_here))
     if args.report_to:
-        accelerator.init_trackers("bilma", config=public_arguments(args))
+        # Trackers take plain values only.
+        settings = {name: json.dumps(value) for name, value in public_arguments(args).items()}
+        accelerator.init_trackers("bilma", config=settings)
     return accelerator
 
 
@@ -330,7 +237,7 @@ def column(tokens: Dataset, name: str) -> np.ndarray:
 def make_model(args: PretrainArguments, region: Region, tokenizer: TokenizersBackend) -> BilmaForMaskedLM:
     """A new model of the tokenizer's size, or the one to continue from; it computes logits where there are labels."""
     overrides = {**read_overrides(args.config_overrides), "region": region.code, "sparse_prediction": True}
-    with as_input_error(ValueError, OSError):
+    with as_input_error(ValueError, OSError, StrictDataclassError):
         if args.init_from:
             model = BilmaForMaskedLM.from_pretrained(args.init_from, dtype=torch.float32, **overrides)
         else:
@@ -454,152 +361,6 @@ def resume(
             )
     say(accelerator, f"going on from step {progress['step']:,}")
     return progress
-
-
-def train(
-    args: PretrainArguments,
-    accelerator: Accelerator,
-    model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scheduler: torch.optim.lr_scheduler.LRScheduler,
-    train_steps: MaskedSteps,
-    validation_steps: MaskedSteps,
-    total_steps: int,
-    progress: dict[str, Any],
-    work_dir: Path,
-) -> None:
-    """Train from `progress["step"]` to the end; `progress` is kept up to date, the best model lies in `work_dir`."""
-    eval_every, save_every = (
-        max(1, int(every if every >= 1 else every * total_steps)) for every in (args.eval_steps, args.save_steps)
-    )
-    bar = tqdm(
-        total=total_steps,
-        initial=progress["step"],
-        unit="step",
-        disable=not accelerator.is_main_process,
-        leave=False,
-    )
-    sums, scored = torch.zeros(2, device=accelerator.device), 0
-    before, began, tokens_before = progress["seconds"], time.perf_counter(), progress["tokens"]
-    for step in range(progress["step"], total_steps):
-        # Dropout too is a function of the step, so that a resumed run draws what an unbroken one does.
-        torch.manual_seed(step_seed(args.seed, step, accelerator.process_index))
-        model.train()
-        batch = train_steps[step]
-        sums += forward_backward(accelerator, model, batch)
-        scored += batch.scored_tokens
-        if args.max_grad_norm:
-            accelerator.clip_grad_norm_(model.parameters(), args.max_grad_norm)
-        optimizer.step()
-        scheduler.step()
-        optimizer.zero_grad()
-
-        done = step + 1
-        seconds = time.perf_counter() - began
-        progress.update(step=done, seconds=before + seconds)
-        progress["tokens"] += batch.tokens
-        progress["texts"] += batch.texts
-        bar.update()
-        if done % args.logging_steps == 0 or done == total_steps:
-            loss, accuracy = (accelerator.reduce(sums) / max(scored, 1)).tolist()
-            if not math.isfinite(loss):
-                raise InputError(
-                    f"the loss became {loss} near step {done}: lower --learning_rate or raise --warmup_ratio; "
-                    "checkpoints from before are kept"
-                )
-            sums, scored = torch.zeros_like(sums), 0
-            speed = (progress["tokens"] - tokens_before) / seconds
-            bar.set_postfix_str(f"loss {loss:.3f}, masked accuracy {accuracy:.3f}, {speed:,.0f} tokens/s")
-            point = {"loss": loss, "masked_accuracy": accuracy, "learning_rate": scheduler.get_last_lr()[0]}
-            progress["history"].append({"step": done, **point})
-            accelerator.log({f"train/{name}": value for name, value in point.items()}, step=done)
-        if done % eval_every == 0 or done == total_steps:
-            scores = evaluate(accelerator, model, validation_steps)
-            progress["history"].append({"step": done, **{f"eval_{name}": value for name, value in scores.items()}})
-            accelerator.log({f"eval/{name}": value for name, value in scores.items()}, step=done)
-            say(
-                accelerator,
-                f"step {done:,}: validation loss {scores['loss']:.4f}, "
-                f"masked accuracy {scores['masked_accuracy']:.4f} on {scores['scored_tokens']:,} tokens",
-            )
-            if progress["best"] is None or scores["loss"] < progress["best"]["loss"]:
-                progress["best"] = {"step": done, **scores}
-                save_best(accelerator, model, work_dir / "best")
-        if done % save_every == 0 and done < total_steps:
-            save_checkpoint(accelerator, work_dir, done, progress)
-    bar.close()
-
-
-def forward_backward(accelerator: Accelerator, model: torch.nn.Module, batch: StepBatch) -> torch.Tensor:
-    """Gradients of the step's mean loss over all its scored tokens; returns this process's (summed loss, correct)."""
-    sums = torch.zeros(2, device=accelerator.device)
-    last = len(batch.micro_batches) - 1
-    for number, micro_batch in enumerate(batch.micro_batches):
-        with accelerator.no_sync(model) if number < last else nullcontext():
-            loss, correct = masked_loss(accelerator, model, micro_batch, batch.scored_tokens)
-            # Gradients are averaged over the processes; the loss is a sum over them.
-            accelerator.backward(loss * accelerator.num_processes)
-        sums += torch.stack((loss.detach() * batch.scored_tokens, correct))
-    return sums
-
-
-def masked_loss(
-    accelerator: Accelerator, model: torch.nn.Module, micro_batch: dict[str, torch.Tensor], scored_tokens: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Loss summed over the micro-batch and divided by `scored_tokens`, and how many of its masks are guessed right."""
-    micro_batch = {name: tensor.to(accelerator.device, non_blocking=True) for name, tensor in micro_batch.items()}
-    outputs = model(**micro_batch, num_items_in_batch=max(scored_tokens, 1))
-    labels = micro_batch["labels"]
-    correct = (outputs.logits.argmax(-1) == labels[labels != IGNORED]).sum()
-    return outputs.loss, correct.float()
-
-
-@torch.no_grad()
-def evaluate(accelerator: Accelerator, model: torch.nn.Module, steps: MaskedSteps) -> dict[str, float]:
-    """Loss, perplexity and masked accuracy on the validation texts, over every process."""
-    model.eval()
-    sums, scored = torch.zeros(2, dtype=torch.float64, device=accelerator.device), 0
-    for number in range(steps.steps_per_epoch):
-        batch = steps[number]
-        scored += batch.scored_tokens
-        for micro_batch in batch.micro_batches:
-            loss, correct = masked_loss(accelerator, model, micro_batch, 1)
-            sums += torch.stack((loss, correct))
-    loss, accuracy = (accelerator.reduce(sums) / max(scored, 1)).tolist()
-    return {
-        "loss": loss,
-        "perplexity": math.exp(min(loss, 700)),
-        "masked_accuracy": accuracy,
-        "scored_tokens": scored,
-    }
-
-
-def save_best(accelerator: Accelerator, model: torch.nn.Module, folder: Path) -> None:
-    """The model as it is published, whole or absent."""
-    if not accelerator.is_main_process:
-        return
-    unwrapped = accelerator.unwrap_model(model, keep_torch_compile=False)
-    beside = folder.with_name("writing-best")
-    shutil.rmtree(beside, ignore_errors=True)
-    unwrapped.config.sparse_prediction = False
-    try:
-        unwrapped.save_pretrained(beside)
-    finally:
-        unwrapped.config.sparse_prediction = True
-    shutil.rmtree(folder, ignore_errors=True)
-    beside.rename(folder)
-
-
-def public_arguments(args: PretrainArguments) -> dict[str, Any]:
-    """The arguments as a published folder may show them: of local paths only the last part."""
-    shown = dataclasses.asdict(args)
-    for name, value in shown.items():
-        if isinstance(value, str) and name not in ("dataset_name", "config_overrides") and Path(value).exists():
-            shown[name] = Path(value).name
-    for name in ("train_file", "validation_file"):
-        shown[name] = [Path(path).name for path in shown[name]]
-    del shown["output_dir"], shown["cache_dir"], shown["overwrite"], shown["resume"]
-    return shown
 
 
 def finish(

@@ -1,0 +1,68 @@
+"""What the tests share: a tiny model, texts, and a way to run a script as a user does."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+# Read when transformers is imported, so set before any test module is.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import pytest
+import torch
+from transformers import TokenizersBackend
+
+from modeling_bilma import BilmaConfig
+from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
+
+ROOT = Path(__file__).parent.parent
+TINY = {
+    "hidden_size": 32,
+    "head_dim": 16,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "max_position_embeddings": 40,
+}
+TINY_OVERRIDES = ",".join(f"{name}={value}" for name, value in TINY.items())
+TEXTS = [
+    "Vamos a comer tacos con @ana_42 y los primos.",
+    "¿Qué onda, güey? jajajaja https://t.co/abc #Viernes",
+    "Estoy en la ciudad de México desde las 10:30, ¡qué frío! 😍",
+    "El camión subió de precio y la quincena no llega",
+    "Me gusta tomar café en la mañana",
+    "mañana hay partido y no tengo boleto 😭",
+]
+
+
+def tiny_config(**changes) -> BilmaConfig:
+    return BilmaConfig(**{"vocab_size": 100, **TINY, **changes})
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> TokenizersBackend:
+    return build_tokenizer(train_vocabulary(TEXTS * 3), max_length=TINY["max_position_embeddings"])
+
+
+@pytest.fixture(scope="session")
+def run_script(tmp_path_factory):
+    """Run a script of training/ in its own process: `run_script("pretrain.py", "--region", "mx", ...)`."""
+    home = tmp_path_factory.mktemp("hf_home")
+
+    def run(script: str, *arguments: object, check: bool = True, **environment: str) -> subprocess.CompletedProcess:
+        completed = subprocess.run(
+            [sys.executable, ROOT / "training" / script, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            env=os.environ | {"HF_HOME": str(home), "HF_HUB_OFFLINE": "1"} | environment,
+        )
+        if check:
+            assert completed.returncode == 0, completed.stderr
+        return completed
+
+    return run

@@ -1,0 +1,66 @@
+from dataclasses import dataclass
+
+import pytest
+
+from training.arguments import RECIPES, option, parse_arguments, read_recipe
+from training.errors import InputError
+from training.pretrain_arguments import PretrainArguments
+
+KNOWN = list(PretrainArguments.__dataclass_fields__)
+
+
+@dataclass
+class Arguments:
+    name: str = option("x", "a name")
+    rate: float = option(1.0, "a rate")
+    recipe: str = option("default", "a recipe")
+
+
+def parse(*argv: str, recipe=None, tmp_path=None) -> Arguments:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe or "")
+    return parse_arguments(Arguments, "", ["--recipe", str(path), *argv])
+
+
+def test_a_flag_wins_over_the_recipe_and_the_recipe_over_the_default(tmp_path):
+    assert parse(tmp_path=tmp_path).rate == 1
+    assert parse(recipe="rate: 1e-3", tmp_path=tmp_path).rate == 0.001, "YAML reads 1e-3 as text"
+    assert parse("--rate", "5", recipe="rate: 2", tmp_path=tmp_path).rate == 5
+
+
+@pytest.mark.parametrize(
+    ("argv", "recipe", "message"),
+    [
+        (["--raet", "5"], None, "unknown flag --raet: did you mean --rate"),
+        (["--rat", "5"], None, "unknown flag --rat: did you mean --rate"),
+        (["--rate", "fast"], None, "argument --rate: invalid float value: 'fast'"),
+        ([], "raet: 5", r"recipe.yaml: unknown key raet: did you mean rate\?"),
+        ([], "rate: fast", "argument --rate: invalid float value: 'fast'"),
+        ([], "rate: [1, 2]", "rate holds a list, not a plain value"),
+        ([], "- rate", "not a list of `key: value` lines"),
+        ([], "rate: {", "not valid YAML"),
+    ],
+)
+def test_mistakes_are_named(tmp_path, argv, recipe, message):
+    with pytest.raises(InputError, match=message):
+        parse(*argv, recipe=recipe, tmp_path=tmp_path)
+
+
+def test_an_unknown_recipe_names_those_there_are():
+    with pytest.raises(InputError, match="no such recipe .there are: default, published, quickstart."):
+        read_recipe("defualt", KNOWN)
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_parses(path):
+    argv = ["--region", "mx", "--output_dir", "x", "--recipe", path.stem]
+    assert parse_arguments(PretrainArguments, "", argv).recipe == path.stem
+
+
+def test_the_published_recipe_is_the_published_one():
+    argv = ["--region", "mx", "--output_dir", "x", "--recipe", "published"]
+    args = parse_arguments(PretrainArguments, "", argv)
+    assert (args.learning_rate, args.lr_scheduler_type, args.warmup_ratio) == (1e-5, "constant", 0)
+    assert (args.max_length, args.weight_decay, args.mlm_probability) == (280, 0, 0.15)
+    assert args.num_train_epochs is None, "the epochs are the region's"
+    assert "attend_to_padding=true" in args.config_overrides

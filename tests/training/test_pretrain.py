@@ -1,0 +1,357 @@
+import json
+import os
+import subprocess
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState, PartialState
+from safetensors.torch import load_file
+
+from modeling_bilma import BilmaForMaskedLM
+from modeling_bilma.tokenization_bilma import SPECIAL_TOKENS, build_tokenizer
+from tests.conftest import ROOT, TINY_OVERRIDES
+from training import loop, pretrain
+from training.batching import MaskedSteps
+from training.corpus import Corpus, load_tokens
+from training.errors import InputError, run
+from training.synthetic_corpus import generate_texts
+
+FINISHED = {
+    "config.json",
+    "configuration_bilma.py",
+    "loss_curve.png",
+    "metrics.json",
+    "model.safetensors",
+    "modeling_bilma.py",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "training_args.json",
+}
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    path = tmp_path_factory.mktemp("corpus") / "mx.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in generate_texts("mx", 400)))
+    return path
+
+
+@pytest.fixture
+def train(tmp_path, texts, monkeypatch):
+    """Run the script in this process on tiny settings; returns its output folder."""
+
+    def train(*argv: object, name="out", train_file=texts):
+        for state in (AcceleratorState, GradientState, PartialState):
+            state._reset_state()
+        settings = {
+            "--region": "mx",
+            "--train_file": train_file,
+            "--output_dir": tmp_path / name,
+            "--cache_dir": tmp_path / "cache",
+            "--config_overrides": TINY_OVERRIDES,
+            "--max_steps": 6,
+            "--max_length": 32,
+            "--texts_per_step": 32,
+            "--vocab_size": 400,
+            "--mixed_precision": "no",
+            "--num_threads": 1,
+            "--logging_steps": 2,
+            "--eval_steps": 3,
+            "--save_steps": 2,
+        }
+        flags = [word for pair in settings.items() if pair[0] not in argv for word in pair]
+        monkeypatch.setattr(sys, "argv", ["pretrain.py", *map(str, [*flags, *argv])])
+        pretrain.main()
+        return tmp_path / name
+
+    return train
+
+
+@pytest.fixture
+def refused(train, capsys):
+    """Run the script on wrong input; returns the one line that it says."""
+
+    def refused(*argv: object, **options) -> str:
+        with pytest.raises(SystemExit) as stop:
+            run(lambda: train(*argv, **options))
+        assert stop.value.code == 2
+        lines = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+        assert len(lines) == 1
+        assert lines[0].startswith("pretrain.py: error: ")
+        return lines[0]
+
+    return refused
+
+
+def test_the_output_folder_holds_the_model_and_its_results(train, texts):
+    out = train("--max_steps", 40, "--learning_rate", 5e-3, "--eval_steps", 0.25)
+    assert {path.name for path in out.iterdir()} == FINISHED
+    metrics = json.loads((out / "metrics.json").read_text())
+    validation, training = metrics["validation"], metrics["training"]
+    evaluations = [point for point in metrics["history"] if "eval_loss" in point]
+    assert [point["step"] for point in evaluations] == [10, 20, 30, 40]
+    assert validation["loss"] == min(point["eval_loss"] for point in evaluations) < evaluations[0]["eval_loss"]
+    assert validation["perplexity"] == pytest.approx(np.exp(validation["loss"]))
+    assert validation["scored_tokens"] > 30
+    assert training["texts"] + validation["texts"] == metrics["corpus"]["texts"] == 400
+    assert (training["steps"], metrics["region"], metrics["corpus"]["names"]) == (40, "mx", ["mx.jsonl"])
+    assert set(metrics["versions"]) >= {"torch", "transformers", "modeling_bilma"}
+    args = json.loads((out / "training_args.json").read_text())
+    assert args["learning_rate"] == 5e-3
+    assert not [path for path in FINISHED if path.endswith("json") and str(texts.parent) in (out / path).read_text()]
+
+
+def test_the_model_in_the_folder_has_the_accuracy_in_its_metrics(train):
+    """Reckoned again from the saved folder alone, with dense logits, a text a row."""
+    out = train("--max_steps", 20, "--learning_rate", 5e-3)
+    metrics = json.loads((out / "metrics.json").read_text())["validation"]
+    model = BilmaForMaskedLM.from_pretrained(out).eval()
+    assert not model.config.sparse_prediction
+    assert model.config.region == "mx"
+    data = pretrain_validation(out)
+    loss = correct = scored = 0
+    for micro in data:
+        labels = micro.pop("labels")
+        with torch.no_grad():
+            logits = model(**micro).logits
+        there = labels != -100
+        loss += torch.nn.functional.cross_entropy(logits[there], labels[there], reduction="sum").item()
+        correct += int((logits.argmax(-1) == labels)[there].sum())
+        scored += int(there.sum())
+    assert scored == metrics["scored_tokens"]
+    assert correct / scored == pytest.approx(metrics["masked_accuracy"], abs=1e-6)
+    assert loss / scored == pytest.approx(metrics["loss"], rel=1e-4)
+
+
+def pretrain_validation(out):
+    tokenizer = pretrain.load_tokenizer(out)
+    corpus = Corpus(files=(out.parent / "again.jsonl",))
+    corpus.files[0].write_text("".join(json.dumps({"text": text}) + "\n" for text in generate_texts("mx", 400)))
+    tokens, _ = load_tokens(corpus, tokenizer, 32, out.parent / "cache")
+    hashes = pretrain.column(tokens, "text_hash")
+    held_out = np.flatnonzero(hashes < int(0.05 * 2**63))
+    steps = MaskedSteps(tokens, held_out, tokenizer, 32, 16384, seed=0, shuffle=False)
+    return [micro for number in range(steps.steps_per_epoch) for micro in steps[number].micro_batches]
+
+
+def test_two_runs_give_the_same_weights(train):
+    first, second = (load_file(train(name=name) / "model.safetensors") for name in ("a", "b"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    other = load_file(train("--seed", 1, name="c") / "model.safetensors")
+    assert not torch.equal(first["decoder.weight"], other["decoder.weight"])
+
+
+@pytest.mark.parametrize("die_at", [2, 4])
+def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(train, monkeypatch, die_at):
+    unbroken = load_file(train(name="unbroken") / "model.safetensors")
+    save = loop.save_checkpoint
+
+    def save_and_die(accelerator, folder, step, progress):
+        save(accelerator, folder, step, progress)
+        if step == die_at:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "save_checkpoint", save_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        train(name="broken")
+    monkeypatch.setattr(loop, "save_checkpoint", save)
+    out = train("--resume", name="broken")
+    resumed = load_file(out / "model.safetensors")
+    assert all(torch.equal(resumed[name], unbroken[name]) for name in unbroken)
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["training"]["texts_seen"] == 6 * 32
+    assert [point["step"] for point in metrics["history"] if "loss" in point] == [2, 4, 6]
+
+
+def test_an_unfinished_run_is_neither_lost_nor_mixed_up(train, refused, monkeypatch):
+    monkeypatch.setattr(pretrain, "finish", lambda *_: None)  # as if it died in its last moment
+    train()
+    assert "unfinished run: go on with --resume, or begin anew with --overwrite" in refused()
+    assert "seed was 0 and is now 1" in refused("--resume", "--seed", 1)
+    monkeypatch.undo()
+
+
+def test_resuming_a_finished_run_changes_nothing(train, capsys):
+    out = train()
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    train("--resume")
+    assert "finished, nothing to resume" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_micro_batches_add_up_to_the_whole_step(texts, tmp_path, tokenizer):
+    """The loss is exact although micro-batches hold different numbers of masked tokens."""
+    tokens, _ = load_tokens(Corpus(files=(texts,)), tokenizer, 32, tmp_path)
+    gradients = []
+    for bound in (100_000, 200):
+        torch.manual_seed(0)
+        config = pretrain.BilmaConfig(
+            vocab_size=len(tokenizer), sparse_prediction=True, hidden_dropout_prob=0, hidden_size=32, head_dim=16
+        )
+        accelerator, model = Accelerator(cpu=True), BilmaForMaskedLM(config).train()
+        batch = MaskedSteps(tokens, np.arange(64), tokenizer, 64, bound)[0]
+        sums = loop.forward_backward(accelerator, model, batch)
+        gradients.append((len(batch.micro_batches), sums, [p.grad for p in model.parameters()]))
+    (one, sums, whole), (many, sums_of_parts, parts) = gradients
+    assert one == 1 and many > 4
+    torch.testing.assert_close(sums, sums_of_parts)
+    for a, b in zip(whole, parts, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_packed_and_padded_rows_give_the_same_loss(texts, tmp_path, tokenizer):
+    """The fast path against the plain one: same texts, same masks, dropout off."""
+    tokens, _ = load_tokens(Corpus(files=(texts,)), tokenizer, 32, tmp_path)
+    torch.manual_seed(0)
+    model = BilmaForMaskedLM(pretrain.BilmaConfig(vocab_size=len(tokenizer), hidden_size=32, head_dim=16)).eval()
+    (packed,) = MaskedSteps(tokens, np.arange(48), tokenizer, 48, 100_000)[0].micro_batches
+    fast = model(**packed).loss
+    total = scored = 0
+    for ids, labels, positions in zip(*(packed[n] for n in ("input_ids", "labels", "position_ids")), strict=True):
+        starts = [*torch.nonzero(positions == 0).flatten().tolist(), len(ids)]
+        for begin, end in pairwise(starts):
+            count = int((labels[begin:end] != -100).sum())
+            if count:
+                total += model(ids[None, begin:end], labels=labels[None, begin:end]).loss * count
+                scored += count
+    torch.testing.assert_close(fast, total / scored, rtol=1e-5, atol=1e-6)
+
+
+def test_decay_is_for_matrices_only(train):
+    args = pretrain.PretrainArguments(region="mx", output_dir="x", weight_decay=0.3)
+    model = BilmaForMaskedLM(pretrain.BilmaConfig(vocab_size=50, hidden_size=32, head_dim=16))
+    decayed, plain = pretrain.make_optimizer(args, model).param_groups
+    assert (decayed["weight_decay"], plain["weight_decay"]) == (0.3, 0)
+    assert {p.ndim for p in decayed["params"]} == {2} and {p.ndim for p in plain["params"]} == {1}
+
+
+def test_continuing_from_another_model(train, refused, tmp_path):
+    base = train(name="base")
+    out = train("--init_from", base, "--region", "uy", "--max_steps", 1, "--learning_rate", 1e-9, name="uy")
+    assert (out / "tokenizer.json").read_text() == (base / "tokenizer.json").read_text()
+    a, b = load_file(base / "model.safetensors"), load_file(out / "model.safetensors")
+    assert all(torch.allclose(a[name], b[name], atol=1e-6) for name in a)
+    assert json.loads((out / "config.json").read_text())["region"] == "uy"
+    build_tokenizer([*SPECIAL_TOKENS, "otro"]).save_pretrained(tmp_path / "tokenizer")
+    message = refused("--init_from", base, "--tokenizer", tmp_path / "tokenizer", name="misfit")
+    assert "does not fit the model" in message
+    assert "no tokenizer could be opened" in refused("--init_from", tmp_path / "cache", name="none")
+
+
+def test_the_published_recipe_trains_a_model_that_attends_to_its_padding(train):
+    overrides = f"{TINY_OVERRIDES},attend_to_padding=true"
+    out = train("--recipe", "published", "--config_overrides", overrides, "--max_steps", 2)
+    assert json.loads((out / "config.json").read_text())["attend_to_padding"] is True
+
+
+def test_a_validation_file_keeps_its_texts_out_of_training(train, texts, tmp_path):
+    some = tmp_path / "validation.jsonl"
+    some.write_text("".join(texts.read_text().splitlines(keepends=True)[:30]))
+    metrics = json.loads((train("--validation_file", some) / "metrics.json").read_text())
+    assert (metrics["validation"]["texts"], metrics["training"]["texts"]) == (30, 370)
+
+
+def test_the_split_is_stable_when_the_corpus_grows(texts):
+    def held_out(number):
+        args = pretrain.PretrainArguments(region="mx", output_dir="x")
+        return {t for t in generate_texts("mx", number) if pretrain.is_validation(pretrain.text_hash(t), args)}
+
+    assert held_out(400) == held_out(1200) & set(generate_texts("mx", 400))
+    assert 0.03 < len(held_out(1200)) / 1200 < 0.07
+
+
+def test_tensorboard_on_request(train):
+    logs = train("--report_to", "tensorboard") / "logs"
+    assert [path for path in logs.rglob("*") if "tfevents" in path.name]
+
+
+def test_wrong_flags_are_named(refused, tmp_path, texts):
+    assert "give either --train_file or --dataset_name" in refused("--dataset_name", "org/tweets")
+    assert "between 0 and 1" in refused("--validation_fraction", 2)
+    assert "choose auto, no, bf16 or fp16" in refused("--mixed_precision", "int8")
+    assert "--texts_per_step 0 is less than 1" in refused("--texts_per_step", 0)
+    assert "'hiden_size=9': not name=value" in refused("--config_overrides", "hiden_size=9")
+    assert "hidden_size=33 is odd" in refused("--config_overrides", "hidden_size=33")
+    assert "--max_length 64 is more than the 40 positions" in refused("--max_length", 64)
+    assert "unknown flag --learning_rat: did you mean --learning_rate" in refused("--learning_rat", 1)
+
+
+def test_wrong_input_is_named_and_nothing_is_written(refused, tmp_path):
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"text": "uno"}\n{"text": \n')
+    assert "gone.txt: no such file or folder" in refused(train_file=tmp_path / "gone.txt")
+    assert "bad.jsonl, line 2: not valid JSON" in refused(train_file=bad)
+    bad.write_text('{"tweet": "uno"}\n')
+    assert "no column 'text'; there are: tweet" in refused(train_file=bad)
+    bad.write_text('{"text": "  "}\n')
+    assert "no usable text" in refused(train_file=bad)
+    bad.write_text('{"text": "uno dos"}\n')
+    assert "is left for" in refused(train_file=bad)
+    vocabulary = tmp_path / "vocab.txt"
+    vocabulary.write_text("hola\nadios\n")
+    assert "vocab.txt does not begin with the special tokens" in refused("--tokenizer", vocabulary)
+    assert not (tmp_path / "out" / "config.json").exists()
+
+
+def test_a_model_in_the_way_is_kept(train, refused):
+    out = train()
+    before = (out / "model.safetensors").read_bytes()
+    assert "already holds a model: give another --output_dir, or --overwrite" in refused("--seed", 1)
+    assert (out / "model.safetensors").read_bytes() == before
+    train("--overwrite", "--seed", 1)
+    assert (out / "model.safetensors").read_bytes() != before
+
+
+def test_a_loss_that_is_no_number_stops_the_run(refused, tmp_path):
+    assert "the loss became nan near step 2" in refused("--learning_rate", 1e30, "--warmup_ratio", 0)
+    assert not (tmp_path / "out" / "config.json").exists()
+
+
+def test_a_region_without_published_epochs_needs_a_number():
+    with pytest.raises(InputError, match="published number of epochs: give --num_train_epochs"):
+        args = pretrain.PretrainArguments(region="pe", output_dir="x", train_file=["a"])
+        pretrain.check_arguments(args, pretrain.get_region("pe"))
+
+
+LAUNCHERS = {
+    1: ["accelerate.commands.launch", "--quiet", "--cpu", "--num_processes", "1"],
+    # `accelerate launch` starts several processes without a GPU only through MPI.
+    2: ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"],
+}
+
+
+def test_one_process_or_two_end_with_the_same_scores(texts, tmp_path):
+    """As users run it: two processes share the steps, and only the first one writes."""
+    scores = {}
+    for processes, launcher in LAUNCHERS.items():
+        out = tmp_path / str(processes)
+        command = [sys.executable, "-m", *launcher, ROOT / "training" / "pretrain.py"]
+        flags = {
+            "--region": "mx",
+            "--train_file": texts,
+            "--output_dir": out,
+            "--cache_dir": tmp_path / "cache",
+            "--config_overrides": f"{TINY_OVERRIDES},hidden_dropout_prob=0",
+            "--max_steps": 6,
+            "--max_length": 32,
+            "--texts_per_step": 31,
+            "--vocab_size": 400,
+            "--mixed_precision": "no",
+            "--num_threads": 1,
+        }
+        subprocess.run(
+            list(map(str, [*command, *(word for pair in flags.items() for word in pair)])),
+            check=True,
+            capture_output=True,
+            timeout=200,
+            env=os.environ | {"HF_HUB_OFFLINE": "1", "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+        )
+        assert {path.name for path in out.iterdir()} == FINISHED
+        metrics = json.loads((out / "metrics.json").read_text())
+        assert metrics["machine"]["processes"] == processes
+        scores[processes] = metrics["validation"]["loss"]
+    assert scores[2] == pytest.approx(scores[1], abs=1e-5)

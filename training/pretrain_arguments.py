@@ -1,0 +1,106 @@
+"""The flags of `training/pretrain.py`, which are also the keys of its recipes."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from training.arguments import option
+from training.errors import InputError
+from training.regions import Region
+
+
+@dataclass
+class PretrainArguments:
+    region: str = field(metadata={"help": "two-letter country code of the texts, such as mx"})
+    output_dir: str = field(metadata={"help": "folder for the trained model"})
+    recipe: str = option("default", "recipe of training/recipes by name, or a YAML file by path")
+
+    train_file: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "files (.txt .jsonl .csv .tsv .parquet, or with .gz) or folders of texts, one text a record"
+        },
+    )
+    validation_file: list[str] = field(
+        default_factory=list,
+        metadata={"help": "the same, for validation (default: a share of the training texts)"},
+    )
+    dataset_name: str | None = option(None, "train on a dataset of the Hub instead of files")
+    dataset_config_name: str | None = option(None, "configuration of that dataset")
+    text_column: str = option("text", "column or field that holds the texts")
+    strict: bool = option(False, "refuse texts that are not UTF-8 instead of skipping and counting them")
+    validation_fraction: float = option(0.05, "share of the texts held out, chosen by a hash of the text")
+    max_validation_texts: int = option(10_000, "validate on no more than this many texts")
+    cache_dir: str | None = option(None, "where tokenised corpora are kept (default: bilma/ in the Hugging Face home)")
+
+    tokenizer: str | None = option(None, "tokenizer folder, Hub id or vocabulary file (default: learn one)")
+    vocab_size: int = option(29025, "most tokens of a learnt vocabulary")
+    min_frequency: int = option(2, "pieces of a learnt vocabulary are met at least this often")
+    init_from: str | None = option(None, "BILMA folder or Hub id to continue from, with its tokenizer")
+    config_overrides: str = option("", "changes to the model's configuration, as name=value,name=value")
+
+    num_train_epochs: float | None = option(None, "passes over the texts (default: as published for the region)")
+    max_steps: int | None = option(None, "stop after this many steps instead")
+    max_length: int = option(128, "texts are cut at this many tokens")
+    mlm_probability: float = option(0.15, "share of the tokens to predict")
+    texts_per_step: int = option(256, "texts of one optimizer step, over all processes")
+    tokens_per_micro_batch: int = option(16384, "most tokens that go through the model at once in one process")
+    learning_rate: float = option(1e-3, "highest learning rate")
+    lr_scheduler_type: str = option("cosine", "schedule of the rate after warm-up, by its name in transformers")
+    warmup_ratio: float = option(0.06, "share of the steps in which the rate rises")
+    weight_decay: float = option(0.01, "AdamW decay, of matrices only")
+    adam_beta1: float = option(0.9, "AdamW beta 1")
+    adam_beta2: float = option(0.98, "AdamW beta 2")
+    adam_epsilon: float = option(1e-8, "AdamW epsilon")
+    max_grad_norm: float = option(1.0, "clip the gradient to this norm (0: do not)")
+    mixed_precision: str = option("auto", "auto (bf16 where the machine has it), no, bf16 or fp16")
+    seed: int = option(0, "of the weights, the order of texts, the masks and the dropout")
+    num_threads: int | None = option(None, "CPU threads of each process (default: the cores, shared out)")
+
+    logging_steps: int = option(10, "steps between points of the loss curve")
+    eval_steps: float = option(0.1, "steps between evaluations; below 1, as a share of the run")
+    save_steps: float = option(0.1, "steps between checkpoints; below 1, as a share of the run")
+    report_to: str | None = option(None, "tracker, such as tensorboard")
+    overwrite: bool = option(False, "replace the model that the output folder holds")
+    resume: bool = option(False, "go on from the last checkpoint in the output folder")
+
+
+def check_arguments(args: PretrainArguments, region: Region) -> None:
+    if bool(args.train_file) == bool(args.dataset_name):
+        raise InputError("give either --train_file or --dataset_name: the texts to train on")
+    if args.num_train_epochs is None and args.max_steps is None and region.published_epochs is None:
+        raise InputError(f"region {region.code} has no published number of epochs: give --num_train_epochs")
+    if not 0 < args.validation_fraction < 1:
+        raise InputError(f"--validation_fraction {args.validation_fraction} is not between 0 and 1")
+    if not 0 < args.mlm_probability < 1:
+        raise InputError(f"--mlm_probability {args.mlm_probability} is not between 0 and 1")
+    if args.mixed_precision not in ("auto", "no", "bf16", "fp16"):
+        raise InputError(f"--mixed_precision {args.mixed_precision}: choose auto, no, bf16 or fp16")
+    at_least_one = (
+        "texts_per_step",
+        "tokens_per_micro_batch",
+        "max_validation_texts",
+        "logging_steps",
+        "num_threads",
+    )
+    for name in (*at_least_one, "max_steps", "vocab_size"):
+        if (value := getattr(args, name)) is not None and value < 1:
+            raise InputError(f"--{name} {value} is less than 1")
+    for name in ("learning_rate", "eval_steps", "save_steps", "num_train_epochs"):
+        if (value := getattr(args, name)) is not None and not value > 0:
+            raise InputError(f"--{name} {value} is not above 0")
+    if args.max_length < 3:
+        raise InputError(f"--max_length {args.max_length} leaves no room for a token between [START] and [END]")
+
+
+def public_arguments(args: PretrainArguments) -> dict[str, Any]:
+    """The arguments as a published folder may show them: of local paths only the last part."""
+    shown = dataclasses.asdict(args)
+    for name, value in shown.items():
+        if isinstance(value, str) and name not in ("dataset_name", "config_overrides") and Path(value).exists():
+            shown[name] = Path(value).name
+    for name in ("train_file", "validation_file"):
+        shown[name] = [Path(path).name for path in shown[name]]
+    del shown["output_dir"], shown["cache_dir"], shown["overwrite"], shown["resume"]
+    return shown
