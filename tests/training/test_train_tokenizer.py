@@ -1,0 +1,88 @@
+import json
+
+import pytest
+from transformers import AutoTokenizer
+
+from modeling_bilma.tokenization_bilma import SPECIAL_TOKENS
+from training import train_tokenizer
+from training.errors import run
+from training.synthetic_corpus import generate_texts
+
+
+@pytest.fixture
+def call(monkeypatch):
+    def call(*argv: object):
+        monkeypatch.setattr("sys.argv", ["train_tokenizer.py", *map(str, argv)])
+        run(train_tokenizer.main)
+
+    return call
+
+
+@pytest.fixture
+def ok(call):
+    def ok(*argv: object):
+        with pytest.raises(SystemExit) as stop:
+            call(*argv)
+        assert stop.value.code == 0
+
+    return ok
+
+
+@pytest.fixture
+def corpora(tmp_path):
+    for region in ("mx", "ar"):
+        lines = [json.dumps({"text": text}) for text in generate_texts(region, 300)]
+        (tmp_path / f"{region}.jsonl").write_text("\n".join(lines))
+    return tmp_path / "mx.jsonl", tmp_path / "ar.jsonl"
+
+
+def test_one_vocabulary_from_several_corpora(ok, corpora, tmp_path, capsys):
+    ok("--train_file", *corpora, "--output_dir", tmp_path / "out")
+    assert "600 texts read; skipped 0 empty and 0 not UTF-8" in capsys.readouterr().out
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out", trust_remote_code=False)
+    assert tokenizer.convert_ids_to_tokens(range(5)) == list(SPECIAL_TOKENS)
+    assert {"tacos", "asado"} <= set(tokenizer.get_vocab())
+    ok("--train_file", *corpora, "--output_dir", tmp_path / "again")
+    first, second = ((tmp_path / name / "tokenizer.json").read_text() for name in ("out", "again"))
+    assert first == second
+
+
+def test_a_published_vocabulary_becomes_a_tokenizer(ok, tmp_path):
+    vocabulary = tmp_path / "vocab_file_ALL.txt"
+    vocabulary.write_text("\n".join([*SPECIAL_TOKENS, "hola", "adios"]) + "\n")
+    ok("--vocab_file", vocabulary, "--output_dir", tmp_path / "out")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out", trust_remote_code=False)
+    assert tokenizer("¡Hola, adiós!")["input_ids"] == [2, 1, 5, 1, 6, 1, 3]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("", "give one of --train_file, --dataset_name and --vocab_file"),
+        ("--train_file gone.txt", "gone.txt: no such file or folder"),
+        ("--vocab_file gone.txt", "gone.txt"),
+        ("--train_file mx.jsonl --vocab_size 5", "--vocab_size 5 leaves no room"),
+        ("--train_file mx.jsonl --text_column tweet", "no column 'tweet'; there are: text"),
+        ("--train_file empty.txt", "empty.txt: no usable text"),
+        ("--train_file mx.jsonl --vocab_sise 9", "unknown flag --vocab_sise: did you mean --vocab_size"),
+    ],
+)
+def test_wrong_input(call, corpora, tmp_path, monkeypatch, capsys, flags, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.txt").write_text("\n")
+    with pytest.raises(SystemExit) as stop:
+        call("--output_dir", "out", *flags.split())
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_tokenizer_in_the_way_is_kept(call, ok, corpora, tmp_path, capsys):
+    ok("--train_file", corpora[0], "--output_dir", tmp_path / "out")
+    before = (tmp_path / "out" / "tokenizer.json").read_text()
+    with pytest.raises(SystemExit):
+        call("--train_file", corpora[1], "--output_dir", tmp_path / "out")
+    assert "already exists: give another --output_dir, or --overwrite" in capsys.readouterr().err
+    assert (tmp_path / "out" / "tokenizer.json").read_text() == before
+    ok("--train_file", corpora[1], "--output_dir", tmp_path / "out", "--overwrite")
+    assert (tmp_path / "out" / "tokenizer.json").read_text() != before
