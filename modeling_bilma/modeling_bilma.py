@@ -162,6 +162,10 @@ class BilmaPreTrainedModel(PreTrainedModel):
         super()._init_weights(module)
         if isinstance(module, BilmaEmbeddings):
             init.copy_(module.sinusoids, sinusoids(*module.sinusoids.shape))
+        elif isinstance(module, nn.Embedding):
+            # Word vectors are multiplied by sqrt(D): this gives them the variance 1, beside the sinusoids' 1/2.
+            # With the usual 0.02 words are drowned by positions, and an untied model hardly learns.
+            init.normal_(module.weight, std=self.config.hidden_size**-0.5)
 
 
 class BilmaModel(BilmaPreTrainedModel):

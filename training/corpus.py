@@ -18,9 +18,10 @@ import pyarrow.parquet as pq
 from datasets import Dataset, load_dataset
 from huggingface_hub import HfApi
 from huggingface_hub.constants import HF_HOME
+from huggingface_hub.errors import HfHubHTTPError
 from transformers import TokenizersBackend
 
-from training.errors import InputError
+from training.errors import InputError, as_input_error
 
 SUFFIXES = (".txt", ".jsonl", ".csv", ".tsv", ".parquet")
 CACHE_VERSION = 1  # raise it when what is written below changes
@@ -81,7 +82,8 @@ class Corpus:
         """SHA-256 over the contents (of a Hub dataset, over its name and commit): the same texts, the same value."""
         digest = hashlib.sha256()
         if self.dataset_name:
-            commit = HfApi().dataset_info(self.dataset_name).sha
+            with as_input_error(OSError, HfHubHTTPError):
+                commit = HfApi().dataset_info(self.dataset_name).sha
             digest.update(repr((self.dataset_name, self.dataset_config_name, self.split, commit)).encode())
         for path in self.files:
             with path.open("rb") as file:
@@ -225,10 +227,8 @@ def _parquet_texts(path: Path, corpus: Corpus) -> Iterator[str | None]:
 
 def _hub_texts(corpus: Corpus) -> Iterator[str | None]:
     name = corpus.dataset_name
-    try:
+    with as_input_error(ValueError, OSError):
         rows = load_dataset(name, corpus.dataset_config_name, split=corpus.split, streaming=True)
-    except (ValueError, OSError) as error:
-        raise InputError(f"dataset {name}: {' '.join(str(error).split())}") from error
     for row in rows:
         if corpus.text_column not in row:
             raise _no_column(f"dataset {name}", row, corpus)

@@ -68,6 +68,8 @@ def main() -> None:
         return
     check_output_dir(output_dir, args)
     corpus, validation_corpus = open_corpora(args)
+    with as_input_error(OSError):
+        output_dir.mkdir(parents=True, exist_ok=True)
 
     accelerator = make_accelerator(args)
     work_dir = output_dir / "checkpoints"

@@ -63,7 +63,7 @@ def train(tmp_path, texts, monkeypatch):
             "--eval_steps": 3,
             "--save_steps": 2,
         }
-        flags = [word for pair in settings.items() if pair[0] not in argv for word in pair]
+        flags = [word for pair in settings.items() if pair[0] not in argv and pair[1] is not None for word in pair]
         monkeypatch.setattr(sys, "argv", ["pretrain.py", *map(str, [*flags, *argv])])
         pretrain.main()
         return tmp_path / name
@@ -289,8 +289,12 @@ def test_wrong_input_is_named_and_nothing_is_written(refused, tmp_path):
     assert "no column 'text'; there are: tweet" in refused(train_file=bad)
     bad.write_text('{"text": "  "}\n')
     assert "no usable text" in refused(train_file=bad)
+    assert "org/tweets" in refused("--dataset_name", "org/tweets", train_file=None)
     bad.write_text('{"text": "uno dos"}\n')
     assert "is left for" in refused(train_file=bad)
+    (tmp_path / "file").write_text("")
+    assert "file is a file: give a folder" in refused(name="file")
+    assert "Not a directory" in refused(name="file/out")
     vocabulary = tmp_path / "vocab.txt"
     vocabulary.write_text("hola\nadios\n")
     assert "vocab.txt does not begin with the special tokens" in refused("--tokenizer", vocabulary)
