@@ -4,11 +4,13 @@ BIN := .venv/bin
 CORPUS := corpora/synthetic
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help quickstart test lint clean
+.PHONY: help quickstart test parity bench-inference lint clean
 
 help:
 	@echo "make quickstart  train two small regional models on the synthetic corpus and compare them"
 	@echo "make test        run the tests"
+	@echo "make parity      compare converted checkpoints with the authors' TensorFlow code (Python 3.11 or older)"
+	@echo "make bench-inference  time converted checkpoints against it"
 	@echo "make lint        check style and format"
 	@echo "make clean       remove what the other targets made, but for the environment"
 
@@ -30,6 +32,17 @@ quickstart: runs/quickstart/mx/config.json runs/quickstart/ar/config.json
 
 test: .venv/installed
 	$(BIN)/pytest
+
+.venv-parity/installed: tests/parity/requirements.txt
+	$(PYTHON) -m venv .venv-parity
+	.venv-parity/bin/pip install --quiet --disable-pip-version-check --requirement tests/parity/requirements.txt
+	touch $@
+
+parity: .venv/installed .venv-parity/installed
+	$(BIN)/pytest -m parity tests/parity
+
+bench-inference: .venv/installed .venv-parity/installed
+	$(BIN)/python benchmarks/inference.py
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -47,6 +47,8 @@ def _normalizer() -> normalizers.Normalizer:
             Replace("&lt;", "<"),
             Lowercase(),
             NFD(),
+            # The one assigned character that `tokenizers` does not take apart and Python does.
+            Replace("\U00011938", "\U00011935\U00011930"),
             Replace(Regex(r"[\u0300-\u036f]"), ""),
             *_laughter("j"),
             *_laughter("h"),
