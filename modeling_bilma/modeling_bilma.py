@@ -124,6 +124,13 @@ class BilmaMLP(nn.Module):
         return self.down_proj(self.activation(self.up_proj(hidden_states)))
 
 
+def take_positions(states: torch.Tensor, positions: torch.LongTensor | None) -> torch.Tensor:
+    """(B, L, D) to (B, Q, D): the states at `positions`, (B, Q), or all of them."""
+    if positions is None:
+        return states
+    return states.gather(1, positions.unsqueeze(-1).expand(-1, -1, states.shape[-1]))
+
+
 class BilmaLayer(GradientCheckpointingLayer):
     def __init__(self, config: BilmaConfig):
         super().__init__()
@@ -137,11 +144,11 @@ class BilmaLayer(GradientCheckpointingLayer):
         self,
         hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
-        num_outputs: int | None = None,
+        positions: torch.LongTensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> torch.Tensor:
-        """States of the first `num_outputs` positions (all of them by default), which attend to every position."""
-        residual = hidden_states[:, :num_outputs]
+        """States at `positions`, (B, Q), or at all of them; they attend to every position."""
+        residual = take_positions(hidden_states, positions)
         attended, _ = self.attention(residual, hidden_states, attention_mask, **kwargs)
         residual = self.attention_norm(residual + self.dropout(attended))
         return self.mlp_norm(residual + self.dropout(self.mlp(residual)))
@@ -192,6 +199,7 @@ class BilmaModel(BilmaPreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         position_ids: torch.LongTensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
+        output_positions: torch.LongTensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutput:
         """Encode texts, one per row, or several packed in a row.
@@ -201,6 +209,8 @@ class BilmaModel(BilmaPreTrainedModel):
             attention_mask: (B, L), 0 where the row is padding.
             position_ids: (B, L) or (1, L); given only for packed rows. A text begins wherever the positions do
                 not go on by one, and attention never crosses from one text to another.
+            output_positions: (B, Q), the positions whose last states are wanted (default: all). The last layer
+                computes no others, and `last_hidden_state` is (B, Q, D).
 
         Raises:
             ValueError: for an input longer than `max_position_embeddings`, for both or neither of the inputs,
@@ -212,7 +222,9 @@ class BilmaModel(BilmaPreTrainedModel):
             inputs_embeds = self.embeddings.word_embeddings(input_ids)
         self._check_positions(inputs_embeds.shape[1], position_ids)
         if self.config.attend_to_padding:
-            return self._forward_attending_to_padding(inputs_embeds, attention_mask, position_ids, **kwargs)
+            return self._forward_attending_to_padding(
+                inputs_embeds, attention_mask, position_ids, output_positions, **kwargs
+            )
 
         same_text = None
         if position_ids is None:
@@ -223,19 +235,26 @@ class BilmaModel(BilmaPreTrainedModel):
                 text_of_position = text_of_position.expand(inputs_embeds.shape[0], -1)
                 same_text = packed_sequence_mask_function(text_of_position)
         mask = create_bidirectional_mask(self.config, inputs_embeds, attention_mask, and_mask_function=same_text)
-        return self._encode(self.embeddings(inputs_embeds, position_ids), mask, **kwargs)
+        return self._encode(self.embeddings(inputs_embeds, position_ids), mask, output_positions, **kwargs)
 
     @capture_outputs
     def _encode(
         self,
         hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None,
-        num_outputs: int | None = None,
+        positions: torch.LongTensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutput:
         for layer in self.layers[:-1]:
             hidden_states = layer(hidden_states, attention_mask, **kwargs)
-        hidden_states = self.layers[-1](hidden_states, attention_mask, num_outputs, **kwargs)
+        if attention_mask is None:
+            hidden_states = self.layers[-1](hidden_states, None, positions, **kwargs)
+        elif positions is not None and isinstance(attention_mask, torch.Tensor):  # (B, 1, L, L): keep the rows asked
+            rows = positions[:, None, :, None].expand(-1, -1, -1, attention_mask.shape[-1])
+            attention_mask = attention_mask.expand(positions.shape[0], -1, -1, -1).gather(2, rows)
+            hidden_states = self.layers[-1](hidden_states, attention_mask, positions, **kwargs)
+        else:  # the block masks of flex attention cannot be cut
+            hidden_states = take_positions(self.layers[-1](hidden_states, attention_mask, **kwargs), positions)
         return BaseModelOutput(last_hidden_state=hidden_states)
 
     def _forward_attending_to_padding(
@@ -243,6 +262,7 @@ class BilmaModel(BilmaPreTrainedModel):
         inputs_embeds: torch.Tensor,
         attention_mask: torch.Tensor | None,
         position_ids: torch.LongTensor | None,
+        output_positions: torch.LongTensor | None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutput:
         """As the published model was trained: pad every row to `max_position_embeddings`, mask nothing."""
@@ -258,8 +278,9 @@ class BilmaModel(BilmaPreTrainedModel):
         full_length = self.config.max_position_embeddings
         padded = torch.cat((inputs_embeds, pad.expand(batch, full_length - length, -1)), dim=1)
         positions = torch.arange(full_length, device=padded.device).unsqueeze(0)
-        # The last layer answers for the caller's positions only: nobody reads the states of the added padding.
-        outputs = self._encode(self.embeddings(padded, positions), None, num_outputs=length, **kwargs)
+        if output_positions is None:  # nobody reads the last states of the added padding
+            output_positions = positions[:, :length].expand(batch, -1)
+        outputs = self._encode(self.embeddings(padded, positions), None, output_positions, **kwargs)
         if outputs.hidden_states is not None:
             outputs.hidden_states = tuple(states[:, :length] for states in outputs.hidden_states)
         if outputs.attentions is not None:
@@ -311,17 +332,20 @@ class BilmaForMaskedLM(BilmaPreTrainedModel):
 
         With `labels` and `config.sparse_prediction`, logits are (labelled positions, V), in row order.
         """
+        sparse = labels is not None and self.config.sparse_prediction
+        positions = self._labelled_positions(labels, **kwargs) if sparse else None
         outputs = self.bilma(
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
             inputs_embeds=inputs_embeds,
+            output_positions=positions,
             **kwargs,
         )
         states = outputs.last_hidden_state
-        if labels is not None and self.config.sparse_prediction:
-            labelled = labels != -100
-            states, labels = states[labelled], labels[labelled]
+        if sparse:
+            labels = labels if positions is None else labels.gather(1, positions)
+            states, labels = states[labels != -100], labels[labels != -100]
         logits = self.decoder(states)
 
         loss = None
@@ -330,6 +354,17 @@ class BilmaForMaskedLM(BilmaPreTrainedModel):
         return MaskedLMOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
+
+    def _labelled_positions(self, labels: torch.LongTensor, **kwargs) -> torch.LongTensor | None:
+        """(B, Q): of each row first the labelled positions, in order; Q is the most that a row has.
+
+        None where the caller asks for every state, or there is nothing to leave out.
+        """
+        if any(kwargs.get(name, getattr(self.config, name)) for name in ("output_hidden_states", "output_attentions")):
+            return None
+        labelled = labels != -100
+        most = max(1, int(labelled.sum(1).max()))
+        return labelled.int().argsort(dim=1, descending=True, stable=True)[:, :most]
 
 
 class BilmaClassificationHead(nn.Module):

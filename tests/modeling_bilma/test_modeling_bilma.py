@@ -165,11 +165,16 @@ def test_inputs_embeds_equal_input_ids(attend_to_padding):
     close(model(inputs_embeds=embeds, attention_mask=mask).logits, model(ids, attention_mask=mask).logits)
 
 
-def test_sparse_prediction_gives_the_same_loss_and_gradients():
+@pytest.mark.parametrize("attend_to_padding", [False, True])
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+def test_sparse_prediction_gives_the_same_loss_and_gradients(implementation, attend_to_padding):
     ids, mask = two_texts()
     labels = torch.full_like(ids, -100)
     labels[0, [2, 5]], labels[1, 1] = ids[0, [2, 5]], ids[1, 1]
-    dense, sparse = tiny(), tiny(sparse_prediction=True)
+    dense, sparse = (
+        tiny(implementation=implementation, attend_to_padding=attend_to_padding, sparse_prediction=flag)
+        for flag in (False, True)
+    )
     expected, found = (model(ids, attention_mask=mask, labels=labels) for model in (dense, sparse))
     assert found.logits.shape == (3, 100)
     close(found.logits, expected.logits[labels != -100])
@@ -179,6 +184,24 @@ def test_sparse_prediction_gives_the_same_loss_and_gradients():
     for a, b in zip(sparse.parameters(), dense.parameters(), strict=True):
         close(a.grad, b.grad)
     assert sparse(ids).logits.shape == (2, 12, 100), "without labels every position has logits"
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("attend_to_padding", [False, True])
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_only_the_states_asked_for(implementation, attend_to_padding):
+    model = tiny(BilmaModel, implementation, attend_to_padding=attend_to_padding)
+    ids, mask = two_texts()
+    positions = torch.tensor([[4, 0, 11], [6, 6, 1]])
+    every = model(ids, attention_mask=mask).last_hidden_state
+    some = model(ids, attention_mask=mask, output_positions=positions).last_hidden_state
+    close(some, every.gather(1, positions[..., None].expand(-1, -1, 32)))
+
+
+def test_sparse_prediction_still_gives_every_state_on_request():
+    ids, mask = two_texts()
+    outputs = tiny(sparse_prediction=True)(ids, attention_mask=mask, labels=ids, output_hidden_states=True)
+    assert [state.shape for state in outputs.hidden_states] == [(2, 12, 32)] * 3
 
 
 def test_a_batch_without_labels_costs_nothing():
