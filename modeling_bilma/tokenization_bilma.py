@@ -5,6 +5,7 @@ written as a `tokenizers` pipeline that gives the same ids.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, trainers
@@ -55,6 +56,16 @@ def _normalizer() -> normalizers.Normalizer:
             Replace(Regex(f"[{_SPACE}]+"), " "),
         ]
     )
+
+
+@cache
+def _shared_normalizer() -> normalizers.Normalizer:
+    return _normalizer()
+
+
+def normalize(text: str) -> str:
+    """A text as the text rules leave it, before it is cut into words: `¡Qué frío, @ana!` is `¡que frio, _usr `."""
+    return _shared_normalizer().normalize_str(text)
 
 
 def _pre_tokenizer() -> pre_tokenizers.PreTokenizer:

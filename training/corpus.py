@@ -21,10 +21,11 @@ from huggingface_hub.constants import HF_HOME
 from huggingface_hub.errors import HfHubHTTPError
 from transformers import TokenizersBackend
 
+from modeling_bilma.tokenization_bilma import normalize
 from training.errors import InputError, as_input_error
 
 SUFFIXES = (".txt", ".jsonl", ".csv", ".tsv", ".parquet")
-CACHE_VERSION = 1  # raise it when what is written below changes
+CACHE_VERSION = 2  # raise it when what is written below changes
 SCHEMA = pa.schema({"input_ids": pa.list_(pa.int32()), "text_hash": pa.int64()})
 TEXTS_PER_BATCH = 2048
 
@@ -236,12 +237,13 @@ def _hub_texts(corpus: Corpus) -> Iterator[str | None]:
 
 
 def text_hash(text: str) -> int:
-    """63 bits that depend on the text alone, not on its case or spacing: what a split by hash compares.
+    """63 bits that depend on what a model sees of the text alone: what a split by hash compares.
 
-    A text keeps its value when the corpus grows, so it never changes sides, nor do its duplicates.
+    A text keeps its value when the corpus grows, so it never changes sides, nor do its duplicates, which may differ
+    in what the text rules take away, such as case, accents or the address of a link.
     """
-    canonical = " ".join(text.casefold().split())
-    return int.from_bytes(hashlib.blake2b(canonical.encode(), digest_size=8).digest()) >> 1
+    digest = hashlib.blake2b(normalize(text).strip().encode(), digest_size=8)
+    return int.from_bytes(digest.digest()) >> 1
 
 
 def load_tokens(

@@ -221,7 +221,7 @@ def load_data(
         train_tokens=tokens,
         train_texts=np.flatnonzero(~held_out),
         validation_tokens=validation_tokens,
-        validation_texts=validation_texts[: args.max_validation_texts],
+        validation_texts=smallest_hashes(validation_tokens, validation_texts, args.max_validation_texts),
     )
     for side, texts in (("training", data.train_texts), ("validation", data.validation_texts)):
         if not len(texts):
@@ -232,6 +232,12 @@ def load_data(
     return data
 
 
+def smallest_hashes(tokens: Dataset, texts: np.ndarray, most: int) -> np.ndarray:
+    """At most `most` of the texts, chosen by their hashes: from every file alike, and the same ones in any order."""
+    hashes = column(tokens, "text_hash")[texts]
+    return np.sort(texts[np.argsort(hashes, kind="stable")[:most]])
+
+
 def column(tokens: Dataset, name: str) -> np.ndarray:
     return tokens.data.column(name).to_numpy()
 
@@ -239,11 +245,12 @@ def column(tokens: Dataset, name: str) -> np.ndarray:
 def make_model(args: PretrainArguments, region: Region, tokenizer: TokenizersBackend) -> BilmaForMaskedLM:
     """A new model of the tokenizer's size, or the one to continue from; it computes logits where there are labels."""
     overrides = {**read_overrides(args.config_overrides), "region": region.code, "sparse_prediction": True}
+    new = {"tie_word_embeddings": args.tie_word_embeddings, "attend_to_padding": args.attend_to_padding}
     with as_input_error(ValueError, OSError, StrictDataclassError):
         if args.init_from:
             model = BilmaForMaskedLM.from_pretrained(args.init_from, dtype=torch.float32, **overrides)
         else:
-            config = BilmaConfig(**{"vocab_size": len(tokenizer), **overrides})
+            config = BilmaConfig(**new, vocab_size=len(tokenizer), **overrides)
             model = BilmaForMaskedLM(config)
     if len(tokenizer) > model.config.vocab_size:
         raise InputError(

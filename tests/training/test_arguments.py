@@ -63,4 +63,12 @@ def test_the_published_recipe_is_the_published_one():
     assert (args.learning_rate, args.lr_scheduler_type, args.warmup_ratio) == (1e-5, "constant", 0)
     assert (args.max_length, args.weight_decay, args.mlm_probability) == (280, 0, 0.15)
     assert args.num_train_epochs is None, "the epochs are the region's"
-    assert "attend_to_padding=true" in args.config_overrides
+    assert (args.attend_to_padding, args.tie_word_embeddings) == (True, False)
+
+
+def test_the_default_recipe_is_the_default_of_every_flag():
+    """So that a recipe which leaves a flag out gets the measured value."""
+    flags = PretrainArguments(region="mx", output_dir="x")
+    recipe = parse_arguments(PretrainArguments, "", ["--region", "mx", "--output_dir", "x"])
+    for name in set(read_recipe("default", KNOWN)) - {"num_train_epochs"}:
+        assert getattr(recipe, name) == getattr(flags, name), name
