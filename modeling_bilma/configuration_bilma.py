@@ -4,6 +4,7 @@ from typing import Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
+from transformers.activations import ACT2FN
 
 # Every class a saved folder opens with; without the full map it opens only with the class that was saved.
 AUTO_MAP = {
@@ -80,6 +81,10 @@ class BilmaConfig(PreTrainedConfig):
             raise ValueError(
                 f"hidden_size={self.hidden_size} is odd: sinusoids come in sine/cosine pairs, use an even size"
             )
+
+    def validate_activation(self):
+        if self.hidden_act not in ACT2FN:
+            raise ValueError(f"hidden_act={self.hidden_act!r} is unknown to transformers: use 'gelu', as published")
 
     def validate_padding(self):
         if self.attend_to_padding and self.pad_token_id is None:

@@ -358,8 +358,10 @@ class BilmaForMaskedLM(BilmaPreTrainedModel):
     def _labelled_positions(self, labels: torch.LongTensor, **kwargs) -> torch.LongTensor | None:
         """(B, Q): of each row first the labelled positions, in order; Q is the most that a row has.
 
-        None where the caller asks for every state, or there is nothing to leave out.
+        None where the caller asks for every state, and in a compiled model, whose shapes cannot follow the labels.
         """
+        if torch.compiler.is_compiling():
+            return None
         if any(kwargs.get(name, getattr(self.config, name)) for name in ("output_hidden_states", "output_attentions")):
             return None
         labelled = labels != -100

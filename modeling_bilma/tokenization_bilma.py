@@ -180,6 +180,9 @@ def train_vocabulary(
     Args:
         vocab_size: the most tokens there may be; a small corpus yields fewer.
         min_frequency: how often two pieces must meet before they become a token.
+
+    Raises:
+        ValueError: if the special tokens, the letters and the signs of the texts alone are more than `vocab_size`.
     """
     pipeline = _pipeline(SPECIAL_TOKENS)
     # Left to itself the trainer numbers the `##` letters in hash order and breaks ties by number, so that two runs
@@ -196,4 +199,9 @@ def train_vocabulary(
     )
     pipeline.train_from_iterator(texts, trainer=trainer)
     ids = pipeline.get_vocab()
+    if len(ids) > vocab_size:
+        raise ValueError(
+            f"vocab_size={vocab_size} is less than the {len(ids)} special tokens, letters and signs of these texts: "
+            "give a larger one"
+        )
     return sorted(ids, key=ids.get)

@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -40,9 +40,13 @@ def parse_arguments(kind: type[Arguments], description: str, argv: Sequence[str]
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )
-    names = [field.name for field in dataclasses.fields(kind)]
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    names = list(fields)
     if "recipe" in names:
-        parser.set_defaults(**read_recipe(_recipe_named(argv) or kind.recipe, names))
+        recipe = read_recipe(_recipe_named(argv) or kind.recipe, fields)
+        parser.set_defaults(**recipe)
+        for action in parser._actions:  # argparse asks for a required flag although it has a default
+            action.required = action.required and action.dest not in recipe
     arguments, unknown = parser.parse_args_into_dataclasses(argv, return_remaining_strings=True)
     if unknown:
         raise InputError(f"unknown flag {unknown[0]}{_did_you_mean(unknown[0].lstrip('-'), names, '--')}")
@@ -59,11 +63,11 @@ def _recipe_named(argv: Sequence[str]) -> str | None:
         raise InputError(str(error)) from error
 
 
-def read_recipe(name_or_path: str, known: Sequence[str]) -> dict[str, Any]:
+def read_recipe(name_or_path: str, fields: Mapping[str, dataclasses.Field]) -> dict[str, Any]:
     """The settings of a recipe: one of `training/recipes` by name, or a YAML file by path.
 
     Raises:
-        InputError: if there is none, it is not a YAML mapping of plain values, or it has an unknown key.
+        InputError: if there is none, it is not a YAML mapping, it has an unknown key, or a key lacks its value.
     """
     path = RECIPES / f"{name_or_path}.yaml"
     if not path.is_file():
@@ -77,13 +81,22 @@ def read_recipe(name_or_path: str, known: Sequence[str]) -> dict[str, Any]:
         raise InputError(f"recipe {path}: not valid YAML ({' '.join(str(error).split())})") from error
     if not isinstance(settings, dict):
         raise InputError(f"recipe {path}: not a list of `key: value` lines")
-    for key, value in settings.items():
-        if key not in known:
-            raise InputError(f"recipe {path}: unknown key {key}{_did_you_mean(str(key), known)}")
-        if isinstance(value, dict | list):
-            raise InputError(f"recipe {path}: {key} holds a {type(value).__name__}, not a plain value")
-    # As text, so that the parser checks a recipe's value exactly as it checks a flag's.
-    return {key: value if value is None else str(value) for key, value in settings.items()}
+    for key in settings:
+        if key not in fields:
+            raise InputError(f"recipe {path}: unknown key {key}{_did_you_mean(str(key), list(fields))}")
+    return {key: _setting(value, fields[key], f"recipe {path}: {key}") for key, value in settings.items()}
+
+
+def _setting(value: Any, field: dataclasses.Field, where: str) -> Any:
+    """A recipe's value as text, so that the parser checks it exactly as it checks a flag's; a list for list flags."""
+    takes_list = field.type == list[str]
+    if value is None or isinstance(value, dict) or (isinstance(value, list) and not takes_list):
+        raise InputError(
+            f"{where} holds {'nothing' if value is None else f'a {type(value).__name__}'}, not a plain value"
+        )
+    if takes_list:
+        return [str(item) for item in (value if isinstance(value, list) else [value])]
+    return str(value)
 
 
 def _did_you_mean(word: str, known: Sequence[str], prefix: str = "") -> str:

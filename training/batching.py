@@ -82,7 +82,7 @@ class MaskedSteps:
         self.shuffle = shuffle
         self.process, self.num_processes = process, num_processes
         self.collator = DataCollatorForLanguageModeling(tokenizer, mlm_probability=mlm_probability)
-        self.special_ids = np.array([tokenizer.unk_token_id, *tokenizer.all_special_ids])
+        self.special_ids = np.array(tokenizer.all_special_ids)
         self.steps_per_epoch = -(-len(texts) // texts_per_step)
         self._order: tuple[int, np.ndarray] | None = None  # of the current epoch
 

@@ -1,7 +1,9 @@
-"""Checkpoints that are whole or absent: written beside, then renamed."""
+"""Folders that are whole or absent, and the checkpoints of a run among them."""
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +12,30 @@ from accelerate import Accelerator
 KEEP = 2
 
 
+@contextmanager
+def written_whole(folder: Path) -> Iterator[Path]:
+    """A new folder beside `folder`, which takes its place when the block ends well and vanishes when it does not."""
+    beside = folder.with_name(f".{folder.name}.writing")
+    shutil.rmtree(beside, ignore_errors=True)  # left by a run that was killed
+    beside.mkdir(parents=True)
+    try:
+        yield beside
+        if folder.exists():
+            shutil.rmtree(folder)
+        beside.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
 def save_checkpoint(accelerator: Accelerator, folder: Path, step: int, progress: dict[str, Any]) -> None:
     """Write model, optimizer, schedule and `progress` as `folder/step-<number>`, and drop all but the last two."""
-    beside = folder / f"writing-{step:09d}"
+    beside = folder / f".step-{step:09d}.writing"
     if accelerator.is_main_process:
         shutil.rmtree(beside, ignore_errors=True)
     accelerator.wait_for_everyone()
     accelerator.save_state(str(beside))
     if accelerator.is_main_process:
-        (beside / "progress.json").write_text(json.dumps({"step": step, **progress}))
+        (beside / "progress.json").write_text(json.dumps({"step": step, **progress}, allow_nan=False))
         beside.rename(folder / f"step-{step:09d}")
         for old in checkpoints(folder)[:-KEEP]:
             shutil.rmtree(old)
@@ -30,7 +47,6 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*"))
 
 
-def load_checkpoint(accelerator: Accelerator, checkpoint: Path) -> dict[str, Any]:
-    """Restore model, optimizer and schedule, and return the progress that was saved with them."""
-    accelerator.load_state(str(checkpoint))
+def read_progress(checkpoint: Path) -> dict[str, Any]:
+    """The progress that was saved with a checkpoint."""
     return json.loads((checkpoint / "progress.json").read_text())

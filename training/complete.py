@@ -2,7 +2,7 @@
 
     python training/complete.py --models bilma-mx bilma-ar --phrases "vamos a comer [MASK]" "estoy en [MASK]"
 
-Models are folders or Hub ids. Loading one runs the model code that lies beside its weights.
+Models are folders or Hub ids. This runs the model code that lies beside their weights.
 """
 
 import argparse
@@ -10,18 +10,21 @@ from pathlib import Path
 
 from transformers import pipeline
 
-from modeling_bilma.tokenization_bilma import MASK
 from training.errors import InputError, as_input_error, run
+
+MASK = "[MASK]"  # not imported: with our package loaded, its classes would win over the folder's own code
 
 
 def completions(model: str, phrases: list[str], top_k: int) -> list[list[tuple[str, float]]]:
     """For each phrase the `top_k` likeliest words at its mask, with their probabilities.
 
     Raises:
-        InputError: if the model cannot be opened.
+        InputError: if the model cannot be opened, or has fewer than `top_k` tokens.
     """
     with as_input_error(OSError, ValueError):
         fill_mask = pipeline("fill-mask", model=model, trust_remote_code=True)
+    if top_k > len(fill_mask.tokenizer):
+        raise InputError(f"--top_k {top_k} is more than the {len(fill_mask.tokenizer)} tokens of {model}")
     guesses = fill_mask(phrases, top_k=top_k, tokenizer_kwargs={"truncation": True})
     if len(phrases) == 1:
         guesses = [guesses]

@@ -3,15 +3,18 @@
 import csv
 import gzip
 import hashlib
+import io
 import json
 import os
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -72,13 +75,16 @@ class Corpus:
             elif _is_unicode(text):
                 yield text
             else:
-                self.refuse_invalid(f"{source}: a text holds half of a surrogate pair (a JSON escape \\ud8..)")
+                self.refuse_invalid(
+                    f"{source}: a text is not Unicode ({text.encode(errors='replace').decode()[:40]!r})"
+                )
 
     def refuse_invalid(self, message: str) -> None:
         if self.strict:
             raise InputError(f"{message}: mend it, or leave out --strict to skip such texts")
         self.report.invalid += 1
 
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the contents (of a Hub dataset, over its name and commit): the same texts, the same value."""
         digest = hashlib.sha256()
@@ -100,7 +106,7 @@ class Corpus:
 def _is_unicode(text: str) -> bool:
     try:
         text.encode()
-    except UnicodeEncodeError:
+    except UnicodeEncodeError:  # half of a surrogate pair, from a JSON escape or a byte that is no UTF-8
         return False
     return True
 
@@ -125,7 +131,7 @@ def find_files(paths: Sequence[str | Path]) -> tuple[Path, ...]:
             raise InputError(f"{path}: unknown kind of file (known: {known})")
         else:
             files.append(path)
-    return tuple(files)
+    return tuple(dict.fromkeys(files))  # a file named twice is read once
 
 
 def _kind(path: Path) -> str | None:
@@ -138,7 +144,7 @@ def _file_texts(path: Path, corpus: Corpus) -> Iterator[str | None]:
     readers = {
         ".txt": lambda: (line for _, line in _lines(path, corpus)),
         ".jsonl": lambda: _json_texts(path, corpus),
-        ".csv": lambda: _table_texts(path, corpus, "excel"),
+        ".csv": lambda: _table_texts(path, corpus, _Csv),
         ".tsv": lambda: _table_texts(path, corpus, _PlainTsv),
         ".parquet": lambda: _parquet_texts(path, corpus),
     }
@@ -150,9 +156,13 @@ def _file_texts(path: Path, corpus: Corpus) -> Iterator[str | None]:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
+def _open(path: Path) -> IO[bytes]:
+    return (gzip.open if path.suffix == ".gz" else open)(path, "rb")
+
+
 def _lines(path: Path, corpus: Corpus) -> Iterator[tuple[int, str]]:
     """Numbered lines, decoded one by one so that a bad byte costs one line and not the file."""
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+    with _open(path) as file:
         for number, raw in enumerate(file, start=1):
             try:
                 yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8")
@@ -175,7 +185,7 @@ def _json_texts(path: Path, corpus: Corpus) -> Iterator[str | None]:
         where = f"{path}, line {number}"
         try:
             record = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # ValueError also for a number of thousands of digits
             raise InputError(f"{where}: not valid JSON ({error}): mend or remove the line") from error
         if not isinstance(record, dict):
             raise InputError(f'{where}: not a JSON object; a line looks like {{"{corpus.text_column}": "..."}}')
@@ -187,15 +197,24 @@ def _json_texts(path: Path, corpus: Corpus) -> Iterator[str | None]:
         yield text
 
 
+class _Csv(csv.excel):
+    """Strict, so that a quotation mark that is never closed is an error and does not swallow the file."""
+
+    strict = True
+
+
 class _PlainTsv(csv.excel_tab):
     """Tab-separated as IANA has it, without quoting: a tweet may begin with a quotation mark."""
 
     quoting = csv.QUOTE_NONE
 
 
-def _table_texts(path: Path, corpus: Corpus, dialect: str | type[csv.Dialect]) -> Iterator[str | None]:
+def _table_texts(path: Path, corpus: Corpus, dialect: type[csv.Dialect]) -> Iterator[str | None]:
     csv.field_size_limit(sys.maxsize)  # the default refuses a text of over 128 KiB
-    rows = csv.reader((line for _, line in _lines(path, corpus)), dialect)
+    # A record may go over several lines, so a bad byte is not judged here: as a lone surrogate it makes its own
+    # text, and no other, one that is not Unicode.
+    file = io.TextIOWrapper(_open(path), encoding="utf-8-sig", errors="surrogateescape", newline="")
+    rows = csv.reader(file, dialect)
     try:
         columns = next(rows, [])
         if corpus.text_column not in columns:
@@ -210,6 +229,8 @@ def _table_texts(path: Path, corpus: Corpus, dialect: str | type[csv.Dialect]) -
             yield row[column] if row else None
     except csv.Error as error:
         raise InputError(f"{path}, line {rows.line_num}: not a valid table ({error})") from error
+    finally:
+        file.close()
 
 
 def _parquet_texts(path: Path, corpus: Corpus) -> Iterator[str | None]:
@@ -217,23 +238,36 @@ def _parquet_texts(path: Path, corpus: Corpus) -> Iterator[str | None]:
         with pq.ParquetFile(path) as table:
             if corpus.text_column not in table.schema_arrow.names:
                 raise _no_column(str(path), table.schema_arrow.names, corpus)
-            kind = table.schema_arrow.field(corpus.text_column).type
-            if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-                raise InputError(f"{path}: column {corpus.text_column!r} holds {kind}, not strings")
             for batch in table.iter_batches(columns=[corpus.text_column]):
-                yield from batch.column(0).to_pylist()
+                yield from _strings(batch.column(0), f"{path}: column {corpus.text_column!r}")
     except pa.ArrowInvalid as error:
-        raise InputError(f"{path}: not a Parquet file ({str(error).splitlines()[0]})") from error
+        raise InputError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from error
+
+
+def _strings(values: pa.Array, where: str) -> Iterator[str | None]:
+    """Python strings; Arrow does not promise that its own are UTF-8, so they are decoded one by one."""
+    if pa.types.is_dictionary(values.type):  # what pandas calls a category
+        values = values.dictionary_decode()
+    if pa.types.is_null(values.type):
+        yield from values.to_pylist()
+    elif pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        for raw in values.cast(pa.large_binary()).to_pylist():
+            yield None if raw is None else raw.decode(errors="surrogateescape")
+    else:
+        raise InputError(f"{where} holds {values.type}, not strings")
 
 
 def _hub_texts(corpus: Corpus) -> Iterator[str | None]:
     name = corpus.dataset_name
-    with as_input_error(ValueError, OSError):
+    with as_input_error(ValueError, OSError, HfHubHTTPError):
         rows = load_dataset(name, corpus.dataset_config_name, split=corpus.split, streaming=True)
-    for row in rows:
-        if corpus.text_column not in row:
-            raise _no_column(f"dataset {name}", row, corpus)
-        yield row[corpus.text_column]
+        for row in rows:
+            if corpus.text_column not in row:
+                raise _no_column(f"dataset {name}", row, corpus)
+            text = row[corpus.text_column]
+            if not isinstance(text, str | None):
+                raise InputError(f"dataset {name}: {corpus.text_column!r} holds a {type(text).__name__}, not a string")
+            yield text
 
 
 def text_hash(text: str) -> int:
@@ -251,28 +285,24 @@ def load_tokens(
     tokenizer: TokenizersBackend,
     max_length: int,
     cache_dir: str | Path | None = None,
-    wait_for_cache: bool = False,
 ) -> tuple[Dataset, ReadingReport]:
     """The corpus as a memory-mapped dataset of `input_ids` (int32) and `text_hash` (int64), one row per text.
 
     Made once and found again as long as the texts, the tokenizer and `max_length` are the same. Longer texts are
     cut at `max_length`, `[END]` kept.
 
-    Args:
-        wait_for_cache: only open what another process has made.
-
     Raises:
         InputError: as reading the corpus does, and if no usable text was found.
     """
     rules = (
         CACHE_VERSION,
-        corpus.fingerprint(),
+        corpus.fingerprint,
         tokenizer.backend_tokenizer.to_str(),
         max_length,
         corpus.strict,
     )
     folder = Path(cache_dir or Path(HF_HOME) / "bilma") / hashlib.sha256(repr(rules).encode()).hexdigest()[:32]
-    if not folder.is_dir() and not wait_for_cache:
+    if not folder.is_dir():
         _write_tokens(corpus, tokenizer, max_length, folder)
     report = ReadingReport(**json.loads((folder / "report.json").read_text()))
     if not report.texts:

@@ -1,7 +1,6 @@
 """The pretraining loop: steps, evaluations and checkpoints of masked language modelling with Accelerate."""
 
 import math
-import shutil
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from training.batching import IGNORED, MaskedSteps, StepBatch, step_seed
-from training.checkpoints import save_checkpoint
+from training.checkpoints import save_checkpoint, written_whole
 from training.errors import InputError
 from training.pretrain_arguments import PretrainArguments
 
@@ -53,6 +52,7 @@ class TrainingLoop:
                 if self.is_due(self.args.eval_steps):
                     self.evaluate_and_keep_best()
                 if self.is_due(self.args.save_steps) and not self.is_last():
+                    self.check_finite(self.sums[0].item())
                     save_checkpoint(self.accelerator, self.work_dir, self.progress["step"], self.progress)
 
     def train_step(self, step: int) -> None:
@@ -84,22 +84,25 @@ class TrainingLoop:
         return self.progress["step"] % steps == 0 or self.is_last()
 
     def log_training(self) -> None:
-        step = self.progress["step"]
         loss, accuracy = (self.accelerator.reduce(self.sums) / max(self.scored, 1)).tolist()
         self.sums, self.scored = torch.zeros_like(self.sums), 0
-        if not math.isfinite(loss):
-            raise InputError(
-                f"the loss became {loss} near step {step}: lower --learning_rate or raise --warmup_ratio; "
-                "checkpoints from before are kept"
-            )
+        self.check_finite(loss)
         speed = (self.progress["tokens"] - self.tokens_before) / self.elapsed()
         self.bar.set_postfix_str(f"loss {loss:.3f}, masked accuracy {accuracy:.3f}, {speed:,.0f} tokens/s")
         rate = self.scheduler.get_last_lr()[0]
         self.record("train", {"loss": loss, "masked_accuracy": accuracy, "learning_rate": rate})
 
+    def check_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise InputError(
+                f"the loss became {loss} near step {self.progress['step']}: lower --learning_rate or raise "
+                "--warmup_ratio; checkpoints from before are kept"
+            )
+
     def evaluate_and_keep_best(self) -> None:
         step = self.progress["step"]
         scores = evaluate(self.accelerator, self.model, self.validation_steps)
+        self.check_finite(scores["loss"])
         self.record("eval", {f"eval_{name}": value for name, value in scores.items()})
         if self.accelerator.is_main_process:
             tqdm.write(
@@ -149,13 +152,13 @@ def masked_loss(
 def evaluate(accelerator: Accelerator, model: nn.Module, steps: MaskedSteps) -> dict[str, float]:
     """Loss, perplexity and masked accuracy over one epoch of `steps`, counted over every process."""
     model.eval()
-    sums, scored = torch.zeros(2, dtype=torch.float64, device=accelerator.device), 0
+    sums, scored = torch.zeros(2, device=accelerator.device), 0
     for number in range(steps.steps_per_epoch):
         batch = steps[number]
         scored += batch.scored_tokens
         for micro_batch in batch.micro_batches:
             sums += torch.stack(masked_loss(accelerator, model, micro_batch, scored_tokens=1))
-    loss, accuracy = (accelerator.reduce(sums) / max(scored, 1)).tolist()
+    loss, accuracy = (accelerator.reduce(sums) / scored).tolist()
     return {
         "loss": loss,
         "perplexity": math.exp(min(loss, 700)),  # e^710 is beyond a float
@@ -165,11 +168,8 @@ def evaluate(accelerator: Accelerator, model: nn.Module, steps: MaskedSteps) -> 
 
 
 def save_best(model: nn.Module, folder: Path) -> None:
-    """The model as it is published, written beside and renamed."""
-    beside = folder.with_name("writing-best")
-    shutil.rmtree(beside, ignore_errors=True)
-    model.config.sparse_prediction = False
-    model.save_pretrained(beside)
-    model.config.sparse_prediction = True
-    shutil.rmtree(folder, ignore_errors=True)
-    beside.rename(folder)
+    """The model as it is published."""
+    with written_whole(folder) as beside:
+        model.config.sparse_prediction = False
+        model.save_pretrained(beside)
+        model.config.sparse_prediction = True

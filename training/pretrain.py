@@ -1,8 +1,8 @@
 """Pretrain a regional BILMA from texts, by masked language modelling.
 
-    accelerate launch training/pretrain.py --region mx --train_file tweets-mx.jsonl.gz --output_dir bilma-mx
-    accelerate launch training/pretrain.py --region uy --train_file uy.csv --init_from bilma-mx --output_dir bilma-uy
-    accelerate launch training/pretrain.py --recipe published --region mx --train_file ... --output_dir ...
+    accelerate launch --quiet training/pretrain.py --region mx --train_file mx.jsonl.gz --output_dir bilma-mx
+    accelerate launch --quiet training/pretrain.py --region uy --train_file uy.csv --init_from bilma-mx --output_dir uy
+    accelerate launch --quiet training/pretrain.py --recipe published --region mx --train_file ... --output_dir ...
 
 Every flag can stand in a recipe, a YAML file given by `--recipe`; a flag on the command line wins. The output folder
 holds the best model by validation loss with its code, its tokenizer, training_args.json, metrics.json and
@@ -10,19 +10,21 @@ loss_curve.png. An interrupted run goes on with the same command and `--resume`.
 """
 
 import dataclasses
+import hashlib
 import json
 import math
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import InitProcessGroupKwargs, set_seed
 from datasets import Dataset
 from huggingface_hub.errors import StrictDataclassError
 from tqdm import tqdm
@@ -32,7 +34,7 @@ from modeling_bilma import BilmaConfig, BilmaForMaskedLM
 from modeling_bilma.tokenization_bilma import build_tokenizer, load_tokenizer, train_vocabulary
 from training.arguments import parse_arguments
 from training.batching import MaskedSteps
-from training.checkpoints import checkpoints, load_checkpoint
+from training.checkpoints import written_whole
 from training.corpus import Corpus, ReadingReport, find_files, load_tokens, text_hash
 from training.errors import InputError, as_input_error, run
 from training.loop import TrainingLoop
@@ -40,8 +42,11 @@ from training.loss_curve import draw_loss_curve
 from training.pretrain_arguments import PretrainArguments, check_arguments, public_arguments
 from training.provenance import commit, machine, versions
 from training.regions import Region, get_region
+from training.run_folder import LOG_DIR, WORK_DIR, begin_or_resume, check_output_dir, is_finished, prepare_work_dir
 
 METRICS_SCHEMA = 1
+# Flags that change how a run goes on, and not what comes out.
+OPERATIONAL = {"num_threads", "tokens_per_micro_batch", "logging_steps", "save_steps", "report_to"}
 HASH_RANGE = 2**63  # of training.corpus.text_hash
 
 
@@ -52,6 +57,7 @@ class Data:
     corpus: Corpus
     report: ReadingReport
     fingerprint: str
+    validation_fingerprint: str
     train_tokens: Dataset
     train_texts: np.ndarray
     validation_tokens: Dataset
@@ -66,17 +72,17 @@ def main() -> None:
     if is_finished(output_dir) and args.resume:
         print(f"{output_dir}: this run is finished, nothing to resume")
         return
-    check_output_dir(output_dir, args)
+    check_output_dir(output_dir, args.resume, args.overwrite)
+    work_dir = output_dir / WORK_DIR
     corpus, validation_corpus = open_corpora(args)
-    with as_input_error(OSError):
-        output_dir.mkdir(parents=True, exist_ok=True)
 
     accelerator = make_accelerator(args)
-    work_dir = output_dir / "checkpoints"
+    prepare_work_dir(work_dir, args.resume, accelerator)
     tokenizer = make_tokenizer(args, corpus, work_dir, accelerator)
     data = load_data(args, corpus, validation_corpus, tokenizer, accelerator)
     set_seed(args.seed)
     model = make_model(args, region, tokenizer)
+    tokenizer.model_max_length = model.config.max_position_embeddings  # what truncation=True cuts at
     train_steps, validation_steps = make_steps(args, data, tokenizer, model.config, accelerator)
     total_steps = count_steps(args, region, train_steps)
     say(accelerator, describe(args, data, model, train_steps, total_steps, accelerator))
@@ -88,7 +94,7 @@ def main() -> None:
     # The steps are shared out by MaskedSteps itself, and the schedule counts whole steps: neither is prepared.
     model, optimizer = accelerator.prepare(model, optimizer)
     accelerator.register_for_checkpointing(scheduler)
-    progress = resume(args, accelerator, work_dir, data, total_steps)
+    progress = begin_or_resume(work_dir, run_identity(args, data, tokenizer), accelerator)
 
     loop = TrainingLoop(
         args, accelerator, model, optimizer, scheduler, train_steps, validation_steps, total_steps, progress, work_dir
@@ -98,25 +104,6 @@ def main() -> None:
     if accelerator.is_main_process:
         finish(args, region, data, tokenizer, progress, accelerator, work_dir, output_dir)
     accelerator.end_training()
-
-
-def is_finished(output_dir: Path) -> bool:
-    return (output_dir / "config.json").exists()
-
-
-def check_output_dir(output_dir: Path, args: PretrainArguments) -> None:
-    if output_dir.exists() and not output_dir.is_dir():
-        raise InputError(f"{output_dir} is a file: give a folder as --output_dir")
-    if args.overwrite:
-        if args.resume:
-            raise InputError("give --resume or --overwrite, not both")
-        return
-    if is_finished(output_dir):
-        raise InputError(
-            f"{output_dir} already holds a model: give another --output_dir, or --overwrite to replace it"
-        )
-    if checkpoints(output_dir / "checkpoints") and not args.resume:
-        raise InputError(f"{output_dir} holds an unfinished run: go on with --resume, or begin anew with --overwrite")
 
 
 def open_corpora(args: PretrainArguments) -> tuple[Corpus, Corpus | None]:
@@ -137,17 +124,25 @@ def make_accelerator(args: PretrainArguments) -> Accelerator:
         accelerator = Accelerator(
             mixed_precision=precision,
             log_with=args.report_to,
-            project_dir=str(Path(args.output_dir) / "logs"),
+            project_dir=str(Path(args.output_dir) / LOG_DIR),
+            # The others wait while the first process reads the corpus, which may take hours.
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=24))],
         )
+    if args.report_to and not accelerator.log_with:
+        raise InputError(f"--report_to {args.report_to}: this tracker is not installed")
     if accelerator.device.type == "cpu":
         # `accelerate launch` sets one thread for each process whatever the machine has.
         processes_here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-        torch.set_num_threads(args.num_threads or max(1, len(os.sched_getaffinity(0)) // processes_here))
+        torch.set_num_threads(args.num_threads or max(1, available_cores() // processes_here))
     if args.report_to:
         # Trackers take plain values only.
         settings = {name: json.dumps(value) for name, value in public_arguments(args).items()}
         accelerator.init_trackers("bilma", config=settings)
     return accelerator
+
+
+def available_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def best_precision() -> str:
@@ -178,10 +173,11 @@ def make_tokenizer(
         if args.tokenizer:
             return load_tokenizer(args.tokenizer)
     learnt = work_dir / "tokenizer"
-    if accelerator.is_main_process and not (args.resume and learnt.is_dir()):
+    if accelerator.is_main_process and not learnt.is_dir():
         training_side = (t for t in corpus if args.validation_file or not is_validation(text_hash(t), args))
         bar = tqdm(training_side, desc="learning the vocabulary", unit=" texts", unit_scale=True)
-        build_tokenizer(train_vocabulary(bar, args.vocab_size, args.min_frequency)).save_pretrained(learnt)
+        with as_input_error(ValueError, OSError), written_whole(learnt) as folder:
+            build_tokenizer(train_vocabulary(bar, args.vocab_size, args.min_frequency)).save_pretrained(folder)
     accelerator.wait_for_everyone()
     return load_tokenizer(learnt)
 
@@ -196,14 +192,8 @@ def load_data(
     """Tokenise, and split by the hash of each text: a text and its duplicates are on one side, for good."""
 
     def load(corpus: Corpus) -> tuple[Dataset, ReadingReport]:
-        if not accelerator.is_main_process:
-            accelerator.wait_for_everyone()
-        loaded = load_tokens(
-            corpus, tokenizer, args.max_length, args.cache_dir, wait_for_cache=not accelerator.is_main_process
-        )
-        if accelerator.is_main_process:
-            accelerator.wait_for_everyone()
-        return loaded
+        with accelerator.local_main_process_first():  # every machine has a cache of its own
+            return load_tokens(corpus, tokenizer, args.max_length, args.cache_dir)
 
     tokens, report = load(corpus)
     hashes = column(tokens, "text_hash")
@@ -217,7 +207,8 @@ def load_data(
     data = Data(
         corpus=corpus,
         report=report,
-        fingerprint=corpus.fingerprint(),
+        fingerprint=corpus.fingerprint,
+        validation_fingerprint=(validation_corpus or corpus).fingerprint,
         train_tokens=tokens,
         train_texts=np.flatnonzero(~held_out),
         validation_tokens=validation_tokens,
@@ -244,36 +235,62 @@ def column(tokens: Dataset, name: str) -> np.ndarray:
 
 def make_model(args: PretrainArguments, region: Region, tokenizer: TokenizersBackend) -> BilmaForMaskedLM:
     """A new model of the tokenizer's size, or the one to continue from; it computes logits where there are labels."""
-    overrides = {**read_overrides(args.config_overrides), "region": region.code, "sparse_prediction": True}
-    new = {"tie_word_embeddings": args.tie_word_embeddings, "attend_to_padding": args.attend_to_padding}
+    sizes = read_overrides(args.config_overrides)
+    told = {"region": region.code, "sparse_prediction": True}
+    if args.init_from and sizes:
+        raise InputError("--config_overrides is for a new model: leave it out with --init_from")
     with as_input_error(ValueError, OSError, StrictDataclassError):
         if args.init_from:
-            model = BilmaForMaskedLM.from_pretrained(args.init_from, dtype=torch.float32, **overrides)
+            model = continued_model(args.init_from, told)
         else:
-            config = BilmaConfig(**new, vocab_size=len(tokenizer), **overrides)
-            model = BilmaForMaskedLM(config)
+            behaviour = {"tie_word_embeddings": args.tie_word_embeddings, "attend_to_padding": args.attend_to_padding}
+            model = BilmaForMaskedLM(BilmaConfig(vocab_size=len(tokenizer), **behaviour, **sizes, **told))
     if len(tokenizer) > model.config.vocab_size:
         raise InputError(
             f"the tokenizer has {len(tokenizer)} tokens and the model {model.config.vocab_size}: "
             "they do not fit; use the tokenizer the model was trained with"
         )
-    if args.max_length > model.config.max_position_embeddings:
-        raise InputError(
-            f"--max_length {args.max_length} is more than the {model.config.max_position_embeddings} positions of "
-            "the model"
-        )
+    positions = model.config.max_position_embeddings
+    if args.max_length > positions:
+        raise InputError(f"--max_length {args.max_length} is more than the {positions} positions of the model")
+    return model
+
+
+def continued_model(path_or_id: str, told: dict[str, Any]) -> BilmaForMaskedLM:
+    """The model to continue from, whole: no part of it is new."""
+    model, info = BilmaForMaskedLM.from_pretrained(path_or_id, dtype=torch.float32, output_loading_info=True, **told)
+    if info["missing_keys"]:
+        raise InputError(f"{path_or_id} is not a whole masked language model: it lacks {min(info['missing_keys'])}")
     return model
 
 
 def read_overrides(text: str) -> dict[str, Any]:
-    known = {name for name in dir(BilmaConfig) if not name.startswith("_")}
+    known = {
+        "hidden_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "head_dim",
+        "intermediate_size",
+        "hidden_act",
+        "hidden_dropout_prob",
+        "max_position_embeddings",
+        "layer_norm_eps",
+        "initializer_range",
+    }
     overrides = {}
     for pair in filter(None, (part.strip() for part in text.split(","))):
         name, equals, value = pair.partition("=")
         if not equals or name not in known:
-            raise InputError(f"--config_overrides {pair!r}: not name=value with the name of a BilmaConfig field")
-        overrides[name] = yaml.safe_load(value)
+            raise InputError(f"--config_overrides {pair!r}: not name=value, with a name of {', '.join(sorted(known))}")
+        overrides[name] = plain_value(value)
     return overrides
+
+
+def plain_value(text: str) -> int | float | str:
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
 
 
 def make_steps(
@@ -295,6 +312,8 @@ def make_steps(
     train_steps = MaskedSteps(data.train_tokens, data.train_texts, seed=args.seed, **shared)
     # The same texts and masks at every evaluation, and for every seed of training.
     validation_steps = MaskedSteps(data.validation_tokens, data.validation_texts, seed=0, shuffle=False, **shared)
+    if not any(validation_steps[step].scored_tokens for step in range(validation_steps.steps_per_epoch)):
+        raise InputError("no token of the validation texts is masked: give more texts to validate on")
     return train_steps, validation_steps
 
 
@@ -312,6 +331,15 @@ def make_optimizer(args: PretrainArguments, model: BilmaForMaskedLM) -> torch.op
     ]
     betas = (args.adam_beta1, args.adam_beta2)
     return torch.optim.AdamW(groups, lr=args.learning_rate, betas=betas, eps=args.adam_epsilon, fused=True)
+
+
+def run_identity(args: PretrainArguments, data: Data, tokenizer: TokenizersBackend) -> dict[str, Any]:
+    """What has to be the same for a run to go on: the flags that change what comes out, the texts, the vocabulary."""
+    return {name: value for name, value in public_arguments(args).items() if name not in OPERATIONAL} | {
+        "training texts": data.fingerprint,
+        "validation texts": data.validation_fingerprint,
+        "vocabulary": hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest(),
+    }
 
 
 def say(accelerator: Accelerator, text: str) -> None:
@@ -335,41 +363,6 @@ def describe(
         f"{args.texts_per_step} texts ({total_steps / steps.steps_per_epoch:.1f} epochs), "
         f"precision {accelerator.mixed_precision}, {accelerator.num_processes} process(es) on {accelerator.device}"
     )
-
-
-def resume(
-    args: PretrainArguments, accelerator: Accelerator, work_dir: Path, data: Data, total_steps: int
-) -> dict[str, Any]:
-    """Where the run stands: at its beginning, or at its last checkpoint."""
-    same_run = {
-        "corpus": data.fingerprint,
-        "seed": args.seed,
-        "texts_per_step": args.texts_per_step,
-        "total_steps": total_steps,
-    }
-    progress: dict[str, Any] = {
-        "step": 0,
-        "seconds": 0.0,
-        "tokens": 0,
-        "texts": 0,
-        "best": None,
-        "history": [],
-    }
-    found = checkpoints(work_dir)
-    if not args.resume or not found:
-        if accelerator.is_main_process:
-            for old in found:
-                shutil.rmtree(old)
-        return progress | {"run": same_run}
-    progress = load_checkpoint(accelerator, found[-1])
-    for name, value in same_run.items():
-        if progress["run"][name] != value:
-            raise InputError(
-                f"{found[-1]}: cannot resume, {name} was {progress['run'][name]} and is now {value}: "
-                "give the same corpus and flags, or begin anew with --overwrite"
-            )
-    say(accelerator, f"going on from step {progress['step']:,}")
-    return progress
 
 
 def finish(
@@ -407,12 +400,12 @@ def finish(
         "commit": commit(),
         "history": progress["history"],
     }
-    (best / "metrics.json").write_text(json.dumps(metrics, indent=1, ensure_ascii=False) + "\n")
+    (best / "metrics.json").write_text(json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     (best / "training_args.json").write_text(json.dumps(public_arguments(args), indent=1, ensure_ascii=False) + "\n")
     draw_loss_curve(metrics, best / "loss_curve.png")
-    for file in sorted(best.iterdir(), key=lambda file: file.name == "config.json"):  # last: it marks a finished run
+    for file in best.iterdir():
         os.replace(file, output_dir / file.name)
-    shutil.rmtree(work_dir)
+    shutil.rmtree(work_dir)  # only now the run counts as finished
     scores = metrics["validation"]
     print(
         f"{output_dir}: masked accuracy {scores['masked_accuracy']:.4f}, perplexity {scores['perplexity']:.2f} on "

@@ -1,6 +1,7 @@
 """The flags of `training/pretrain.py`, which are also the keys of its recipes."""
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,9 @@ from typing import Any
 from training.arguments import option
 from training.errors import InputError
 from training.regions import Region
+
+# Those of transformers that need no settings of their own.
+SCHEDULES = ("cosine", "linear", "constant", "constant_with_warmup")
 
 
 @dataclass
@@ -49,7 +53,7 @@ class PretrainArguments:
     texts_per_step: int = option(64, "texts of one optimizer step, over all processes")
     tokens_per_micro_batch: int = option(16384, "most tokens that go through the model at once in one process")
     learning_rate: float = option(5e-4, "highest learning rate")
-    lr_scheduler_type: str = option("cosine", "schedule of the rate after warm-up, by its name in transformers")
+    lr_scheduler_type: str = option("cosine", "schedule of the rate: cosine, linear, constant or constant_with_warmup")
     warmup_ratio: float = option(0.06, "share of the steps in which the rate rises")
     weight_decay: float = option(0.01, "AdamW decay, of matrices only")
     adam_beta1: float = option(0.9, "AdamW beta 1")
@@ -73,25 +77,26 @@ def check_arguments(args: PretrainArguments, region: Region) -> None:
         raise InputError("give either --train_file or --dataset_name: the texts to train on")
     if args.num_train_epochs is None and args.max_steps is None and region.published_epochs is None:
         raise InputError(f"region {region.code} has no published number of epochs: give --num_train_epochs")
-    if not 0 < args.validation_fraction < 1:
-        raise InputError(f"--validation_fraction {args.validation_fraction} is not between 0 and 1")
-    if not 0 < args.mlm_probability < 1:
-        raise InputError(f"--mlm_probability {args.mlm_probability} is not between 0 and 1")
-    if args.mixed_precision not in ("auto", "no", "bf16", "fp16"):
-        raise InputError(f"--mixed_precision {args.mixed_precision}: choose auto, no, bf16 or fp16")
-    at_least_one = (
-        "texts_per_step",
-        "tokens_per_micro_batch",
-        "max_validation_texts",
-        "logging_steps",
-        "num_threads",
-    )
-    for name in (*at_least_one, "max_steps", "vocab_size"):
+    for name in ("validation_fraction", "mlm_probability"):
+        if not 0 < (value := getattr(args, name)) < 1:
+            raise InputError(f"--{name} {value} is not between 0 and 1")
+    for name in ("warmup_ratio", "adam_beta1", "adam_beta2"):
+        if not 0 <= (value := getattr(args, name)) < 1:
+            raise InputError(f"--{name} {value} is not from 0 to below 1")
+    for name in ("weight_decay", "max_grad_norm", "seed"):
+        if not 0 <= (value := getattr(args, name)) < 2**32:
+            raise InputError(f"--{name} {value} is not from 0 to below 2^32")
+    at_least_one = ("texts_per_step", "tokens_per_micro_batch", "max_validation_texts", "logging_steps", "num_threads")
+    for name in (*at_least_one, "max_steps", "vocab_size", "min_frequency"):
         if (value := getattr(args, name)) is not None and value < 1:
             raise InputError(f"--{name} {value} is less than 1")
-    for name in ("learning_rate", "eval_steps", "save_steps", "num_train_epochs"):
-        if (value := getattr(args, name)) is not None and not value > 0:
+    for name in ("learning_rate", "eval_steps", "save_steps", "num_train_epochs", "adam_epsilon"):
+        if (value := getattr(args, name)) is not None and not 0 < value < math.inf:
             raise InputError(f"--{name} {value} is not above 0")
+    choices = {"mixed_precision": ("auto", "no", "bf16", "fp16"), "lr_scheduler_type": SCHEDULES}
+    for name, known in choices.items():
+        if (value := getattr(args, name)) not in known:
+            raise InputError(f"--{name} {value}: choose one of {', '.join(known)}")
     if args.max_length < 3:
         raise InputError(f"--max_length {args.max_length} leaves no room for a token between [START] and [END]")
 

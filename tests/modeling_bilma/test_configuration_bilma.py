@@ -41,6 +41,7 @@ def test_a_map_from_the_hub_is_kept():
         ({"attend_to_padding": True, "pad_token_id": None}, "needs a pad_token_id"),
         ({"pooling": "sum"}, "pooling"),
         ({"hidden_size": "big"}, "hidden_size"),
+        ({"hidden_act": "foo"}, "hidden_act='foo' is unknown"),
     ],
 )
 def test_impossible_sizes_are_refused(wrong, message):

@@ -338,3 +338,4 @@ def test_a_compiled_model_gives_the_same_numbers(backend):
     with torch.no_grad():
         close(compiled(ids).logits, model(ids).logits)
         close(compiled(ids, position_ids=positions).logits, model(ids, position_ids=positions).logits)
+        close(compiled(ids, labels=ids).loss, model(ids, labels=ids).loss)

@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -6,13 +6,14 @@ from training.arguments import RECIPES, option, parse_arguments, read_recipe
 from training.errors import InputError
 from training.pretrain_arguments import PretrainArguments
 
-KNOWN = list(PretrainArguments.__dataclass_fields__)
+KNOWN = PretrainArguments.__dataclass_fields__
 
 
 @dataclass
 class Arguments:
     name: str = option("x", "a name")
     rate: float = option(1.0, "a rate")
+    files: list[str] = field(default_factory=list)
     recipe: str = option("default", "a recipe")
 
 
@@ -28,6 +29,15 @@ def test_a_flag_wins_over_the_recipe_and_the_recipe_over_the_default(tmp_path):
     assert parse("--rate", "5", recipe="rate: 2", tmp_path=tmp_path).rate == 5
 
 
+def test_lists_and_required_flags_may_stand_in_a_recipe(tmp_path):
+    assert parse(recipe="files: a.txt", tmp_path=tmp_path).files == ["a.txt"]
+    assert parse(recipe="files: [a.txt, b.txt]", tmp_path=tmp_path).files == ["a.txt", "b.txt"]
+    recipe = tmp_path / "whole.yaml"
+    recipe.write_text("region: mx\noutput_dir: out\ntrain_file: mx.jsonl\n")
+    args = parse_arguments(PretrainArguments, "", ["--recipe", str(recipe), "--region", "ar"])
+    assert (args.region, args.output_dir, args.train_file) == ("ar", "out", ["mx.jsonl"])
+
+
 @pytest.mark.parametrize(
     ("argv", "recipe", "message"),
     [
@@ -37,6 +47,7 @@ def test_a_flag_wins_over_the_recipe_and_the_recipe_over_the_default(tmp_path):
         ([], "raet: 5", r"recipe.yaml: unknown key raet: did you mean rate\?"),
         ([], "rate: fast", "argument --rate: invalid float value: 'fast'"),
         ([], "rate: [1, 2]", "rate holds a list, not a plain value"),
+        ([], "rate:", "rate holds nothing, not a plain value"),
         ([], "- rate", "not a list of `key: value` lines"),
         ([], "rate: {", "not valid YAML"),
     ],

@@ -86,6 +86,34 @@ def test_invalid_utf8_is_counted_and_skipped_or_refused(tmp_path):
         read(path, strict=True)
 
 
+@pytest.mark.parametrize("end", ["csv", "tsv"])
+def test_a_bad_byte_costs_one_record_of_a_table(tmp_path, end):
+    path = tmp_path / f"a.{end}"
+    separator = b"," if end == "csv" else b"\t"
+    path.write_bytes(separator.join([b"text", b"x\nuno", b"1\nd\xf3s", b"2\ntres", b"3\n"]))
+    corpus = Corpus(files=(path,))
+    assert list(corpus) == ["uno", "tres"]
+    assert corpus.report.invalid == 1
+    with pytest.raises(InputError, match="a text is not Unicode .*--strict"):
+        read(path, strict=True)
+
+
+def test_a_bad_byte_inside_quotes_costs_one_record(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b'text,x\n"uno\n\xf3 fin",1\ndos,2\n')
+    assert read(path) == ["dos"]
+
+
+def test_parquet_texts_that_are_not_utf8_or_missing(tmp_path):
+    bad = pa.array([b"uno", b"d\xf3s", None, b"tres"], pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"text": bad}), tmp_path / "a.parquet")
+    corpus = Corpus(files=(tmp_path / "a.parquet",))
+    assert list(corpus) == ["uno", "tres"]
+    assert (corpus.report.invalid, corpus.report.empty) == (1, 1)
+    pq.write_table(pa.table({"text": pa.array(["uno", "uno"]).dictionary_encode()}), tmp_path / "b.parquet")
+    assert read(tmp_path / "b.parquet") == ["uno", "uno"]
+
+
 def test_half_a_surrogate_pair_is_invalid_text(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "uno \\ud83d"}\n{"text": "dos \\ud83d\\ude0d"}\n')
@@ -100,8 +128,11 @@ def test_half_a_surrogate_pair_is_invalid_text(tmp_path):
         ("a.jsonl", b'{"text": "uno"}\n{"text": dos}\n', "a.jsonl, line 2: not valid JSON.*column 10"),
         ("a.jsonl", b'["uno"]\n', "line 1: not a JSON object"),
         ("a.jsonl", b'{"text": 5}\n', "line 1: 'text' holds a int, not a string"),
+        ("a.jsonl", b'{"text": "a", "n": ' + b"1" * 5000 + b"}", "line 1: not valid JSON"),
         ("a.csv", b"text,x\nuno,1\ndos\n", "a.csv, line 3: 1 fields where the header has 2"),
-        ("a.parquet", b"text", "not a Parquet file"),
+        ("a.csv", b'text\n"hola\nuno\ndos\n', "not a valid table .unexpected end of data."),
+        ("a.csv", "año\nuno\n".encode("latin-1"), "a.csv, line 1: no column 'text'; there are: a.o"),
+        ("a.parquet", b"text", "not a readable Parquet file"),
         ("a.txt.gz", b"plain", "damaged gzip file"),
         ("a.txt.gz", gzip.compress(b"hola\n" * 9999)[:40], "damaged gzip file"),
         ("a.docx", b"", "unknown kind of file"),

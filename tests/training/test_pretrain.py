@@ -10,8 +10,9 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from safetensors.torch import load_file
+from transformers import pipeline
 
-from modeling_bilma import BilmaForMaskedLM
+from modeling_bilma import BilmaForMaskedLM, BilmaForSequenceClassification
 from modeling_bilma.tokenization_bilma import SPECIAL_TOKENS, build_tokenizer
 from tests.conftest import ROOT, TINY_OVERRIDES
 from training import loop, pretrain
@@ -168,12 +169,59 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(train, monkeypat
     assert [point["step"] for point in metrics["history"] if "loss" in point] == [2, 4, 6]
 
 
-def test_an_unfinished_run_is_neither_lost_nor_mixed_up(train, refused, monkeypatch):
+def test_an_unfinished_run_is_neither_lost_nor_mixed_up(train, refused, monkeypatch, texts, tmp_path):
     monkeypatch.setattr(pretrain, "finish", lambda *_: None)  # as if it died in its last moment
     train()
     assert "unfinished run: go on with --resume, or begin anew with --overwrite" in refused()
-    assert "seed was 0 and is now 1" in refused("--resume", "--seed", 1)
+    for flag, value in {"seed": 1, "learning_rate": 1e-4, "max_length": 30, "validation_fraction": 0.5}.items():
+        assert f"cannot resume, {flag} was" in refused("--resume", f"--{flag}", value)
+    changed = tmp_path / "mx.jsonl"
+    changed.write_text(texts.read_text().replace("comer", "cenar"))
+    assert "training texts was" in refused("--resume", train_file=changed)
     monkeypatch.undo()
+
+
+def test_an_interrupted_overwrite_can_be_resumed(train, monkeypatch):
+    before = (train() / "model.safetensors").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(pretrain, "finish", lambda *_: None)
+        out = train("--overwrite", "--seed", 1)
+    assert (out / "model.safetensors").read_bytes() == before
+    train("--resume", "--seed", 1)
+    assert (out / "model.safetensors").read_bytes() != before
+    assert {path.name for path in out.iterdir()} == FINISHED
+
+
+def test_other_files_are_left_alone(refused, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("mine")
+    assert "holds other files (thesis.txt)" in refused()
+    assert "holds other files (thesis.txt)" in refused("--overwrite")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.txt"]
+
+
+def test_after_wrong_input_the_same_folder_serves(train, refused, tmp_path):
+    (tmp_path / "bad.txt").write_text(" ")
+    assert "no usable text" in refused(train_file=tmp_path / "bad.txt")
+    train()
+
+
+def test_a_validation_text_without_a_mask_is_refused(refused, tmp_path):
+    (tmp_path / "one.txt").write_text("hola")
+    assert "no token of the validation texts is masked" in refused("--validation_file", tmp_path / "one.txt")
+
+
+def test_the_tokenizer_cuts_where_the_model_ends(train):
+    out = train()
+    fill = pipeline("fill-mask", model=str(out), trust_remote_code=True)
+    assert fill.tokenizer.model_max_length == 40
+    assert len(fill("[MASK] " + "hola " * 100, top_k=2, tokenizer_kwargs={"truncation": True})) == 2
+
+
+def test_bf16(train):
+    metrics = json.loads((train("--mixed_precision", "bf16") / "metrics.json").read_text())
+    assert metrics["machine"]["mixed_precision"] == "bf16"
+    assert np.isfinite(metrics["validation"]["loss"])
 
 
 def test_resuming_a_finished_run_changes_nothing(train, capsys):
@@ -232,15 +280,22 @@ def test_decay_is_for_matrices_only(train):
 
 def test_continuing_from_another_model(train, refused, tmp_path):
     base = train(name="base")
-    out = train("--init_from", base, "--region", "uy", "--max_steps", 1, "--learning_rate", 1e-9, name="uy")
+    as_base = ("--init_from", base, "--config_overrides", "")
+    out = train(*as_base, "--region", "uy", "--max_steps", 1, "--learning_rate", 1e-9, name="uy")
     assert (out / "tokenizer.json").read_text() == (base / "tokenizer.json").read_text()
     a, b = load_file(base / "model.safetensors"), load_file(out / "model.safetensors")
     assert all(torch.allclose(a[name], b[name], atol=1e-6) for name in a)
     assert json.loads((out / "config.json").read_text())["region"] == "uy"
     build_tokenizer([*SPECIAL_TOKENS, "otro"]).save_pretrained(tmp_path / "tokenizer")
-    message = refused("--init_from", base, "--tokenizer", tmp_path / "tokenizer", name="misfit")
+    message = refused(*as_base, "--tokenizer", tmp_path / "tokenizer", name="misfit")
     assert "does not fit the model" in message
     assert "no tokenizer could be opened" in refused("--init_from", tmp_path / "cache", name="none")
+    assert "is for a new model" in refused("--init_from", base, name="sizes")
+    classifier = BilmaForSequenceClassification(BilmaForMaskedLM.from_pretrained(base).config)
+    classifier.save_pretrained(tmp_path / "classifier")
+    pretrain.load_tokenizer(base).save_pretrained(tmp_path / "classifier")
+    message = refused("--init_from", tmp_path / "classifier", "--config_overrides", "", name="headless")
+    assert "not a whole masked language model: it lacks decoder.bias" in message
 
 
 def test_the_published_recipe_trains_a_model_that_attends_to_its_padding(train):
@@ -272,9 +327,16 @@ def test_tensorboard_on_request(train):
 def test_wrong_flags_are_named(refused, tmp_path, texts):
     assert "give either --train_file or --dataset_name" in refused("--dataset_name", "org/tweets")
     assert "between 0 and 1" in refused("--validation_fraction", 2)
-    assert "choose auto, no, bf16 or fp16" in refused("--mixed_precision", "int8")
+    assert "choose one of auto, no, bf16, fp16" in refused("--mixed_precision", "int8")
+    assert "choose one of cosine, linear" in refused("--lr_scheduler_type", "reduce_lr_on_plateau")
+    assert "--seed -1 is not from 0" in refused("--seed", -1)
+    assert "--warmup_ratio 5.0 is not from 0" in refused("--warmup_ratio", 5)
+    assert "this tracker is not installed" in refused("--report_to", "wandb")
+    assert "--resume or --overwrite, not both" in refused("--resume", "--overwrite")
     assert "--texts_per_step 0 is less than 1" in refused("--texts_per_step", 0)
     assert "'hiden_size=9': not name=value" in refused("--config_overrides", "hiden_size=9")
+    assert "'to_dict=3': not name=value" in refused("--config_overrides", "to_dict=3")
+    assert "hidden_act='foo' is unknown" in refused("--config_overrides", "hidden_act=foo")
     assert "hidden_size=33 is odd" in refused("--config_overrides", "hidden_size=33")
     assert "--max_length 64 is more than the 40 positions" in refused("--max_length", 64)
     assert "unknown flag --learning_rat: did you mean --learning_rate" in refused("--learning_rat", 1)
@@ -295,6 +357,7 @@ def test_wrong_input_is_named_and_nothing_is_written(refused, tmp_path):
     (tmp_path / "file").write_text("")
     assert "file is a file: give a folder" in refused(name="file")
     assert "Not a directory" in refused(name="file/out")
+    assert "vocab_size=10 is less than the" in refused("--vocab_size", 10)
     vocabulary = tmp_path / "vocab.txt"
     vocabulary.write_text("hola\nadios\n")
     assert "vocab.txt does not begin with the special tokens" in refused("--tokenizer", vocabulary)
