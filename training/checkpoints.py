@@ -1,6 +1,7 @@
 """Folders that are whole or absent, and the checkpoints of a run among them."""
 
 import json
+import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ from typing import Any
 from accelerate import Accelerator
 
 KEEP = 2
+# A tied head is left out of a checkpoint, as it should be, and Accelerate warns of that at every one.
+logging.getLogger("accelerate.utils.other").addFilter(lambda record: "shared tensor" not in record.getMessage())
 
 
 @contextmanager
