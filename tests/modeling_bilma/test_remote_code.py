@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from modeling_bilma import BilmaForMaskedLM
+from modeling_bilma import BilmaForMaskedLM, BilmaForSequenceClassification
 from tests.conftest import tiny_config
 
 AUTO_CLASSES = (
@@ -103,6 +103,22 @@ def test_a_model_saved_again_without_the_package_keeps_its_code(results, folder)
     again = folder.with_name("bilma-mx-again")
     assert {"configuration_bilma.py", "modeling_bilma.py"} <= {file.name for file in again.iterdir()}
     assert set(json.loads((again / "config.json").read_text())["auto_map"]) == {"AutoConfig", *AUTO_CLASSES}
+
+
+def test_a_fine_tuned_classifier_opens_too(tokenizer, tmp_path):
+    config = tiny_config(vocab_size=len(tokenizer), id2label={0: "😍", 1: "😭"}, label2id={"😍": 0, "😭": 1})
+    BilmaForSequenceClassification(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    code = (
+        "import sys; sys.modules['modeling_bilma'] = None\n"
+        "from transformers import AutoModelForTokenClassification, pipeline\n"
+        "classify = pipeline('text-classification', model=sys.argv[1], trust_remote_code=True)\n"
+        "assert classify('que onda')[0]['label'] in '😍😭'\n"
+        "AutoModelForTokenClassification.from_pretrained(sys.argv[1], trust_remote_code=True)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    completed = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert completed.returncode == 0, completed.stderr
 
 
 def test_nothing_runs_without_trust(folder):

@@ -1,11 +1,13 @@
 import gzip
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from training import corpus as corpus_module
 from training.corpus import Corpus, encode, find_files, load_tokens, text_hash
 from training.errors import InputError
 
@@ -156,6 +158,42 @@ def test_a_parquet_column_of_numbers_is_refused(tmp_path):
     pq.write_table(pa.table({"text": [1, 2]}), tmp_path / "a.parquet")
     with pytest.raises(InputError, match="holds int64, not strings"):
         read(tmp_path / "a.parquet")
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A dataset on the Hub, as far as this code sees one; returns its rows, to be filled."""
+    rows: list[dict] = []
+
+    def load_dataset(name, config, split, streaming):
+        assert (name, config, split, streaming) == ("org/tweets", None, "train", True)
+        return iter(rows)
+
+    monkeypatch.setattr(corpus_module, "load_dataset", load_dataset)
+    monkeypatch.setattr(
+        corpus_module, "HfApi", lambda: SimpleNamespace(dataset_info=lambda _: SimpleNamespace(sha="c0"))
+    )
+    return rows
+
+
+def test_a_dataset_of_the_hub(hub, tokenizer, tmp_path):
+    hub += [{"text": "vamos a comer"}, {"text": None}, {"text": "otro texto"}]
+    tokens, report = load_tokens(Corpus(dataset_name="org/tweets"), tokenizer, 20, tmp_path)
+    assert (len(tokens), report.empty) == (2, 1)
+    assert Corpus(dataset_name="org/tweets").names() == ["org/tweets"]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"tweet": "a"}, "dataset org/tweets: no column 'text'; there are: tweet"),
+        ({"text": 5}, "holds a int, not a string"),
+    ],
+)
+def test_a_dataset_of_the_hub_without_texts(hub, row, message):
+    hub.append(row)
+    with pytest.raises(InputError, match=message):
+        list(Corpus(dataset_name="org/tweets"))
 
 
 def test_the_hash_sees_the_text_and_not_its_dress():
