@@ -22,6 +22,22 @@ def option(default: Any, help: str) -> Any:
     return dataclasses.field(default=default, metadata={"help": help})
 
 
+@dataclasses.dataclass(kw_only=True)
+class CorpusArguments:
+    """The flags that name the texts to learn from; `training.corpus.open_corpus` opens them."""
+
+    train_file: list[str] = dataclasses.field(
+        default_factory=list,
+        metadata={
+            "help": "files (.txt .jsonl .csv .tsv .parquet, or with .gz) or folders of texts, one text a record"
+        },
+    )
+    dataset_name: str | None = option(None, "take the texts of a dataset of the Hub instead")
+    dataset_config_name: str | None = option(None, "configuration of that dataset")
+    text_column: str = option("text", "column or field that holds the texts")
+    strict: bool = option(False, "refuse texts that are not UTF-8 instead of skipping and counting them")
+
+
 class _Parser(HfArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message} (--help lists the flags)")

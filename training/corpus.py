@@ -25,6 +25,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from transformers import TokenizersBackend
 
 from modeling_bilma.tokenization_bilma import normalize
+from training.arguments import CorpusArguments
 from training.errors import InputError, as_input_error
 
 SUFFIXES = (".txt", ".jsonl", ".csv", ".tsv", ".parquet")
@@ -101,6 +102,21 @@ class Corpus:
     def names(self) -> list[str]:
         """What a report may call the sources: no folders of the user's machine."""
         return [self.dataset_name] if self.dataset_name else [path.name for path in self.files]
+
+
+def open_corpus(args: CorpusArguments) -> Corpus:
+    """The corpus that flags name.
+
+    Raises:
+        InputError: as `find_files` does.
+    """
+    return Corpus(
+        files=find_files(args.train_file),
+        dataset_name=args.dataset_name,
+        dataset_config_name=args.dataset_config_name,
+        text_column=args.text_column,
+        strict=args.strict,
+    )
 
 
 def _is_unicode(text: str) -> bool:

@@ -35,7 +35,7 @@ from modeling_bilma.tokenization_bilma import build_tokenizer, load_tokenizer, t
 from training.arguments import parse_arguments
 from training.batching import MaskedSteps
 from training.checkpoints import written_whole
-from training.corpus import Corpus, ReadingReport, find_files, load_tokens, text_hash
+from training.corpus import Corpus, ReadingReport, find_files, load_tokens, open_corpus, text_hash
 from training.errors import InputError, as_input_error, run
 from training.loop import TrainingLoop
 from training.loss_curve import draw_loss_curve
@@ -74,7 +74,10 @@ def main() -> None:
         return
     check_output_dir(output_dir, args.resume, args.overwrite)
     work_dir = output_dir / WORK_DIR
-    corpus, validation_corpus = open_corpora(args)
+    corpus = open_corpus(args)
+    validation_corpus = None
+    if args.validation_file:
+        validation_corpus = Corpus(find_files(args.validation_file), text_column=args.text_column, strict=args.strict)
 
     accelerator = make_accelerator(args)
     prepare_work_dir(work_dir, args.resume, accelerator)
@@ -104,18 +107,6 @@ def main() -> None:
     if accelerator.is_main_process:
         finish(args, region, data, tokenizer, progress, accelerator, work_dir, output_dir)
     accelerator.end_training()
-
-
-def open_corpora(args: PretrainArguments) -> tuple[Corpus, Corpus | None]:
-    shared = {"text_column": args.text_column, "strict": args.strict}
-    corpus = Corpus(
-        files=find_files(args.train_file),
-        dataset_name=args.dataset_name,
-        dataset_config_name=args.dataset_config_name,
-        **shared,
-    )
-    validation = Corpus(files=find_files(args.validation_file), **shared) if args.validation_file else None
-    return corpus, validation
 
 
 def make_accelerator(args: PretrainArguments) -> Accelerator:

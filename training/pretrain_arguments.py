@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training.arguments import option
+from training.arguments import CorpusArguments, option
 from training.errors import InputError
 from training.regions import Region
 
@@ -14,26 +14,16 @@ from training.regions import Region
 SCHEDULES = ("cosine", "linear", "constant", "constant_with_warmup")
 
 
-@dataclass
-class PretrainArguments:
+@dataclass(kw_only=True)
+class PretrainArguments(CorpusArguments):
     region: str = field(metadata={"help": "two-letter country code of the texts, such as mx"})
     output_dir: str = field(metadata={"help": "folder for the trained model"})
     recipe: str = option("default", "recipe of training/recipes by name, or a YAML file by path")
 
-    train_file: list[str] = field(
-        default_factory=list,
-        metadata={
-            "help": "files (.txt .jsonl .csv .tsv .parquet, or with .gz) or folders of texts, one text a record"
-        },
-    )
     validation_file: list[str] = field(
         default_factory=list,
-        metadata={"help": "the same, for validation (default: a share of the training texts)"},
+        metadata={"help": "the same as --train_file, for validation (default: a share of the training texts)"},
     )
-    dataset_name: str | None = option(None, "train on a dataset of the Hub instead of files")
-    dataset_config_name: str | None = option(None, "configuration of that dataset")
-    text_column: str = option("text", "column or field that holds the texts")
-    strict: bool = option(False, "refuse texts that are not UTF-8 instead of skipping and counting them")
     validation_fraction: float = option(0.05, "share of the texts held out, chosen by a hash of the text")
     max_validation_texts: int = option(10_000, "validate on no more than this many texts")
     cache_dir: str | None = option(None, "where tokenised corpora are kept (default: bilma/ in the Hugging Face home)")

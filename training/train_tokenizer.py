@@ -16,27 +16,18 @@ from transformers import TokenizersBackend
 
 from modeling_bilma.tokenization_bilma import (
     PUBLISHED_VOCAB_SIZE,
-    SPECIAL_TOKENS,
     build_tokenizer,
     read_vocabulary,
     train_vocabulary,
 )
-from training.arguments import option, parse_arguments
-from training.corpus import Corpus, find_files
+from training.arguments import CorpusArguments, option, parse_arguments
+from training.corpus import open_corpus
 from training.errors import InputError, as_input_error, run
 
 
-@dataclass
-class TokenizerArguments:
+@dataclass(kw_only=True)
+class TokenizerArguments(CorpusArguments):
     output_dir: str = field(metadata={"help": "folder for the tokenizer"})
-    train_file: list[str] = field(
-        default_factory=list,
-        metadata={"help": "files (.txt .jsonl .csv .tsv .parquet, or with .gz) or folders of texts"},
-    )
-    dataset_name: str | None = option(None, "learn from a dataset of the Hub instead of files")
-    dataset_config_name: str | None = option(None, "configuration of that dataset")
-    text_column: str = option("text", "column or field that holds the texts")
-    strict: bool = option(False, "refuse texts that are not UTF-8 instead of skipping and counting them")
     vocab_file: str | None = option(None, "use this vocabulary, one token a line, instead of learning one")
     vocab_size: int = option(PUBLISHED_VOCAB_SIZE, "most tokens of the vocabulary; a small corpus yields fewer")
     min_frequency: int = option(2, "two pieces must meet this often to become a token")
@@ -47,11 +38,10 @@ def main() -> None:
     args = parse_arguments(TokenizerArguments, __doc__.splitlines()[0])
     if sum(map(bool, (args.train_file, args.dataset_name, args.vocab_file))) != 1:
         raise InputError("give one of --train_file, --dataset_name and --vocab_file")
-    if args.vocab_size < len(SPECIAL_TOKENS) + 1:
-        raise InputError(
-            f"--vocab_size {args.vocab_size} leaves no room beside the {len(SPECIAL_TOKENS)} special tokens"
-        )
-    output_dir = Path(args.output_dir)
+    for name in ("vocab_size", "min_frequency"):
+        if getattr(args, name) < 1:
+            raise InputError(f"--{name} {getattr(args, name)} is less than 1")
+    output_dir = Path(args.output_dir).resolve()
     if output_dir.exists() and not args.overwrite and (not output_dir.is_dir() or any(output_dir.iterdir())):
         raise InputError(f"{output_dir} already exists: give another --output_dir, or --overwrite")
     if args.vocab_file:
@@ -59,20 +49,16 @@ def main() -> None:
             tokenizer = build_tokenizer(read_vocabulary(args.vocab_file))
     else:
         tokenizer = learn(args)
-    save(tokenizer, output_dir)
+    with as_input_error(OSError):
+        save(tokenizer, output_dir)
     print(f"{output_dir}: {len(tokenizer):,} tokens")
 
 
 def learn(args: TokenizerArguments) -> TokenizersBackend:
-    corpus = Corpus(
-        files=find_files(args.train_file),
-        dataset_name=args.dataset_name,
-        dataset_config_name=args.dataset_config_name,
-        text_column=args.text_column,
-        strict=args.strict,
-    )
+    corpus = open_corpus(args)
     bar = tqdm(corpus, desc="reading", unit=" texts", unit_scale=True)
-    vocabulary = train_vocabulary(bar, args.vocab_size, args.min_frequency, show_progress=True)
+    with as_input_error(ValueError):
+        vocabulary = train_vocabulary(bar, args.vocab_size, args.min_frequency, show_progress=True)
     if not bar.n:
         raise InputError(f"{', '.join(corpus.names())}: no usable text to learn a vocabulary from")
     report = corpus.report
