@@ -1,10 +1,8 @@
-"""Folders that are whole or absent, and the checkpoints of a run among them."""
+"""Checkpoints of a run: whole or absent, the last two kept."""
 
 import json
 import logging
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +11,6 @@ from accelerate import Accelerator
 KEEP = 2
 # A tied head is left out of a checkpoint, as it should be, and Accelerate warns of that at every one.
 logging.getLogger("accelerate.utils.other").addFilter(lambda record: "shared tensor" not in record.getMessage())
-
-
-@contextmanager
-def written_whole(folder: Path) -> Iterator[Path]:
-    """A new folder beside `folder`, which takes its place when the block ends well and vanishes when it does not."""
-    beside = folder.with_name(f".{folder.name}.writing")
-    shutil.rmtree(beside, ignore_errors=True)  # left by a run that was killed
-    beside.mkdir(parents=True)
-    try:
-        yield beside
-        if folder.exists():
-            shutil.rmtree(folder)
-        beside.rename(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def save_checkpoint(accelerator: Accelerator, folder: Path, step: int, progress: dict[str, Any]) -> None:

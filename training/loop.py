@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from training.batching import IGNORED, MaskedSteps, StepBatch, step_seed
-from training.checkpoints import save_checkpoint, written_whole
+from training.checkpoints import save_checkpoint
 from training.errors import InputError
+from training.folders import written_whole
 from training.pretrain_arguments import PretrainArguments
 
 

@@ -34,9 +34,9 @@ from modeling_bilma import BilmaConfig, BilmaForMaskedLM
 from modeling_bilma.tokenization_bilma import build_tokenizer, load_tokenizer, train_vocabulary
 from training.arguments import parse_arguments
 from training.batching import MaskedSteps
-from training.checkpoints import written_whole
 from training.corpus import Corpus, ReadingReport, find_files, load_tokens, open_corpus, text_hash
 from training.errors import InputError, as_input_error, run
+from training.folders import written_whole
 from training.loop import TrainingLoop
 from training.loss_curve import draw_loss_curve
 from training.pretrain_arguments import PretrainArguments, check_arguments, public_arguments

@@ -6,8 +6,6 @@
 be compared. A vocabulary file as the authors publish it becomes a tokenizer with `--vocab_file`.
 """
 
-import os
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +21,9 @@ from modeling_bilma.tokenization_bilma import (
 from training.arguments import CorpusArguments, option, parse_arguments
 from training.corpus import open_corpus
 from training.errors import InputError, as_input_error, run
+from training.folders import written_whole
+
+TOKENIZER_FILES = {"tokenizer.json", "tokenizer_config.json"}
 
 
 @dataclass(kw_only=True)
@@ -42,16 +43,25 @@ def main() -> None:
         if getattr(args, name) < 1:
             raise InputError(f"--{name} {getattr(args, name)} is less than 1")
     output_dir = Path(args.output_dir).resolve()
-    if output_dir.exists() and not args.overwrite and (not output_dir.is_dir() or any(output_dir.iterdir())):
-        raise InputError(f"{output_dir} already exists: give another --output_dir, or --overwrite")
+    check_output_dir(output_dir, args.overwrite)
     if args.vocab_file:
         with as_input_error(OSError, ValueError):
             tokenizer = build_tokenizer(read_vocabulary(args.vocab_file))
     else:
         tokenizer = learn(args)
-    with as_input_error(OSError):
-        save(tokenizer, output_dir)
+    with as_input_error(OSError), written_whole(output_dir) as folder:
+        tokenizer.save_pretrained(folder)
     print(f"{output_dir}: {len(tokenizer):,} tokens")
+
+
+def check_output_dir(output_dir: Path, overwrite: bool) -> None:
+    """Nothing but a tokenizer is ever replaced, and that only when told to."""
+    with as_input_error(OSError):
+        inside = {path.name for path in output_dir.iterdir()} if output_dir.exists() else set()
+    if others := inside - TOKENIZER_FILES:
+        raise InputError(f"{output_dir} holds other files ({min(others)}): give a new or empty folder as --output_dir")
+    if inside and not overwrite:
+        raise InputError(f"{output_dir} already holds a tokenizer: give another --output_dir, or --overwrite")
 
 
 def learn(args: TokenizerArguments) -> TokenizersBackend:
@@ -64,17 +74,6 @@ def learn(args: TokenizerArguments) -> TokenizersBackend:
     report = corpus.report
     print(f"{bar.n:,} texts read; skipped {report.empty} empty and {report.invalid} not UTF-8")
     return build_tokenizer(vocabulary)
-
-
-def save(tokenizer: TokenizersBackend, output_dir: Path) -> None:
-    """Beside first, so that an interrupted run leaves no half of a tokenizer."""
-    beside = output_dir.with_name(f".{output_dir.name}.writing")
-    shutil.rmtree(beside, ignore_errors=True)
-    tokenizer.save_pretrained(beside)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    for file in beside.iterdir():
-        os.replace(file, output_dir / file.name)
-    beside.rmdir()
 
 
 if __name__ == "__main__":

@@ -83,7 +83,16 @@ def test_a_tokenizer_in_the_way_is_kept(call, ok, corpora, tmp_path, capsys):
     before = (tmp_path / "out" / "tokenizer.json").read_text()
     with pytest.raises(SystemExit):
         call("--train_file", corpora[1], "--output_dir", tmp_path / "out")
-    assert "already exists: give another --output_dir, or --overwrite" in capsys.readouterr().err
+    assert "already holds a tokenizer: give another --output_dir, or --overwrite" in capsys.readouterr().err
     assert (tmp_path / "out" / "tokenizer.json").read_text() == before
     ok("--train_file", corpora[1], "--output_dir", tmp_path / "out", "--overwrite")
     assert (tmp_path / "out" / "tokenizer.json").read_text() != before
+
+
+def test_other_files_are_left_alone(call, corpora, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("mine")
+    with pytest.raises(SystemExit):
+        call("--train_file", corpora[0], "--output_dir", tmp_path / "out", "--overwrite")
+    assert "holds other files (thesis.txt)" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.txt"]

@@ -1,0 +1,29 @@
+"""Folders that are whole or absent: written beside, then renamed."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def written_whole(folder: Path) -> Iterator[Path]:
+    """A new folder beside `folder`, which takes its place when the block ends well and vanishes when it does not."""
+    beside, replaced = (folder.with_name(f".{folder.name}.{state}") for state in ("writing", "replaced"))
+    _settle(folder, beside, replaced)  # after a run that was killed
+    beside.mkdir(parents=True)
+    try:
+        yield beside
+        if folder.exists():
+            folder.rename(replaced)
+        beside.rename(folder)
+    finally:
+        _settle(folder, beside, replaced)
+
+
+def _settle(folder: Path, beside: Path, replaced: Path) -> None:
+    """Back to one folder, wherever writing broke off: the new one if it is in place, else the old one."""
+    if replaced.exists() and not folder.exists():
+        replaced.rename(folder)
+    for rest in (beside, replaced):
+        shutil.rmtree(rest, ignore_errors=True)
