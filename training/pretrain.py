@@ -73,13 +73,28 @@ def main() -> None:
         print(f"{output_dir}: this run is finished, nothing to resume")
         return
     check_output_dir(output_dir, args.resume, args.overwrite)
-    work_dir = output_dir / WORK_DIR
     corpus = open_corpus(args)
     validation_corpus = None
     if args.validation_file:
         validation_corpus = Corpus(find_files(args.validation_file), text_column=args.text_column, strict=args.strict)
 
     accelerator = make_accelerator(args)
+    pretrain(args, region, corpus, validation_corpus, accelerator)
+    # The model must go before the process group: as its last owner it would wait, holding the interpreter's lock, for
+    # gloo's threads, which may want that lock.
+    accelerator.free_memory()
+    accelerator.end_training()
+
+
+def pretrain(
+    args: PretrainArguments,
+    region: Region,
+    corpus: Corpus,
+    validation_corpus: Corpus | None,
+    accelerator: Accelerator,
+) -> None:
+    output_dir = Path(args.output_dir)
+    work_dir = output_dir / WORK_DIR
     prepare_work_dir(work_dir, args.resume, accelerator)
     tokenizer = make_tokenizer(args, corpus, work_dir, accelerator)
     data = load_data(args, corpus, validation_corpus, tokenizer, accelerator)
@@ -106,7 +121,6 @@ def main() -> None:
 
     if accelerator.is_main_process:
         finish(args, region, data, tokenizer, progress, accelerator, work_dir, output_dir)
-    accelerator.end_training()
 
 
 def make_accelerator(args: PretrainArguments) -> Accelerator:
