@@ -43,11 +43,11 @@ from training.pretrain_arguments import PretrainArguments, check_arguments, publ
 from training.provenance import commit, machine, versions
 from training.regions import Region, get_region
 from training.run_folder import LOG_DIR, WORK_DIR, begin_or_resume, check_output_dir, is_finished, prepare_work_dir
+from training.splits import is_test, is_validation
 
 METRICS_SCHEMA = 1
 # Flags that change how a run goes on, and not what comes out.
 OPERATIONAL = {"num_threads", "tokens_per_micro_batch", "logging_steps", "save_steps", "report_to"}
-HASH_RANGE = 2**63  # of training.corpus.text_hash
 
 
 @dataclass
@@ -62,6 +62,7 @@ class Data:
     train_texts: np.ndarray
     validation_tokens: Dataset
     validation_texts: np.ndarray
+    kept_for_testing: int
 
 
 def main() -> None:
@@ -158,8 +159,10 @@ def best_precision() -> str:
     return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "no"
 
 
-def is_validation(hashes: np.ndarray | int, args: PretrainArguments) -> np.ndarray | bool:
-    return hashes < int(args.validation_fraction * HASH_RANGE)
+def is_for_training(hashes: np.ndarray | int, args: PretrainArguments) -> np.ndarray | bool:
+    """Whether a text of the training files is on the training side."""
+    validation_fraction = 0.0 if args.validation_file else args.validation_fraction
+    return ~(is_validation(hashes, validation_fraction) | is_test(hashes, args.test_fraction))
 
 
 def make_tokenizer(
@@ -179,7 +182,7 @@ def make_tokenizer(
             return load_tokenizer(args.tokenizer)
     learnt = work_dir / "tokenizer"
     if accelerator.is_main_process and not learnt.is_dir():
-        training_side = (t for t in corpus if args.validation_file or not is_validation(text_hash(t), args))
+        training_side = (text for text in corpus if is_for_training(np.int64(text_hash(text)), args))
         bar = tqdm(training_side, desc="learning the vocabulary", unit=" texts", unit_scale=True)
         with as_input_error(ValueError, OSError), written_whole(learnt) as folder:
             build_tokenizer(train_vocabulary(bar, args.vocab_size, args.min_frequency)).save_pretrained(folder)
@@ -202,22 +205,23 @@ def load_data(
 
     tokens, report = load(corpus)
     hashes = column(tokens, "text_hash")
+    for_training = is_for_training(hashes, args)
     if validation_corpus is None:
-        held_out = is_validation(hashes, args)
-        validation_tokens, validation_texts = tokens, np.flatnonzero(held_out)
+        validation_tokens, validation_texts = tokens, np.flatnonzero(is_validation(hashes, args.validation_fraction))
     else:
         validation_tokens, _ = load(validation_corpus)
         validation_texts = np.arange(len(validation_tokens))
-        held_out = np.isin(hashes, column(validation_tokens, "text_hash"))
+        for_training &= ~np.isin(hashes, column(validation_tokens, "text_hash"))
     data = Data(
         corpus=corpus,
         report=report,
         fingerprint=corpus.fingerprint,
         validation_fingerprint=(validation_corpus or corpus).fingerprint,
         train_tokens=tokens,
-        train_texts=np.flatnonzero(~held_out),
+        train_texts=np.flatnonzero(for_training),
         validation_tokens=validation_tokens,
         validation_texts=smallest_hashes(validation_tokens, validation_texts, args.max_validation_texts),
+        kept_for_testing=int(is_test(hashes, args.test_fraction).sum()),
     )
     for side, texts in (("training", data.train_texts), ("validation", data.validation_texts)):
         if not len(texts):
@@ -363,7 +367,8 @@ def describe(
     report = data.report
     return (
         f"{', '.join(data.corpus.names())}: {len(data.train_texts):,} texts to train on, "
-        f"{len(data.validation_texts):,} to validate on; skipped {report.empty} empty and {report.invalid} not UTF-8\n"
+        f"{len(data.validation_texts):,} to validate on, {data.kept_for_testing:,} kept for testing; "
+        f"skipped {report.empty} empty and {report.invalid} not UTF-8\n"
         f"{model.num_parameters():,} parameters, {model.config.vocab_size:,} tokens, {total_steps:,} steps of "
         f"{args.texts_per_step} texts ({total_steps / steps.steps_per_epoch:.1f} epochs), "
         f"precision {accelerator.mixed_precision}, {accelerator.num_processes} process(es) on {accelerator.device}"
@@ -390,6 +395,7 @@ def finish(
         "training": {
             "steps": progress["step"],
             "texts": len(data.train_texts),
+            "texts_kept_for_testing": data.kept_for_testing,
             "texts_seen": progress["texts"],
             "tokens_seen": progress["tokens"],
             "seconds": round(progress["seconds"], 1),

@@ -70,7 +70,9 @@ def check_arguments(args: PretrainArguments, region: Region) -> None:
     for name in ("validation_fraction", "mlm_probability"):
         if not 0 < (value := getattr(args, name)) < 1:
             raise InputError(f"--{name} {value} is not between 0 and 1")
-    for name in ("warmup_ratio", "adam_beta1", "adam_beta2"):
+    if args.validation_fraction + args.test_fraction >= 1:
+        raise InputError("--validation_fraction and --test_fraction leave nothing to train on")
+    for name in ("test_fraction", "warmup_ratio", "adam_beta1", "adam_beta2"):
         if not 0 <= (value := getattr(args, name)) < 1:
             raise InputError(f"--{name} {value} is not from 0 to below 1")
     for name in ("weight_decay", "max_grad_norm", "seed"):

@@ -19,9 +19,10 @@ from modeling_bilma.tokenization_bilma import (
     train_vocabulary,
 )
 from training.arguments import CorpusArguments, option, parse_arguments
-from training.corpus import open_corpus
+from training.corpus import open_corpus, text_hash
 from training.errors import InputError, as_input_error, run
 from training.folders import written_whole
+from training.splits import is_test
 
 TOKENIZER_FILES = {"tokenizer.json", "tokenizer_config.json"}
 
@@ -42,6 +43,8 @@ def main() -> None:
     for name in ("vocab_size", "min_frequency"):
         if getattr(args, name) < 1:
             raise InputError(f"--{name} {getattr(args, name)} is less than 1")
+    if not 0 <= args.test_fraction < 1:
+        raise InputError(f"--test_fraction {args.test_fraction} is not from 0 to below 1")
     output_dir = Path(args.output_dir).resolve()
     check_output_dir(output_dir, args.overwrite)
     if args.vocab_file:
@@ -66,7 +69,8 @@ def check_output_dir(output_dir: Path, overwrite: bool) -> None:
 
 def learn(args: TokenizerArguments) -> TokenizersBackend:
     corpus = open_corpus(args)
-    bar = tqdm(corpus, desc="reading", unit=" texts", unit_scale=True)
+    training_side = (text for text in corpus if not is_test(text_hash(text), args.test_fraction))
+    bar = tqdm(training_side, desc="reading", unit=" texts", unit_scale=True)
     with as_input_error(ValueError):
         vocabulary = train_vocabulary(bar, args.vocab_size, args.min_frequency, show_progress=True)
     if not bar.n:

@@ -5,7 +5,9 @@ from transformers import AutoTokenizer
 
 from modeling_bilma.tokenization_bilma import SPECIAL_TOKENS
 from training import train_tokenizer
+from training.corpus import text_hash
 from training.errors import run
+from training.splits import is_test
 from training.synthetic_corpus import generate_texts
 
 
@@ -36,13 +38,20 @@ def corpora(tmp_path):
     return tmp_path / "mx.jsonl", tmp_path / "ar.jsonl"
 
 
+def test_texts_kept_for_testing_teach_nothing(ok, corpora, tmp_path, capsys):
+    ok("--train_file", *corpora, "--test_fraction", 0.5, "--output_dir", tmp_path / "out")
+    hashes = [text_hash(text) for region in ("mx", "ar") for text in generate_texts(region, 300)]
+    read = sum(not is_test(value, 0.5) for value in hashes)
+    assert f"\n{read} texts read" in "\n" + capsys.readouterr().out
+
+
 def test_one_vocabulary_from_several_corpora(ok, corpora, tmp_path, capsys):
-    ok("--train_file", *corpora, "--output_dir", tmp_path / "out")
+    ok("--train_file", *corpora, "--test_fraction", 0, "--output_dir", tmp_path / "out")
     assert "600 texts read; skipped 0 empty and 0 not UTF-8" in capsys.readouterr().out
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out", trust_remote_code=False)
     assert tokenizer.convert_ids_to_tokens(range(5)) == list(SPECIAL_TOKENS)
     assert {"tacos", "asado"} <= set(tokenizer.get_vocab())
-    ok("--train_file", *corpora, "--output_dir", tmp_path / "again")
+    ok("--train_file", *corpora, "--test_fraction", 0, "--output_dir", tmp_path / "again")
     first, second = ((tmp_path / name / "tokenizer.json").read_text() for name in ("out", "again"))
     assert first == second
 
