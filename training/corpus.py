@@ -8,7 +8,9 @@ import json
 import os
 import sys
 import zlib
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -32,6 +34,7 @@ SUFFIXES = (".txt", ".jsonl", ".csv", ".tsv", ".parquet")
 CACHE_VERSION = 2  # raise it when what is written below changes
 SCHEMA = pa.schema({"input_ids": pa.list_(pa.int32()), "text_hash": pa.int64()})
 TEXTS_PER_BATCH = 2048
+BATCHES_AHEAD = 2
 
 
 @dataclass
@@ -339,8 +342,8 @@ def _write_tokens(corpus: Corpus, tokenizer: TokenizersBackend, max_length: int,
             pa.OSFile(str(beside / "tokens.arrow"), "wb") as file,
             pa.ipc.new_stream(file, SCHEMA) as writer,
         ):
-            for texts in _batches(corpus):
-                writer.write_batch(_token_batch(texts, tokenizer, max_length, report))
+            for texts, ids in _encoded_ahead(_batches(corpus), tokenizer, max_length):
+                writer.write_batch(_token_batch(texts, ids, report))
         (beside / "report.json").write_text(json.dumps(asdict(report)))
         try:
             os.rename(beside, folder)
@@ -355,18 +358,28 @@ def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
         yield batch
 
 
-def _token_batch(
-    texts: list[str], tokenizer: TokenizersBackend, max_length: int, report: ReadingReport
-) -> pa.RecordBatch:
-    ids, hashes = [], []
-    for text, text_ids in zip(texts, encode(texts, tokenizer, max_length), strict=True):
-        if len(text_ids) > 2:  # more than [START] and [END]
-            ids.append(text_ids)
-            hashes.append(text_hash(text))
-    report.texts += len(ids)
-    report.tokens += sum(map(len, ids))
-    report.empty += len(texts) - len(ids)
-    return pa.record_batch([ids, hashes], schema=SCHEMA)
+def _encoded_ahead(
+    batches: Iterable[list[str]], tokenizer: TokenizersBackend, max_length: int
+) -> Iterator[tuple[list[str], list[list[int]]]]:
+    """Each batch with its token ids, made on all cores but one while the batch before it is hashed and written."""
+    waiting: deque[tuple[list[str], Future]] = deque()
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        for texts in batches:
+            waiting.append((texts, executor.submit(encode, texts, tokenizer, max_length)))
+            if len(waiting) > BATCHES_AHEAD:
+                texts, ids = waiting.popleft()
+                yield texts, ids.result()
+        for texts, ids in waiting:
+            yield texts, ids.result()
+
+
+def _token_batch(texts: list[str], ids: list[list[int]], report: ReadingReport) -> pa.RecordBatch:
+    with_tokens = [number for number, text_ids in enumerate(ids) if len(text_ids) > 2]  # beside [START] and [END]
+    report.texts += len(with_tokens)
+    report.tokens += sum(len(ids[number]) for number in with_tokens)
+    report.empty += len(texts) - len(with_tokens)
+    columns = [[ids[number] for number in with_tokens], [text_hash(texts[number]) for number in with_tokens]]
+    return pa.record_batch(columns, schema=SCHEMA)
 
 
 def encode(texts: Sequence[str], tokenizer: TokenizersBackend, max_length: int) -> list[list[int]]:

@@ -39,6 +39,7 @@ from training.errors import InputError, as_input_error, run
 from training.folders import written_whole
 from training.loop import TrainingLoop
 from training.loss_curve import draw_loss_curve
+from training.memory import keep_freed_memory
 from training.pretrain_arguments import PretrainArguments, check_arguments, public_arguments
 from training.provenance import commit, machine, versions
 from training.regions import Region, get_region
@@ -137,6 +138,7 @@ def make_accelerator(args: PretrainArguments) -> Accelerator:
     if args.report_to and not accelerator.log_with:
         raise InputError(f"--report_to {args.report_to}: this tracker is not installed")
     if accelerator.device.type == "cpu":
+        keep_freed_memory()
         # `accelerate launch` sets one thread for each process whatever the machine has.
         processes_here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         torch.set_num_threads(args.num_threads or max(1, available_cores() // processes_here))
