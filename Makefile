@@ -4,12 +4,13 @@ BIN := .venv/bin
 CORPUS := corpora/synthetic
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help quickstart test parity bench-inference lint clean
+.PHONY: help quickstart test parity bench bench-inference lint clean
 
 help:
 	@echo "make quickstart  train two small regional models on the synthetic corpus and compare them"
 	@echo "make test        run the tests"
 	@echo "make parity      compare converted checkpoints with the authors' TensorFlow code (Python 3.11 or older)"
+	@echo "make bench       time training, tokenising and fill-mask against the authors' code and a plain BERT"
 	@echo "make bench-inference  time converted checkpoints against it"
 	@echo "make lint        check style and format"
 	@echo "make clean       remove what the other targets made, but for the environment"
@@ -40,6 +41,10 @@ test: .venv/installed
 
 parity: .venv/installed .venv-parity/installed
 	$(BIN)/pytest -m parity tests/parity
+
+BENCH_TEXTS ?= $(CORPUS)/mx.jsonl
+bench: .venv/installed .venv-parity/installed $(CORPUS)/README.md
+	PYTHONPATH=. $(BIN)/python benchmarks/pretraining.py --train_file $(BENCH_TEXTS)
 
 bench-inference: .venv/installed .venv-parity/installed
 	$(BIN)/python benchmarks/inference.py

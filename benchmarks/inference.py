@@ -66,9 +66,9 @@ def measure(authors: subprocess.Popen, folder: Path, rounds: int, warmup_rounds:
             with torch.inference_mode():
                 model(**tokenizer(texts, padding=True, return_tensors="pt"))
             ours = time.perf_counter() - start
-            authors.stdin.write(json.dumps(texts) + "\n")
+            authors.stdin.write(json.dumps({"verb": "logits", "texts": texts}) + "\n")
             authors.stdin.flush()
-            theirs = json.loads(authors.stdout.readline())
+            theirs = json.loads(authors.stdout.readline())["seconds"]
             if number >= warmup_rounds:
                 seconds[name]["converted"].append(ours)
                 seconds[name]["authors_predict"].append(theirs["predict"])

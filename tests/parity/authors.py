@@ -2,7 +2,7 @@
 
     .venv-parity/bin/python tests/parity/authors.py models FOLDER   # FOLDER/texts.json -> weights files and numbers
     .venv-parity/bin/python tests/parity/authors.py tokens FOLDER   # FOLDER/token_texts.json -> token_ids.npy
-    .venv-parity/bin/python tests/parity/authors.py serve FOLDER    # weights file, then times of batches of texts
+    .venv-parity/bin/python tests/parity/authors.py serve FOLDER    # weights file, then times of what is asked
 
 It imports nothing of this repository, and the tests import nothing of it: they meet in FOLDER (and in a pipe).
 """
@@ -10,6 +10,7 @@ It imports nothing of this repository, and the tests import nothing of it: they 
 import json
 import os
 import platform
+import resource
 import shutil
 import sys
 import time
@@ -126,24 +127,60 @@ def tokens(folder):
     np.save(folder / "token_ids.npy", np.concatenate(rows).astype(np.uint16))
 
 
+def masked_batch(ids, rng, share=0.15):
+    """Inputs and targets as the authors train: a share of the tokens is hidden, and 0 marks what is not asked."""
+    asked = (rng.random(ids.shape) < share) & (ids > 4)
+    return np.where(asked, 4, ids), np.where(asked, ids, 0)
+
+
 def serve(folder):
-    """For each line of texts (JSON) on stdin, one line of seconds from text to logits, by both ways to call Keras."""
+    """For each request on stdin, {"verb": ..., "texts": [...]} (JSON), one line of seconds by way to do it.
+
+    Verbs: `logits` from texts, and `fill_mask` (the best five for the third token), each by both ways to call Keras;
+    `tokenize`; `train`, one step on the texts.
+    """
     shutil.copy(VOCABULARY, folder / "vocab.txt")
     model = mlm_model()
     model.save(folder / "mlm.h5")
+    model.compile(
+        optimizer=tf.keras.optimizers.Adam(1e-5),
+        loss=bilma_model.loss_function(),
+        metrics=[bilma_model.accuracy_function()],
+    )
     tokenizer = bilma_model.tokenizer(str(VOCABULARY), max_length=MAX_LENGTH)
-    ways = {
-        "predict": lambda texts: model.predict(tokenizer.tokenize(texts), verbose=0),
-        "call": lambda texts: model(tokenizer.tokenize(texts), training=False).numpy(),
+    rng = np.random.default_rng(0)
+    ways_to_call = {
+        "predict": lambda ids: model.predict(ids, verbose=0),
+        "call": lambda ids: model(ids, training=False).numpy(),
     }
+
+    def logits(texts, call):
+        return call(tokenizer.tokenize(texts))
+
+    def fill_mask(texts, call):
+        ids = tokenizer.tokenize(texts)
+        ids[:, 2] = tokenizer.MASK
+        return tokenizer.top_k(call(ids), [2] * len(ids), k=5)
+
+    def timed(work, *arguments):
+        start = time.perf_counter()
+        work(*arguments)
+        return time.perf_counter() - start
+
+    def answer(verb, texts):
+        if verb == "train":
+            inputs, targets = masked_batch(tokenizer.tokenize(texts), rng)
+            return {"train": timed(model.train_on_batch, inputs, targets)}
+        if verb == "tokenize":
+            return {"tokenize": timed(tokenizer.tokenize, texts)}
+        work = {"logits": logits, "fill_mask": fill_mask}[verb]
+        return {name: timed(work, texts, call) for name, call in ways_to_call.items()}
+
     print("ready", flush=True)
     for line in sys.stdin:
-        texts, seconds = json.loads(line), {}
-        for name, way in ways.items():
-            start = time.perf_counter()
-            way(texts)
-            seconds[name] = time.perf_counter() - start
-        print(json.dumps(seconds), flush=True)
+        seconds = answer(**json.loads(line))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        print(json.dumps({"seconds": seconds, "peak_bytes": peak}), flush=True)
 
 
 def main():

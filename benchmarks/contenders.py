@@ -1,0 +1,200 @@
+"""One contender of `benchmarks/pretraining.py` in a process of its own: it answers requests on stdin with seconds.
+
+    python benchmarks/contenders.py bilma TOKENIZER CORPUS...   # this project's own step, on its own pipeline
+    python benchmarks/contenders.py bert-bf16 TOKENIZER         # transformers' BERT in the usual masked-LM loop
+    python benchmarks/contenders.py products                    # matrix products: the machine's peak
+
+A request is one line of JSON with a `verb` and its arguments. The answer is a line with `seconds`, what else is asked,
+and `peak_bytes`, the most memory the process ever held. The authors' side is `tests/parity/authors.py`.
+"""
+
+import argparse
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from datasets import Dataset
+from transformers import BertConfig, BertForMaskedLM, DataCollatorForLanguageModeling, pipeline
+
+from modeling_bilma import BilmaConfig, BilmaForMaskedLM
+from modeling_bilma.tokenization_bilma import load_tokenizer
+from training.batching import IGNORED, MaskedSteps
+from training.corpus import Corpus, encode, find_files, load_tokens
+from training.flops import training_flops
+from training.loop import forward_backward
+from training.pretrain import make_accelerator, make_optimizer
+from training.pretrain_arguments import PretrainArguments
+
+MAX_LENGTH = 128
+
+
+def timed(work: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def clipped_update(accelerator: Accelerator, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    accelerator.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+class Bilma:
+    """A training step as `training/pretrain.py` does it, and what comes before and after: tokens, completions."""
+
+    def __init__(self, tokenizer: str, corpus: list[str]):
+        self.args = PretrainArguments(region="mx", output_dir="unused", num_threads=torch.get_num_threads())
+        self.accelerator = make_accelerator(self.args)
+        self.tokenizer = load_tokenizer(tokenizer)
+        config = BilmaConfig(vocab_size=len(self.tokenizer), tie_word_embeddings=True, sparse_prediction=True)
+        model = BilmaForMaskedLM(config).train()
+        self.model, self.optimizer = self.accelerator.prepare(model, make_optimizer(self.args, model))
+        self.corpus, self.next_step = corpus, 0
+        self.plain_model = None
+
+    def train(self, texts: list[str]) -> dict[str, Any]:
+        """One step on these texts, tokenised before the clock starts; `flops` counts what is scored of it."""
+        ids = encode(texts, self.tokenizer, MAX_LENGTH)
+        steps = self._steps(Dataset.from_dict({"input_ids": ids}), len(texts))
+        seconds = timed(lambda: self._step(steps, 0))
+        labels = [b["labels"] != IGNORED for b in steps[0].micro_batches]
+        scored = sum(int(rows.sum()) for rows in labels)
+        share = scored / sum(map(len, ids))
+        flops = training_flops(self.model.config, map(len, ids), [share * len(text) for text in ids])
+        return {"seconds": seconds, "tokens": sum(map(len, ids)), "flops": flops}
+
+    def load(self) -> dict[str, Any]:
+        """Tokenise the corpus that was named at the start, into a new cache."""
+        corpus = Corpus(find_files(self.corpus))
+        with tempfile.TemporaryDirectory() as cache:
+            start = time.perf_counter()
+            tokens, report = load_tokens(corpus, self.tokenizer, MAX_LENGTH, cache)
+            seconds = time.perf_counter() - start
+            # The file stays open, and so readable, when its name is gone.
+            self.steps = self._steps(tokens, self.args.texts_per_step)
+        return {"seconds": seconds, "texts": report.texts, "tokens": report.tokens}
+
+    def train_next(self) -> dict[str, Any]:
+        """The next step over the whole corpus, input pipeline included."""
+        tokens = 0
+
+        def work():
+            nonlocal tokens
+            tokens = self._step(self.steps, self.next_step)
+
+        seconds = timed(work)
+        self.next_step += 1
+        return {"seconds": seconds, "tokens": tokens}
+
+    def tokenize(self, texts: list[str]) -> dict[str, Any]:
+        return {"seconds": timed(lambda: encode(texts, self.tokenizer, MAX_LENGTH))}
+
+    def fill_mask(self, texts: list[str]) -> dict[str, Any]:
+        """The best five for the third token of each text, through the pipeline that users call, in fp32."""
+        if self.plain_model is None:
+            config = BilmaConfig(vocab_size=len(self.tokenizer))
+            model = BilmaForMaskedLM(config).eval().to(self.accelerator.device)
+            self.plain_model = pipeline("fill-mask", model=model, tokenizer=self.tokenizer, batch_size=64)
+        masked = [" ".join([word, self.tokenizer.mask_token, *rest]) for word, _, *rest in map(str.split, texts)]
+        return {"seconds": timed(lambda: self.plain_model(masked))}
+
+    def _steps(self, tokens: Dataset, texts_per_step: int) -> MaskedSteps:
+        return MaskedSteps(
+            tokens,
+            np.arange(len(tokens)),
+            self.tokenizer,
+            texts_per_step=texts_per_step,
+            tokens_per_micro_batch=self.args.tokens_per_micro_batch,
+        )
+
+    def _step(self, steps: MaskedSteps, number: int) -> int:
+        batch = steps[number]
+        forward_backward(self.accelerator, self.model, batch)
+        clipped_update(self.accelerator, self.model, self.optimizer)
+        return batch.tokens
+
+
+class Bert:
+    """transformers' BERT with as many parameters, in the usual loop: rows padded to the longest, logits everywhere."""
+
+    def __init__(self, tokenizer: str, precision: str):
+        self.tokenizer = load_tokenizer(tokenizer)
+        self.accelerator = Accelerator(mixed_precision=precision)
+        config = BertConfig(
+            vocab_size=len(self.tokenizer),
+            hidden_size=512,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            intermediate_size=3584,  # so that a layer has the parameters of a layer of BILMA
+            max_position_embeddings=280,
+        )
+        model = BertForMaskedLM(config).train()
+        self.model, self.optimizer = self.accelerator.prepare(model, torch.optim.AdamW(model.parameters(), lr=5e-5))
+        self.collator = DataCollatorForLanguageModeling(self.tokenizer, mlm_probability=0.15)
+
+    def train(self, texts: list[str]) -> dict[str, Any]:
+        ids = encode(texts, self.tokenizer, MAX_LENGTH)
+        return {"seconds": timed(lambda: self._step(ids)), "tokens": sum(map(len, ids))}
+
+    def _step(self, ids: list[list[int]]) -> None:
+        batch = self.collator([{"input_ids": text} for text in ids])
+        loss = self.model(**{name: values.to(self.accelerator.device) for name, values in batch.items()}).loss
+        self.accelerator.backward(loss)
+        clipped_update(self.accelerator, self.model, self.optimizer)
+
+
+class Products:
+    """Square matrix products of a size that the machine does best at."""
+
+    def __init__(self):
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.size = 8192 if device == "cuda" else 2048
+        self.matrices = {
+            dtype: [torch.randn(self.size, self.size, device=device, dtype=getattr(torch, dtype)) for _ in range(2)]
+            for dtype in ("float32", "bfloat16")
+        }
+
+    def multiply(self, dtype: str) -> dict[str, Any]:
+        a, b = self.matrices[dtype]
+        seconds = timed(lambda: a @ b)
+        return {"seconds": seconds, "flops_per_second": 2 * self.size**3 / seconds}
+
+
+def serve(contender: object) -> None:
+    print("ready", flush=True)
+    for line in sys.stdin:
+        request = json.loads(line)
+        answer = getattr(contender, request.pop("verb"))(**request)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        print(json.dumps(answer | {"peak_bytes": peak}), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", choices=("bilma", "bert-fp32", "bert-bf16", "products"))
+    parser.add_argument("tokenizer", nargs="?")
+    parser.add_argument("corpus", nargs="*")
+    args = parser.parse_args()
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.manual_seed(0)
+    if args.name == "bilma":
+        serve(Bilma(args.tokenizer, args.corpus))
+    elif args.name == "products":
+        serve(Products())
+    else:
+        serve(Bert(args.tokenizer, precision=args.name.removeprefix("bert-").replace("fp32", "no")))
+
+
+if __name__ == "__main__":
+    main()

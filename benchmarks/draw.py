@@ -1,0 +1,93 @@
+"""The picture of `benchmarks/pretraining.py`, drawn from its JSON.
+
+python benchmarks/draw.py benchmarks/results/pretraining.json
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+# Okabe-Ito colours, which colour-blind readers can tell apart.
+OURS, OTHERS, MEMORY = "#0072B2", "#999999", "#D55E00"
+LABELS = {
+    "bilma": "BILMA, this project",
+    "bilma_one_core": "BILMA, this project, one core",
+    "bert-bf16": "BERT, usual loop, bf16",
+    "bert-fp32": "BERT, usual loop, fp32",
+    "authors": "BILMA, the authors' code",
+}
+
+
+def draw(result: dict[str, Any], path: Path) -> None:
+    """Training, tokenising and fill-mask by contender, and how training goes with the size of the corpus."""
+    figure, axes = plt.subplots(2, 2, figsize=(12, 7), layout="constrained")
+    training, tokenising = result["training"], result["tokenising"]
+    bars(axes[0, 0], training["texts_per_second"], "training, texts per second")
+    bars(axes[0, 1], tokenising["texts_per_second"], "tokenising, texts per second")
+    completions = {
+        f"{LABELS[who]}\n{count} text{'s' if count > 1 else ''}": (who, figures)
+        for count in (1, 64)
+        for who, figures in result["fill_mask"][f"texts_{count}"]["milliseconds"].items()
+    }
+    named_bars(axes[1, 0], completions, "fill-mask, milliseconds (less is better)")
+    growth(axes[1, 1], result["growth"])
+    where = f"{result['machine']['device']}, {result['machine'].get('threads', '')} threads".replace(",  threads", "")
+    figure.suptitle(f"Medians and quartiles of {result['rounds']} rounds, {where}")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def bars(axis: Axes, figures: dict[str, dict[str, float]], title: str) -> None:
+    named_bars(axis, {LABELS[name]: (name, values) for name, values in figures.items()}, title)
+
+
+def named_bars(axis: Axes, figures: dict[str, tuple[str, dict[str, float]]], title: str) -> None:
+    names = list(figures)[::-1]
+    values = [figures[name][1] for name in names]
+    medians = [value["median"] for value in values]
+    spread = [
+        [value["median"] - value["quartile_1"] for value in values],
+        [value["quartile_3"] - value["median"] for value in values],
+    ]
+    colours = [OURS if figures[name][0].startswith("bilma") else OTHERS for name in names]
+    axis.barh(names, medians, xerr=spread, color=colours, ecolor="black", capsize=3)
+    for row, value in enumerate(values):
+        axis.annotate(
+            f"{value['median']:,.4g}", (value["quartile_3"], row), (6, 0), textcoords="offset points", va="center"
+        )
+    axis.set_xscale("log")
+    axis.set_xlim(min(medians) / 3, max(medians) * 4)
+    axis.set_title(title)
+
+
+def growth(axis: Axes, sizes: list[dict[str, Any]]) -> None:
+    texts = [size["texts"] for size in sizes]
+    speeds = [size["tokens_per_second"] for size in sizes]
+    axis.errorbar(
+        texts,
+        [speed["median"] for speed in speeds],
+        [[s["median"] - s["quartile_1"] for s in speeds], [s["quartile_3"] - s["median"] for s in speeds]],
+        color=OURS,
+        marker="o",
+        capsize=3,
+    )
+    axis.set(xscale="log", xlabel="texts in the corpus", title="training and memory as the corpus grows")
+    axis.set_ylabel("tokens per second", color=OURS)
+    axis.set_ylim(bottom=0)
+    memory = axis.twinx()
+    memory.plot(texts, [size["peak_bytes"] / 1e9 for size in sizes], color=MEMORY, marker="s", linestyle="--")
+    memory.set_ylabel("peak memory, GB (dashed)", color=MEMORY)
+    memory.set_ylim(bottom=0)
+    axis.grid(alpha=0.3)
+
+
+if __name__ == "__main__":
+    source = Path(sys.argv[1])
+    draw(json.loads(source.read_text(encoding="utf-8")), source.with_suffix(".png"))

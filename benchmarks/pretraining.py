@@ -1,0 +1,252 @@
+"""Speed and memory of pretraining, tokenising and fill-mask, against the authors' code and a plain BERT: `make bench`.
+
+    python benchmarks/pretraining.py --train_file mx.jsonl.gz
+
+Every contender is a process of its own that waits until it is asked, and they take turns in each round, on the same
+texts and with the same vocabulary, so that whatever else the machine does hits all of them. Needs the environment of
+`make parity`, where the authors' code and their vocabulary are. Writes benchmarks/results/pretraining.json and draws
+pretraining.png from it.
+"""
+
+import argparse
+import datetime
+import gzip
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from benchmarks.draw import draw
+from modeling_bilma.tokenization_bilma import build_tokenizer, read_vocabulary
+from training.corpus import Corpus, find_files
+from training.provenance import commit, machine, versions
+
+ROOT = Path(__file__).resolve().parents[1]
+AUTHORS = ROOT / "tests" / "parity" / "authors.py"
+TEXTS_PER_STEP = 64  # of the default recipe
+AUTHORS_TEXTS = 16  # their step takes as long for each text, however many there are
+TOKENISED_TEXTS = 1000
+RESULTS_SCHEMA = 1
+Samples = dict[str, list[float]]
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--train_file", nargs="+", required=True, help="texts to measure with")
+    parser.add_argument("--authors_python", default=ROOT / ".venv-parity" / "bin" / "python", type=Path)
+    parser.add_argument("--rounds", type=int, default=15, help="measurements of everything")
+    parser.add_argument("--warmup_rounds", type=int, default=2, help="rounds before them that are not counted")
+    parser.add_argument("--growth", type=int, nargs="*", default=[10_000, 100_000, 1_000_000, 2_000_000])
+    parser.add_argument("--growth_steps", type=int, default=40, help="training steps on each of these many texts")
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "pretraining.json")
+    return parser.parse_args()
+
+
+class Contender:
+    """A process that answers requests: one line of JSON each way."""
+
+    def __init__(self, command: Sequence[object], **environment: str):
+        self.process = subprocess.Popen(
+            list(map(str, command)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            # Those who wait for their turn must not spin.
+            env=os.environ | {"OMP_WAIT_POLICY": "passive", "PYTHONPATH": str(ROOT)} | environment,
+        )
+        if self.process.stdout.readline() != "ready\n":
+            raise SystemExit(f"{' '.join(map(str, command))} did not start: its errors are above")
+
+    def ask(self, verb: str, **arguments: Any) -> dict[str, Any]:
+        self.process.stdin.write(json.dumps({"verb": verb, **arguments}) + "\n")
+        self.process.stdin.flush()
+        if not (line := self.process.stdout.readline()):
+            raise SystemExit(f"{' '.join(map(str, self.process.args))} ended: its errors are above")
+        return json.loads(line)
+
+
+@contextmanager
+def contender(*command: object, **environment: str) -> Iterator[Contender]:
+    running = Contender(command, **environment)
+    try:
+        yield running
+    finally:
+        running.process.stdin.close()
+        running.process.wait()
+
+
+def ours(name: str, *arguments: object, **environment: str) -> Any:
+    return contender(sys.executable, ROOT / "benchmarks" / "contenders.py", name, *arguments, **environment)
+
+
+def summary(values: Sequence[float]) -> dict[str, float]:
+    low, first, median, third, high = (float(f"{v:.4g}") for v in np.percentile(values, [0, 25, 50, 75, 100]))
+    return {"median": median, "quartile_1": first, "quartile_3": third, "min": low, "max": high}
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
+    """Of two speeds, round by round."""
+    return summary(np.array(ours) / np.array(theirs))
+
+
+def compare(args: argparse.Namespace, texts: list[str], folder: Path) -> dict[str, Any]:
+    """Peak, training, tokenising and fill-mask, by contender."""
+    with ExitStack() as stack:
+        authors = stack.enter_context(contender(args.authors_python, AUTHORS, "serve", folder))
+        vocabulary = folder / "tokenizer"
+        build_tokenizer(read_vocabulary(folder / "vocab.txt")).save_pretrained(vocabulary)
+        trainers = {
+            name: stack.enter_context(ours(name, vocabulary)) for name in ("bilma", "bert-bf16", "bert-fp32")
+        } | {"authors": authors}
+        tokenizers = {
+            "bilma": trainers["bilma"],
+            "bilma_one_core": stack.enter_context(ours("bilma", vocabulary, RAYON_NUM_THREADS="1")),
+            "authors": authors,
+        }
+        products = stack.enter_context(ours("products"))
+        samples, peaks = defaultdict(list), {}
+        for number in tqdm(range(args.warmup_rounds + args.rounds), desc="comparing", unit="round"):
+            if number == args.warmup_rounds:
+                samples.clear()
+            measure_round(round_of(texts, number), trainers, tokenizers, products, samples, peaks)
+    return summarise(samples, peaks)
+
+
+def round_of(texts: list[str], number: int) -> list[str]:
+    """The texts of a round: other ones each time, as long as there are."""
+    return list(islice(cycle(texts), number * TOKENISED_TEXTS, (number + 1) * TOKENISED_TEXTS))
+
+
+def measure_round(
+    texts: list[str],
+    trainers: dict[str, Contender],
+    tokenizers: dict[str, Contender],
+    products: Contender,
+    samples: Samples,
+    peaks: dict[str, int],
+) -> None:
+    for dtype in ("float32", "bfloat16"):
+        samples[f"peak {dtype}"].append(products.ask("multiply", dtype=dtype)["flops_per_second"])
+    for name, trainer in trainers.items():
+        batch = texts[: AUTHORS_TEXTS if name == "authors" else TEXTS_PER_STEP]
+        answer = trainer.ask("train", texts=batch)
+        seconds = answer["seconds"]["train"] if name == "authors" else answer["seconds"]
+        samples[f"train {name}"].append(len(batch) / seconds)
+        peaks[name] = answer["peak_bytes"]
+        if name != "authors":
+            samples[f"tokens {name}"].append(answer["tokens"] / seconds)
+        if name == "bilma":
+            samples["flops"].append(answer["flops"] / seconds)
+    for name, tokenizer in tokenizers.items():
+        seconds = tokenizer.ask("tokenize", texts=texts)["seconds"]
+        samples[f"tokenize {name}"].append(len(texts) / (seconds["tokenize"] if name == "authors" else seconds))
+    long_enough = [text for text in texts if len(text.split()) > 2]
+    for count in (1, 64):
+        batch = long_enough[:count]
+        samples[f"fill {count} bilma"].append(1 / trainers["bilma"].ask("fill_mask", texts=batch)["seconds"])
+        # Keras can be called in two ways, of which one is faster for few texts and the other for many.
+        theirs = trainers["authors"].ask("fill_mask", texts=batch)["seconds"]
+        samples[f"fill {count} authors"].append(1 / min(theirs.values()))
+
+
+def summarise(samples: Samples, peaks: dict[str, int]) -> dict[str, Any]:
+    peak_dtype = max(("float32", "bfloat16"), key=lambda dtype: np.median(samples[f"peak {dtype}"]))
+    others = ("bert-bf16", "bert-fp32", "authors")
+    return {
+        "matrix_product_tflops": {
+            dtype: summary(np.array(samples[f"peak {dtype}"]) / 1e12) for dtype in ("float32", "bfloat16")
+        },
+        "training": {
+            "texts_per_second": {name: summary(samples[f"train {name}"]) for name in ("bilma", *others)},
+            "tokens_per_second": {name: summary(samples[f"tokens {name}"]) for name in ("bilma", *others[:2])},
+            "times_as_fast_as": {name: ratio(samples["train bilma"], samples[f"train {name}"]) for name in others},
+            "flop_utilisation": {"of": peak_dtype, **ratio(samples["flops"], samples[f"peak {peak_dtype}"])},
+            "peak_bytes": peaks,
+        },
+        "tokenising": {
+            "texts_per_second": {
+                name: summary(samples[f"tokenize {name}"]) for name in ("bilma", "bilma_one_core", "authors")
+            },
+            "one_core_times_as_fast_as_authors": ratio(
+                samples["tokenize bilma_one_core"], samples["tokenize authors"]
+            ),
+            "all_cores_times_as_fast_as_one": ratio(samples["tokenize bilma"], samples["tokenize bilma_one_core"]),
+        },
+        "fill_mask": {
+            f"texts_{count}": {
+                "milliseconds": {
+                    name: summary(1000 / np.array(samples[f"fill {count} {name}"])) for name in ("bilma", "authors")
+                },
+                "times_as_fast_as_authors": ratio(samples[f"fill {count} bilma"], samples[f"fill {count} authors"]),
+            }
+            for count in (1, 64)
+        },
+    }
+
+
+def grow(args: argparse.Namespace, texts: list[str], folder: Path) -> list[dict[str, Any]]:
+    """Tokenising, training and memory by the number of texts; the steps take turns."""
+    with ExitStack() as stack:
+        workers, results = [], []
+        for number in args.growth:
+            corpus = folder / f"{number}.jsonl.gz"
+            write_texts(corpus, islice(cycle(texts), number))
+            worker = stack.enter_context(ours("bilma", folder / "tokenizer", corpus))
+            loaded = worker.ask("load")
+            corpus.unlink()
+            workers.append(worker)
+            results.append({"texts": number, "tokenised_texts_per_second": number / loaded["seconds"]})
+        speeds = [[] for _ in workers]
+        for step in tqdm(range(5 + args.growth_steps), desc="growing", unit="step"):
+            for worker, speed, result in zip(workers, speeds, results, strict=True):
+                answer = worker.ask("train_next")
+                result["peak_bytes"] = answer["peak_bytes"]
+                if step >= 5:
+                    speed.append(answer["tokens"] / answer["seconds"])
+    return [result | {"tokens_per_second": summary(speed)} for result, speed in zip(results, speeds, strict=True)]
+
+
+def write_texts(path: Path, texts: Iterator[str]) -> None:
+    with gzip.open(path, "wt", encoding="utf-8", compresslevel=1) as file:
+        for number, text in enumerate(texts):
+            file.write(json.dumps({"text": f"{text} {number}"}) + "\n")
+
+
+def main() -> None:
+    args = parse_arguments()
+    corpus = Corpus(find_files(args.train_file))
+    texts = list(corpus)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        result = {
+            "schema_version": RESULTS_SCHEMA,
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "commit": commit(),
+            "machine": machine(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
+            "versions": versions(),
+            "corpus": {"names": corpus.names(), "fingerprint": corpus.fingerprint, "texts": len(texts)},
+            "texts_per_step": {"bilma and bert": TEXTS_PER_STEP, "authors": AUTHORS_TEXTS},
+            "rounds": args.rounds,
+            **compare(args, texts, folder),
+            "growth": grow(args, texts, folder),
+        }
+        result["authors"] = json.loads((folder / "versions.json").read_text())
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    args.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    draw(result, args.output.with_suffix(".png"))
+    print(f"{args.output}: written, and {args.output.with_suffix('.png').name} drawn from it")
+
+
+if __name__ == "__main__":
+    main()

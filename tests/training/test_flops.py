@@ -1,0 +1,25 @@
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from modeling_bilma import BilmaForMaskedLM
+from tests.conftest import tiny_config
+from training.flops import training_flops
+
+
+def test_flops_are_those_that_torch_counts():
+    config = tiny_config(num_hidden_layers=3)
+    config._attn_implementation = "eager"
+    model = BilmaForMaskedLM(config)
+    with FlopCounterMode(display=False) as counter:
+        model(torch.randint(5, 100, (2, 11)))
+    # Every position scored; the forward pass is a third of a step.
+    assert training_flops(config, [11, 11], [11, 11]) == 3 * counter.get_total_flops()
+
+
+def test_only_what_is_scored_counts():
+    config = tiny_config(num_hidden_layers=1)
+    with_one, with_two, with_none = (training_flops(config, [20], [asked]) for asked in (1, 2, 0))
+    assert with_two - with_one == with_one - with_none > 0
+    assert with_none == 6 * 20 * 2 * 32 * 32  # keys and values
+    assert training_flops(config, [20, 20], [1, 1]) == pytest.approx(2 * with_one)
