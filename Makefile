@@ -4,11 +4,12 @@ BIN := .venv/bin
 CORPUS := corpora/synthetic
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help quickstart test parity bench bench-inference lint clean
+.PHONY: help quickstart test soak parity bench bench-inference lint clean
 
 help:
 	@echo "make quickstart  train two small regional models on the synthetic corpus and compare them"
 	@echo "make test        run the tests"
+	@echo "make soak        kill, interrupt and sabotage runs, and see that they end as if nothing had happened"
 	@echo "make parity      compare converted checkpoints with the authors' TensorFlow code (Python 3.11 or older)"
 	@echo "make bench       time training, tokenising and fill-mask against the authors' code and a plain BERT"
 	@echo "make bench-inference  time converted checkpoints against it"
@@ -33,6 +34,9 @@ quickstart: runs/quickstart/mx/config.json runs/quickstart/ar/config.json
 
 test: .venv/installed
 	$(BIN)/pytest
+
+soak: .venv/installed
+	$(BIN)/python -m benchmarks.soak
 
 .venv-parity/installed: tests/parity/requirements.txt
 	$(PYTHON) -m venv .venv-parity

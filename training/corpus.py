@@ -89,18 +89,23 @@ class Corpus:
         self.report.invalid += 1
 
     @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 over the contents (of a Hub dataset, over its name and commit): the same texts, the same value."""
-        digest = hashlib.sha256()
+    def sources(self) -> list[tuple[str, bytes]]:
+        """Every file's name and the SHA-256 of its content; of a Hub dataset, its name and what says which texts."""
         if self.dataset_name:
             with as_input_error(OSError, HfHubHTTPError):
                 commit = HfApi().dataset_info(self.dataset_name).sha
-            digest.update(repr((self.dataset_name, self.dataset_config_name, self.split, commit)).encode())
+            version = repr((self.dataset_name, self.dataset_config_name, self.split, commit)).encode()
+            return [(self.dataset_name, version)]
+        digests = []
         for path in self.files:
             with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        digest.update(self.text_column.encode())
-        return digest.hexdigest()
+                digests.append((path.name, hashlib.file_digest(file, "sha256").digest()))
+        return digests
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the contents (of a Hub dataset, over its name and commit): the same texts, the same value."""
+        return hashlib.sha256(b"".join([d for _, d in self.sources] + [self.text_column.encode()])).hexdigest()
 
     def names(self) -> list[str]:
         """What a report may call the sources: no folders of the user's machine."""

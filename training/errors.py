@@ -1,10 +1,14 @@
 """Errors that are the user's to mend: one clear line and exit status 2, never a traceback."""
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
+
+from safetensors import SafetensorError
+from torch.distributed import DistError
 
 
 class InputError(Exception):
@@ -18,6 +22,38 @@ def as_input_error(*errors: type[Exception]) -> Iterator[None]:
         yield
     except errors as error:
         raise InputError(" ".join(str(error).split())) from error
+
+
+@contextmanager
+def as_write_error(path: Path) -> Iterator[None]:
+    """Around writing a part of a run to disk: no room or no permission is one line, and not the end of the run."""
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        # What a full disk makes of torch.save says nothing of the disk.
+        of_torch_save = "inline_container" in str(error) or "file write failed" in str(error)
+        if isinstance(error, RuntimeError) and not of_torch_save:
+            raise
+        free = shutil.disk_usage(path.parent).free / 2**20
+        reason = "the file could not be finished" if of_torch_save else " ".join(str(error).split())
+        raise InputError(
+            f"{path} could not be written ({reason}; {free:,.1f} MiB free on that disk): mend that and go on with "
+            "--resume; what was written before is kept"
+        ) from error
+
+
+@contextmanager
+def as_lost_process_error() -> Iterator[None]:
+    """Around the work of several processes: if another one dies, this one says so in one line."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not (isinstance(error, DistError) or "gloo" in str(error)):
+            raise
+        raise InputError(
+            "another process of this run is gone (its error is the first one shown): go on with the same command and "
+            "--resume"
+        ) from error
 
 
 def run(main: Callable[[], None]) -> NoReturn:

@@ -1,7 +1,8 @@
 """Folders that are whole or absent: written beside, then renamed."""
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,3 +28,13 @@ def _settle(folder: Path, beside: Path, replaced: Path) -> None:
         replaced.rename(folder)
     for rest in (beside, replaced):
         shutil.rmtree(rest, ignore_errors=True)
+
+
+def sync(paths: Iterable[Path]) -> None:
+    """Bring files and folders to the disk, so that a power cut cannot leave a name without its contents."""
+    for path in paths:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -6,7 +6,8 @@
 
 Every flag can stand in a recipe, a YAML file given by `--recipe`; a flag on the command line wins. The output folder
 holds the best model by validation loss with its code, its tokenizer, training_args.json, metrics.json and
-loss_curve.png. An interrupted run goes on with the same command and `--resume`.
+loss_curve.png. SIGTERM or SIGINT (Ctrl-C) makes a run write a checkpoint and end with status 75; a second SIGINT ends
+it at once. However it was interrupted, it goes on with the same command and `--resume`.
 """
 
 import dataclasses
@@ -14,7 +15,7 @@ import hashlib
 import json
 import math
 import os
-import shutil
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -34,21 +35,41 @@ from modeling_bilma import BilmaConfig, BilmaForMaskedLM
 from modeling_bilma.tokenization_bilma import build_tokenizer, load_tokenizer, train_vocabulary
 from training.arguments import parse_arguments
 from training.batching import MaskedSteps
+from training.checkpoints import load_checkpoint
 from training.corpus import Corpus, ReadingReport, find_files, load_tokens, open_corpus, text_hash
-from training.errors import InputError, as_input_error, run
-from training.folders import written_whole
+from training.errors import InputError, as_input_error, as_lost_process_error, as_write_error, run
+from training.folders import sync, written_whole
 from training.loop import TrainingLoop
 from training.loss_curve import draw_loss_curve
 from training.memory import keep_freed_memory
 from training.pretrain_arguments import PretrainArguments, check_arguments, public_arguments
 from training.provenance import commit, machine, versions
 from training.regions import Region, get_region
-from training.run_folder import LOG_DIR, WORK_DIR, begin_or_resume, check_output_dir, is_finished, prepare_work_dir
+from training.run_folder import (
+    LOG_DIR,
+    TEXTS,
+    WORK_DIR,
+    check_output_dir,
+    find_start,
+    is_finished,
+    prepare_work_dir,
+    remove_work_dir,
+)
+from training.signals import STOPPED
 from training.splits import is_test, is_validation
 
 METRICS_SCHEMA = 1
 # Flags that change how a run goes on, and not what comes out.
-OPERATIONAL = {"num_threads", "tokens_per_micro_batch", "logging_steps", "save_steps", "report_to"}
+OPERATIONAL = {
+    "num_threads",
+    "tokens_per_micro_batch",
+    "logging_steps",
+    "save_steps",
+    "save_minutes",
+    "keep_checkpoints",
+    "max_bad_batches",
+    "report_to",
+}
 
 
 @dataclass
@@ -58,7 +79,6 @@ class Data:
     corpus: Corpus
     report: ReadingReport
     fingerprint: str
-    validation_fingerprint: str
     train_tokens: Dataset
     train_texts: np.ndarray
     validation_tokens: Dataset
@@ -81,11 +101,14 @@ def main() -> None:
         validation_corpus = Corpus(find_files(args.validation_file), text_column=args.text_column, strict=args.strict)
 
     accelerator = make_accelerator(args)
-    pretrain(args, region, corpus, validation_corpus, accelerator)
+    with as_lost_process_error():
+        finished = pretrain(args, region, corpus, validation_corpus, accelerator)
     # The model must go before the process group: as its last owner it would wait, holding the interpreter's lock, for
     # gloo's threads, which may want that lock.
     accelerator.free_memory()
     accelerator.end_training()
+    if not finished:
+        sys.exit(STOPPED)
 
 
 def pretrain(
@@ -94,11 +117,14 @@ def pretrain(
     corpus: Corpus,
     validation_corpus: Corpus | None,
     accelerator: Accelerator,
-) -> None:
+) -> bool:
+    """Train, and make the output folder; False if a signal stopped it before."""
     output_dir = Path(args.output_dir)
     work_dir = output_dir / WORK_DIR
     prepare_work_dir(work_dir, args.resume, accelerator)
     tokenizer = make_tokenizer(args, corpus, work_dir, accelerator)
+    identity = run_identity(args, corpus, validation_corpus, tokenizer)
+    checkpoint, progress = find_start(work_dir, identity, accelerator)
     data = load_data(args, corpus, validation_corpus, tokenizer, accelerator)
     set_seed(args.seed)
     model = make_model(args, region, tokenizer)
@@ -114,15 +140,19 @@ def pretrain(
     # The steps are shared out by MaskedSteps itself, and the schedule counts whole steps: neither is prepared.
     model, optimizer = accelerator.prepare(model, optimizer)
     accelerator.register_for_checkpointing(scheduler)
-    progress = begin_or_resume(work_dir, run_identity(args, data, tokenizer), accelerator)
+    if checkpoint:
+        load_checkpoint(accelerator, checkpoint, work_dir / "best")
 
     loop = TrainingLoop(
         args, accelerator, model, optimizer, scheduler, train_steps, validation_steps, total_steps, progress, work_dir
     )
-    loop.run()
-
+    if not loop.run():
+        say(accelerator, f"stopped after step {progress['step']:,}: go on with the same command and --resume")
+        return False
     if accelerator.is_main_process:
-        finish(args, region, data, tokenizer, progress, accelerator, work_dir, output_dir)
+        with as_write_error(output_dir):
+            finish(args, region, data, tokenizer, progress, accelerator, work_dir, output_dir)
+    return True
 
 
 def make_accelerator(args: PretrainArguments) -> Accelerator:
@@ -202,7 +232,7 @@ def load_data(
     """Tokenise, and split by the hash of each text: a text and its duplicates are on one side, for good."""
 
     def load(corpus: Corpus) -> tuple[Dataset, ReadingReport]:
-        with accelerator.local_main_process_first():  # every machine has a cache of its own
+        with accelerator.local_main_process_first(), as_input_error(OSError):  # every machine has a cache of its own
             return load_tokens(corpus, tokenizer, args.max_length, args.cache_dir)
 
     tokens, report = load(corpus)
@@ -218,7 +248,6 @@ def load_data(
         corpus=corpus,
         report=report,
         fingerprint=corpus.fingerprint,
-        validation_fingerprint=(validation_corpus or corpus).fingerprint,
         train_tokens=tokens,
         train_texts=np.flatnonzero(for_training),
         validation_tokens=validation_tokens,
@@ -344,11 +373,16 @@ def make_optimizer(args: PretrainArguments, model: BilmaForMaskedLM) -> torch.op
     return torch.optim.AdamW(groups, lr=args.learning_rate, betas=betas, eps=args.adam_epsilon, fused=True)
 
 
-def run_identity(args: PretrainArguments, data: Data, tokenizer: TokenizersBackend) -> dict[str, Any]:
+def run_identity(
+    args: PretrainArguments, corpus: Corpus, validation_corpus: Corpus | None, tokenizer: TokenizersBackend
+) -> dict[str, Any]:
     """What has to be the same for a run to go on: the flags that change what comes out, the texts, the vocabulary."""
+    digests = [
+        [[name, hashlib.sha256(content).hexdigest()] for name, content in (side or corpus).sources]
+        for side in (corpus, validation_corpus)
+    ]
     return {name: value for name, value in public_arguments(args).items() if name not in OPERATIONAL} | {
-        "training texts": data.fingerprint,
-        "validation texts": data.validation_fingerprint,
+        **dict(zip(TEXTS, digests, strict=True)),
         "vocabulary": hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest(),
     }
 
@@ -400,6 +434,7 @@ def finish(
             "texts_kept_for_testing": data.kept_for_testing,
             "texts_seen": progress["texts"],
             "tokens_seen": progress["tokens"],
+            "bad_batches": progress["bad_batches"],
             "seconds": round(progress["seconds"], 1),
         },
         "corpus": {
@@ -416,9 +451,11 @@ def finish(
     (best / "metrics.json").write_text(json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     (best / "training_args.json").write_text(json.dumps(public_arguments(args), indent=1, ensure_ascii=False) + "\n")
     draw_loss_curve(metrics, best / "loss_curve.png")
+    sync([*best.iterdir()])
     for file in best.iterdir():
         os.replace(file, output_dir / file.name)
-    shutil.rmtree(work_dir)  # only now the run counts as finished
+    sync([output_dir])
+    remove_work_dir(work_dir)  # only now the run counts as finished
     scores = metrics["validation"]
     print(
         f"{output_dir}: masked accuracy {scores['masked_accuracy']:.4f}, perplexity {scores['perplexity']:.2f} on "

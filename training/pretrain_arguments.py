@@ -57,6 +57,9 @@ class PretrainArguments(CorpusArguments):
     logging_steps: int = option(10, "steps between points of the loss curve")
     eval_steps: float = option(0.1, "steps between evaluations; below 1, as a share of the run")
     save_steps: float = option(0.1, "steps between checkpoints; below 1, as a share of the run")
+    save_minutes: float | None = option(None, "write a checkpoint also after this many minutes without one")
+    keep_checkpoints: int = option(2, "checkpoints to keep; the older ones serve if the last is damaged")
+    max_bad_batches: int = option(0, "leave out up to this many batches whose loss or gradient is not finite")
     report_to: str | None = option(None, "tracker, such as tensorboard")
     overwrite: bool = option(False, "replace the model that the output folder holds")
     resume: bool = option(False, "go on from the last checkpoint in the output folder")
@@ -75,14 +78,14 @@ def check_arguments(args: PretrainArguments, region: Region) -> None:
     for name in ("test_fraction", "warmup_ratio", "adam_beta1", "adam_beta2"):
         if not 0 <= (value := getattr(args, name)) < 1:
             raise InputError(f"--{name} {value} is not from 0 to below 1")
-    for name in ("weight_decay", "max_grad_norm", "seed"):
+    for name in ("weight_decay", "max_grad_norm", "max_bad_batches", "seed"):
         if not 0 <= (value := getattr(args, name)) < 2**32:
             raise InputError(f"--{name} {value} is not from 0 to below 2^32")
     at_least_one = ("texts_per_step", "tokens_per_micro_batch", "max_validation_texts", "logging_steps", "num_threads")
-    for name in (*at_least_one, "max_steps", "vocab_size", "min_frequency"):
+    for name in (*at_least_one, "max_steps", "vocab_size", "min_frequency", "keep_checkpoints"):
         if (value := getattr(args, name)) is not None and value < 1:
             raise InputError(f"--{name} {value} is less than 1")
-    for name in ("learning_rate", "eval_steps", "save_steps", "num_train_epochs", "adam_epsilon"):
+    for name in ("learning_rate", "eval_steps", "save_steps", "save_minutes", "num_train_epochs", "adam_epsilon"):
         if (value := getattr(args, name)) is not None and not 0 < value < math.inf:
             raise InputError(f"--{name} {value} is not above 0")
     choices = {"mixed_precision": ("auto", "no", "bf16", "fp16"), "lr_scheduler_type": SCHEDULES}

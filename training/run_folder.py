@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from tqdm import tqdm
 
-from training.checkpoints import checkpoints, read_progress
+from training.checkpoints import checkpoints, damage, half_written_checkpoints, read_progress
 from training.errors import InputError, as_input_error
 
 WORK_DIR = "unfinished_run"  # in the output folder, until the run has ended
 LOG_DIR = "logs"  # of a tracker
+TEXTS = ("training texts", "validation texts")  # what a run is told of its files, each a name and a digest
 
 
 def is_finished(output_dir: Path) -> bool:
@@ -49,28 +51,100 @@ def prepare_work_dir(work_dir: Path, resume: bool, accelerator: Accelerator) -> 
                 shutil.rmtree(work_dir)
             work_dir.mkdir(parents=True, exist_ok=True)
     accelerator.wait_for_everyone()
+    if not work_dir.is_dir():
+        raise InputError(f"{work_dir.parent}: not seen by every process: give a folder that all machines share")
 
 
-def begin_or_resume(work_dir: Path, run: dict[str, Any], accelerator: Accelerator) -> dict[str, Any]:
-    """Where the run stands: at its beginning, or at its last checkpoint, which is then loaded.
+def remove_work_dir(work_dir: Path) -> None:
+    """The run has ended. Renamed first, so that a folder half removed is not taken for an unfinished run."""
+    removed = work_dir.with_name(f".{work_dir.name}.removed")
+    if work_dir.exists():
+        work_dir.rename(removed)
+    shutil.rmtree(removed, ignore_errors=True)
+
+
+def find_start(work_dir: Path, run: dict[str, Any], accelerator: Accelerator) -> tuple[Path | None, dict[str, Any]]:
+    """The checkpoint to go on from, the same one in every process (None: begin), and the progress made until then.
 
     Args:
         run: what has to be the same for the run to go on.
 
     Raises:
-        InputError: if the checkpoint is of a run with another value of something in `run`.
+        InputError: if the checkpoint is of a run with another value of something in `run`, or if all are damaged.
     """
-    found = checkpoints(work_dir)
-    if not found:
-        return {"step": 0, "seconds": 0.0, "tokens": 0, "texts": 0, "best": None, "history": [], "run": run}
-    progress = read_progress(found[-1])
-    for name, value in run.items():
-        if progress["run"].get(name) != value:
-            raise InputError(
-                f"{found[-1]}: cannot resume, {name} was {progress['run'].get(name)} and is now {value}: "
-                "give what the run began with, or begin anew with --overwrite"
-            )
-    accelerator.load_state(str(found[-1]))
+    found = [None]
+    if accelerator.is_main_process:
+        found = [last_whole_checkpoint(work_dir)]
+    (checkpoint,) = broadcast_object_list(found)
+    if checkpoint is None:
+        return None, {
+            "step": 0,
+            "evaluated_step": 0,
+            "seconds": 0.0,
+            "tokens": 0,
+            "texts": 0,
+            "bad_batches": 0,
+            "unlogged": [0.0, 0.0, 0],
+            "best": None,
+            "history": [],
+            "processes": accelerator.num_processes,
+            "run": run,
+        }
+    progress = read_progress(checkpoint)
+    check_same_run(checkpoint, progress["run"], run)
     if accelerator.is_main_process:
         tqdm.write(f"going on from step {progress['step']:,}")
-    return progress
+        if progress["processes"] != accelerator.num_processes:
+            tqdm.write(
+                f"{progress['processes']} process(es) before, {accelerator.num_processes} now: what is left of the "
+                "epoch is shared out anew, no text is lost or seen twice; only the dropout differs"
+            )
+    progress["processes"] = accelerator.num_processes
+    return checkpoint, progress
+
+
+def last_whole_checkpoint(work_dir: Path) -> Path | None:
+    """The newest checkpoint that is what was written; what is damaged is named and set aside."""
+    for half_written in half_written_checkpoints(work_dir):
+        tqdm.write(f"{half_written}: half-written, removed")
+        shutil.rmtree(half_written)
+    damaged = []
+    for checkpoint in reversed(checkpoints(work_dir)):
+        if (fault := damage(checkpoint)) is None:
+            for passed_over in damaged:
+                aside = passed_over.with_name(f"damaged-{passed_over.name}")
+                shutil.rmtree(aside, ignore_errors=True)
+                passed_over.rename(aside)
+            return checkpoint
+        tqdm.write(f"{checkpoint}: damaged ({fault}), passed over")
+        damaged.append(checkpoint)
+    if damaged:
+        raise InputError(f"{work_dir}: no checkpoint is whole: begin anew with --overwrite")
+    return None
+
+
+def check_same_run(checkpoint: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    for name, value in now.items():
+        if before.get(name) != value:
+            if name in TEXTS:
+                change = f"of the {name} {changed_file(before[name], value)}"
+            else:
+                change = f"{name} was {before.get(name)} and is now {value}"
+            raise InputError(
+                f"{checkpoint}: cannot resume, {change}: give what the run began with, or begin anew with --overwrite"
+            )
+
+
+def changed_file(before: list[list[str]], now: list[list[str]]) -> str:
+    """The first difference between two lists of files, each a name and a digest."""
+    names_before, names_now = ([name for name, _ in files] for files in (before, now))
+    for name in names_before:
+        if name not in names_now:
+            return f"{name} is gone"
+    for name in names_now:
+        if name not in names_before:
+            return f"{name} is new"
+    for old, new in zip(before, now, strict=False):
+        if old != new:
+            return f"{new[0]} has changed" if old[0] == new[0] else f"{new[0]} stands at another place"
+    return "the number of files has changed"

@@ -157,9 +157,9 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(train, monkeypat
     unbroken = load_file(train(name="unbroken") / "model.safetensors")
     save = loop.save_checkpoint
 
-    def save_and_die(accelerator, folder, step, progress):
-        save(accelerator, folder, step, progress)
-        if step == die_at:
+    def save_and_die(accelerator, folder, progress, best, keep):
+        save(accelerator, folder, progress, best, keep)
+        if progress["step"] == die_at:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(loop, "save_checkpoint", save_and_die)
@@ -174,6 +174,18 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(train, monkeypat
     assert [point["step"] for point in metrics["history"] if "loss" in point] == [2, 4, 6]
 
 
+def test_checkpoints_by_the_step_and_by_the_clock(train, monkeypatch, refused):
+    monkeypatch.setattr(pretrain, "finish", lambda *_: None)
+    names = [f"step-{step:09d}" for step in range(1, 7)]
+    work_dir = train("--save_steps", 100, "--save_minutes", 1e-9, "--keep_checkpoints", 4) / "unfinished_run"
+    assert sorted(path.name for path in work_dir.glob("step-*")) == names[2:]
+    work_dir = train("--save_steps", 3, "--save_minutes", 60, name="by_step") / "unfinished_run"
+    assert sorted(path.name for path in work_dir.glob("step-*")) == [names[2], names[5]]
+    assert "--keep_checkpoints 0 is less than 1" in refused("--keep_checkpoints", 0)
+    assert "--save_minutes 0.0 is not above 0" in refused("--save_minutes", 0)
+    assert "--max_bad_batches -1 is not from 0" in refused("--max_bad_batches", -1)
+
+
 def test_an_unfinished_run_is_neither_lost_nor_mixed_up(train, refused, monkeypatch, texts, tmp_path):
     monkeypatch.setattr(pretrain, "finish", lambda *_: None)  # as if it died in its last moment
     train()
@@ -182,7 +194,7 @@ def test_an_unfinished_run_is_neither_lost_nor_mixed_up(train, refused, monkeypa
         assert f"cannot resume, {flag} was" in refused("--resume", f"--{flag}", value)
     changed = tmp_path / "mx.jsonl"
     changed.write_text(texts.read_text().replace("comer", "cenar"))
-    assert "training texts was" in refused("--resume", train_file=changed)
+    assert "of the training texts mx.jsonl has changed" in refused("--resume", train_file=changed)
     monkeypatch.undo()
 
 
@@ -370,7 +382,7 @@ def test_a_model_in_the_way_is_kept(train, refused):
 
 
 def test_a_loss_that_is_no_number_stops_the_run(refused, tmp_path):
-    assert "the loss became nan near step 2" in refused("--learning_rate", 1e30, "--warmup_ratio", 0)
+    assert "step 2: the loss is nan" in refused("--learning_rate", 1e30, "--warmup_ratio", 0)
     assert not (tmp_path / "out" / "config.json").exists()
 
 
@@ -389,7 +401,7 @@ LAUNCHERS = {
 
 def test_one_process_or_two_end_with_the_same_scores(texts, tmp_path):
     """As users run it: two processes share the steps, and only the first one writes."""
-    scores = {}
+    scores, curves = {}, {}
     for processes, launcher in LAUNCHERS.items():
         out = tmp_path / str(processes)
         command = [sys.executable, "-m", *launcher, ROOT / "training" / "pretrain.py"]
@@ -399,8 +411,9 @@ def test_one_process_or_two_end_with_the_same_scores(texts, tmp_path):
             "--output_dir": out,
             "--cache_dir": tmp_path / "cache",
             "--config_overrides": f"{TINY_OVERRIDES},hidden_dropout_prob=0",
-            "--max_steps": 6,
+            "--max_steps": 50,
             "--max_length": 32,
+            "--logging_steps": 1,
             "--texts_per_step": 31,
             "--vocab_size": 400,
             "--mixed_precision": "no",
@@ -416,5 +429,39 @@ def test_one_process_or_two_end_with_the_same_scores(texts, tmp_path):
         assert {path.name for path in out.iterdir()} == FINISHED
         metrics = json.loads((out / "metrics.json").read_text())
         assert metrics["machine"]["processes"] == processes
+        curves[processes] = [point["loss"] for point in metrics["history"] if "loss" in point]
         scores[processes] = metrics["validation"]["loss"]
+    assert len(curves[1]) == 50
+    assert curves[2] == pytest.approx(curves[1], abs=1e-5)
     assert scores[2] == pytest.approx(scores[1], abs=1e-5)
+
+
+def test_a_killed_worker_ends_the_run(texts, tmp_path):
+    """As users run it: the launcher ends with an error, and the process that is left says why in one line."""
+    script = tmp_path / "pretrain.py"
+    script.write_text(
+        "from benchmarks.soak import SIGKILL, Fault, pretrain, run\n"
+        "Fault('a step', 4, SIGKILL, rank=1)()\n"
+        "run(pretrain.main)\n"
+    )
+    flags = [
+        "--region",
+        "mx",
+        "--train_file",
+        texts,
+        "--output_dir",
+        tmp_path / "out",
+        "--cache_dir",
+        tmp_path / "cache",
+    ]
+    flags += ["--config_overrides", TINY_OVERRIDES, "--max_length", 32, "--vocab_size", 400, "--save_steps", 2]
+    ended = subprocess.run(
+        [sys.executable, "-m", *LAUNCHERS[2], script, *map(str, flags)],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+    )
+    assert ended.returncode == 1
+    assert "error: another process of this run is gone" in ended.stderr
+    assert [path.name for path in (tmp_path / "out" / "unfinished_run").glob("step-*")] == ["step-000000002"]
