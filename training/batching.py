@@ -17,13 +17,16 @@ class StepBatch:
     """What one optimizer step sees in this process.
 
     `scored_tokens` and the other counts are of the whole step, over all processes: the loss is divided by the
-    former, so it is the same however the step is cut up.
+    former, so it is the same however the step is cut up. A process that reads only its own part of a step cannot
+    know them: then they are of that part, `counts_whole_step` is false, and `training.streaming.count_together`
+    adds them up.
     """
 
     micro_batches: list[dict[str, Tensor]]
     scored_tokens: int
     texts: int
     tokens: int
+    counts_whole_step: bool = True
 
 
 def pack(lengths: Sequence[int], row_length: int) -> list[list[int]]:
@@ -41,6 +44,18 @@ def pack(lengths: Sequence[int], row_length: int) -> list[list[int]]:
         rows[row].append(text)
         rows_with_room.setdefault(room - length, []).append(row)
     return rows
+
+
+def lay_out(texts: Sequence[np.ndarray], rows: list[list[int]], rest: np.ndarray) -> np.ndarray:
+    """Texts one after another, in rows as long as `rest`, which fills what is left of a row from its beginning."""
+    return np.stack([np.concatenate([*(texts[text] for text in row), rest])[: len(rest)] for row in rows])
+
+
+def cut_into_micro_batches(rows: dict[str, Tensor], tokens_per_micro_batch: int) -> list[dict[str, Tensor]]:
+    """Rows in groups of at most so many tokens, but of at least one row."""
+    rows_at_once = max(1, tokens_per_micro_batch // rows["input_ids"].shape[1])
+    parts = {name: values.split(rows_at_once) for name, values in rows.items()}
+    return [dict(zip(parts, part, strict=True)) for part in zip(*parts.values(), strict=True)]
 
 
 class MaskedSteps:
@@ -114,15 +129,10 @@ class MaskedSteps:
     def _pack_and_mask(self, ids: list[np.ndarray]) -> dict[str, Tensor]:
         """Rows as long as the longest text of the step; what is left of a row is [PAD], a text of its own."""
         lengths = [len(text) for text in ids]
-        rows = pack(lengths, max(lengths))
-        input_ids = np.full((len(rows), max(lengths)), self.collator.tokenizer.pad_token_id, dtype=np.int64)
-        position_ids = np.zeros_like(input_ids)
-        for row, texts in enumerate(rows):
-            starts = np.cumsum([0, *(lengths[text] for text in texts)])
-            for start, text in zip(starts, texts, strict=False):
-                input_ids[row, start : start + lengths[text]] = ids[text]
-                position_ids[row, start : start + lengths[text]] = np.arange(lengths[text])
-            position_ids[row, starts[-1] :] = np.arange(input_ids.shape[1] - starts[-1])
+        width = max(lengths)
+        rows = pack(lengths, width)
+        input_ids = lay_out(ids, rows, np.full(width, self.collator.tokenizer.pad_token_id))
+        position_ids = lay_out([np.arange(length) for length in lengths], rows, np.arange(width))
         special = self._special(input_ids)
         batch = self.collator(
             [{"input_ids": r, "special_tokens_mask": s} for r, s in zip(input_ids, special, strict=True)]
@@ -139,13 +149,14 @@ class MaskedSteps:
 
     def _own_micro_batches(self, batch: dict[str, Tensor]) -> list[dict[str, Tensor]]:
         own = {name: rows[self.process :: self.num_processes] for name, rows in batch.items()}
-        if not len(own["input_ids"]):
-            # Fewer rows than processes: this one still has to take part in the step, with nothing scored.
-            own = {name: rows[:1].clone() for name, rows in batch.items()}
-            own["labels"].fill_(IGNORED)
-        rows_at_once = max(1, self.tokens_per_micro_batch // own["input_ids"].shape[1])
-        parts = {name: rows.split(rows_at_once) for name, rows in own.items()}
-        return [dict(zip(parts, part, strict=True)) for part in zip(*parts.values(), strict=True)]
+        rows_of_the_first = -(-len(batch["input_ids"]) // self.num_processes)
+        if len(own["input_ids"]) < rows_of_the_first:
+            # All processes take part in a step with the same number of rows; this one's last is nothing but padding.
+            empty = {name: rows[:1].clone() for name, rows in batch.items()}
+            empty["input_ids"].fill_(self.collator.tokenizer.pad_token_id)
+            empty["labels"].fill_(IGNORED)
+            own = {name: torch.cat((rows, empty[name])) for name, rows in own.items()}
+        return cut_into_micro_batches(own, self.tokens_per_micro_batch)
 
 
 def step_seed(seed: int, step: int, process: int = 0) -> int:

@@ -68,11 +68,12 @@ class Corpus:
         """
         self.report.invalid = self.report.empty = 0
         if self.dataset_name:
-            yield from self._usable(_hub_texts(self), self.dataset_name)
+            yield from self.usable(_hub_texts(self), self.dataset_name)
         for path in self.files:
-            yield from self._usable(_file_texts(path, self), str(path))
+            yield from self.usable(_file_texts(path, self), str(path))
 
-    def _usable(self, texts: Iterator[str | None], source: str) -> Iterator[str]:
+    def usable(self, texts: Iterable[str | None], source: str) -> Iterator[str]:
+        """Those that are text, stripped; the others are counted in the report."""
         for text in texts:
             if text is None or not (text := text.strip()):
                 self.report.empty += 1
@@ -195,7 +196,7 @@ def _lines(path: Path, corpus: Corpus) -> Iterator[tuple[int, str]]:
                 corpus.refuse_invalid(f"{path}, line {number}: not UTF-8 (byte {byte} at {error.start})")
 
 
-def _no_column(where: str, columns: Iterable[str], corpus: Corpus) -> InputError:
+def no_column(where: str, columns: Iterable[str], corpus: Corpus) -> InputError:
     there = ", ".join(columns) or "none"
     return InputError(
         f"{where}: no column {corpus.text_column!r}; there are: {there}; name the right one with --text_column"
@@ -214,7 +215,7 @@ def _json_texts(path: Path, corpus: Corpus) -> Iterator[str | None]:
         if not isinstance(record, dict):
             raise InputError(f'{where}: not a JSON object; a line looks like {{"{corpus.text_column}": "..."}}')
         if corpus.text_column not in record:
-            raise _no_column(where, record, corpus)
+            raise no_column(where, record, corpus)
         text = record[corpus.text_column]
         if not isinstance(text, str | None):
             raise InputError(f"{where}: {corpus.text_column!r} holds a {type(text).__name__}, not a string")
@@ -242,7 +243,7 @@ def _table_texts(path: Path, corpus: Corpus, dialect: type[csv.Dialect]) -> Iter
     try:
         columns = next(rows, [])
         if corpus.text_column not in columns:
-            raise _no_column(f"{path}, line 1", columns, corpus)
+            raise no_column(f"{path}, line 1", columns, corpus)
         column = columns.index(corpus.text_column)
         for row in rows:
             if row and len(row) != len(columns):
@@ -261,24 +262,30 @@ def _parquet_texts(path: Path, corpus: Corpus) -> Iterator[str | None]:
     try:
         with pq.ParquetFile(path) as table:
             if corpus.text_column not in table.schema_arrow.names:
-                raise _no_column(str(path), table.schema_arrow.names, corpus)
+                raise no_column(str(path), table.schema_arrow.names, corpus)
             for batch in table.iter_batches(columns=[corpus.text_column]):
-                yield from _strings(batch.column(0), f"{path}: column {corpus.text_column!r}")
+                yield from decoded(strings_as_bytes(batch.column(0), f"{path}: column {corpus.text_column!r}"))
     except pa.ArrowInvalid as error:
         raise InputError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from error
 
 
-def _strings(values: pa.Array, where: str) -> Iterator[str | None]:
-    """Python strings; Arrow does not promise that its own are UTF-8, so they are decoded one by one."""
+def strings_as_bytes(values: pa.Array, where: str) -> pa.LargeBinaryArray:
+    """The strings of a column, undecoded: Arrow does not promise that its own are UTF-8.
+
+    Raises:
+        InputError: if the column holds something else.
+    """
     if pa.types.is_dictionary(values.type):  # what pandas calls a category
         values = values.dictionary_decode()
-    if pa.types.is_null(values.type):
-        yield from values.to_pylist()
-    elif pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        for raw in values.cast(pa.large_binary()).to_pylist():
-            yield None if raw is None else raw.decode(errors="surrogateescape")
-    else:
+    if values.type not in (pa.null(), pa.string(), pa.large_string(), pa.string_view()):
         raise InputError(f"{where} holds {values.type}, not strings")
+    return values.cast(pa.large_binary())
+
+
+def decoded(values: pa.LargeBinaryArray) -> Iterator[str | None]:
+    """Python strings; what is not UTF-8 makes its own text one that is not Unicode, and no other."""
+    for raw in values.to_pylist():
+        yield None if raw is None else raw.decode(errors="surrogateescape")
 
 
 def _hub_texts(corpus: Corpus) -> Iterator[str | None]:
@@ -287,7 +294,7 @@ def _hub_texts(corpus: Corpus) -> Iterator[str | None]:
         rows = load_dataset(name, corpus.dataset_config_name, split=corpus.split, streaming=True)
         for row in rows:
             if corpus.text_column not in row:
-                raise _no_column(f"dataset {name}", row, corpus)
+                raise no_column(f"dataset {name}", row, corpus)
             text = row[corpus.text_column]
             if not isinstance(text, str | None):
                 raise InputError(f"dataset {name}: {corpus.text_column!r} holds a {type(text).__name__}, not a string")

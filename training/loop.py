@@ -4,22 +4,26 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedType
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from tqdm import tqdm
 
+from modeling_bilma import BilmaForMaskedLM
 from training.batching import IGNORED, MaskedSteps, StepBatch, step_seed
 from training.checkpoints import save_checkpoint
 from training.errors import InputError, as_write_error
 from training.folders import written_whole
 from training.pretrain_arguments import PretrainArguments
 from training.signals import StopSignals, agree
+from training.streaming import StreamedSteps, count_together
 
 
 @dataclass
@@ -31,7 +35,7 @@ class TrainingLoop:
     model: nn.Module
     optimizer: torch.optim.Optimizer
     scheduler: torch.optim.lr_scheduler.LRScheduler
-    train_steps: MaskedSteps
+    train_steps: MaskedSteps | StreamedSteps
     validation_steps: MaskedSteps
     total_steps: int
     progress: dict[str, Any]
@@ -78,6 +82,8 @@ class TrainingLoop:
         torch.manual_seed(step_seed(self.args.seed, step, self.accelerator.process_index))
         self.model.train()
         batch = self.train_steps[step]
+        if not batch.counts_whole_step:
+            batch = count_together(self.accelerator, batch)
         sums = forward_backward(self.accelerator, self.model, batch)
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.args.max_grad_norm or math.inf)
         self.progress["step"] = step + 1
@@ -179,8 +185,7 @@ class TrainingLoop:
         )
         if self.progress["best"] is None or scores["loss"] < self.progress["best"]["loss"]:
             self.progress["best"] = {"step": step, **scores}
-            if self.accelerator.is_main_process:
-                save_best(self.accelerator.unwrap_model(self.model, keep_torch_compile=False), self.work_dir / "best")
+            save_best(self.accelerator, self.model, self.work_dir / "best")
         self.progress["evaluated_step"] = step
 
     def is_stopping(self) -> bool:
@@ -208,6 +213,7 @@ def forward_backward(accelerator: Accelerator, model: nn.Module, batch: StepBatc
     for number, micro_batch in enumerate(batch.micro_batches):
         with accelerator.no_sync(model) if number < last else nullcontext():
             loss, correct = masked_loss(accelerator, model, micro_batch, batch.scored_tokens)
+            accelerator.sync_gradients = number == last  # DeepSpeed makes its step in the backward that ends with it
             # Gradients are averaged over the processes; the loss is a sum over them.
             accelerator.backward(loss * accelerator.num_processes)
         sums += torch.stack((loss.detach() * max(batch.scored_tokens, 1), correct))
@@ -251,9 +257,17 @@ def evaluate(
     }
 
 
-def save_best(model: nn.Module, folder: Path) -> None:
-    """The model as it is published."""
-    with as_write_error(folder), written_whole(folder) as beside:
-        model.config.sparse_prediction = False
-        model.save_pretrained(beside)
-        model.config.sparse_prediction = True
+def save_best(accelerator: Accelerator, model: nn.Module, folder: Path) -> None:
+    """The model as it is published. Every process calls this: the shards of one that is shared out are gathered."""
+    plain = accelerator.unwrap_model(model, keep_torch_compile=False)
+    if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        weights = accelerator.get_state_dict(model)
+        if accelerator.is_main_process:
+            # FSDP gives the model a class of its own, which could neither be saved with its code nor tie its weights.
+            plain = BilmaForMaskedLM(deepcopy(plain.config))
+            plain.load_state_dict(weights)
+    if accelerator.is_main_process:
+        with as_write_error(folder), written_whole(folder) as beside:
+            plain.config.sparse_prediction = False
+            plain.save_pretrained(beside)
+            plain.config.sparse_prediction = True

@@ -20,12 +20,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs, set_seed
+from accelerate.utils import DistributedType, InitProcessGroupKwargs, set_seed
 from datasets import Dataset
 from huggingface_hub.errors import StrictDataclassError
 from tqdm import tqdm
@@ -38,6 +39,7 @@ from training.batching import MaskedSteps
 from training.checkpoints import load_checkpoint
 from training.corpus import Corpus, ReadingReport, find_files, load_tokens, open_corpus, text_hash
 from training.errors import InputError, as_input_error, as_lost_process_error, as_write_error, run
+from training.estimate import estimate
 from training.folders import sync, written_whole
 from training.loop import TrainingLoop
 from training.loss_curve import draw_loss_curve
@@ -57,6 +59,7 @@ from training.run_folder import (
 )
 from training.signals import STOPPED
 from training.splits import is_test, is_validation
+from training.streaming import HeldOutTexts, ParquetStream, StreamedSteps, StreamReport
 
 METRICS_SCHEMA = 1
 # Flags that change how a run goes on, and not what comes out.
@@ -74,27 +77,39 @@ OPERATIONAL = {
 
 @dataclass
 class Data:
-    """Tokenised texts and which of them are for training and for validation."""
+    """Tokenised texts and which of them are for training and for validation.
+
+    A stream of texts to train on has no `train_tokens`, and which of its texts are held out is known only when they
+    are read.
+    """
 
     corpus: Corpus
-    report: ReadingReport
+    report: ReadingReport | StreamReport
     fingerprint: str
-    train_tokens: Dataset
-    train_texts: np.ndarray
+    train_tokens: Dataset | None
+    train_texts: np.ndarray | ParquetStream
     validation_tokens: Dataset
     validation_texts: np.ndarray
-    kept_for_testing: int
+    kept_for_testing: int | None
 
 
 def main() -> None:
     args = parse_arguments(PretrainArguments, __doc__.splitlines()[0])
     region = get_region(args.region)
     check_arguments(args, region)
+    if args.estimate:
+        with TemporaryDirectory() as folder:
+            start(dataclasses.replace(args, output_dir=folder, resume=False, report_to=None), region)
+        return
     output_dir = Path(args.output_dir)
     if is_finished(output_dir) and args.resume:
         print(f"{output_dir}: this run is finished, nothing to resume")
         return
     check_output_dir(output_dir, args.resume, args.overwrite)
+    start(args, region)
+
+
+def start(args: PretrainArguments, region: Region) -> None:
     corpus = open_corpus(args)
     validation_corpus = None
     if args.validation_file:
@@ -118,14 +133,16 @@ def pretrain(
     validation_corpus: Corpus | None,
     accelerator: Accelerator,
 ) -> bool:
-    """Train, and make the output folder; False if a signal stopped it before."""
+    """Train, and make the output folder, or only estimate; False if a signal stopped the training before its end."""
     output_dir = Path(args.output_dir)
     work_dir = output_dir / WORK_DIR
     prepare_work_dir(work_dir, args.resume, accelerator)
     tokenizer = make_tokenizer(args, corpus, work_dir, accelerator)
-    identity = run_identity(args, corpus, validation_corpus, tokenizer)
+    source = ParquetStream(corpus) if args.streaming else corpus
+    identity = run_identity(args, source, validation_corpus, tokenizer)
     checkpoint, progress = find_start(work_dir, identity, accelerator)
-    data = load_data(args, corpus, validation_corpus, tokenizer, accelerator)
+    load = open_streamed_data if args.streaming else load_data
+    data = load(args, source, validation_corpus, tokenizer, accelerator)
     set_seed(args.seed)
     model = make_model(args, region, tokenizer)
     tokenizer.model_max_length = model.config.max_position_embeddings  # what truncation=True cuts at
@@ -139,6 +156,9 @@ def pretrain(
     )
     # The steps are shared out by MaskedSteps itself, and the schedule counts whole steps: neither is prepared.
     model, optimizer = accelerator.prepare(model, optimizer)
+    if args.estimate:
+        print(estimate(args, accelerator, model, optimizer, train_steps, validation_steps, total_steps))
+        return True
     accelerator.register_for_checkpointing(scheduler)
     if checkpoint:
         load_checkpoint(accelerator, checkpoint, work_dir / "best")
@@ -165,8 +185,14 @@ def make_accelerator(args: PretrainArguments) -> Accelerator:
             # The others wait while the first process reads the corpus, which may take hours.
             kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=24))],
         )
+    if args.estimate and accelerator.num_processes > 1:
+        raise InputError("--estimate measures one process: run it with python, without accelerate launch or torchrun")
     if args.report_to and not accelerator.log_with:
         raise InputError(f"--report_to {args.report_to}: this tracker is not installed")
+    if accelerator.distributed_type == DistributedType.DEEPSPEED:
+        # What DeepSpeed wants to know beforehand and clips by itself; the size of a micro-batch is ours to choose.
+        settings = {"train_micro_batch_size_per_gpu": 1, "gradient_clipping": args.max_grad_norm}
+        accelerator.state.deepspeed_plugin.deepspeed_config.update(settings)
     if accelerator.device.type == "cpu":
         keep_freed_memory()
         # `accelerate launch` sets one thread for each process whatever the machine has.
@@ -222,6 +248,36 @@ def make_tokenizer(
     return load_tokenizer(learnt)
 
 
+def load_on_each_machine(
+    args: PretrainArguments, corpus: Corpus, tokenizer: TokenizersBackend, accelerator: Accelerator
+) -> tuple[Dataset, ReadingReport]:
+    with accelerator.local_main_process_first(), as_input_error(OSError):  # every machine has a cache of its own
+        return load_tokens(corpus, tokenizer, args.max_length, args.cache_dir)
+
+
+def open_streamed_data(
+    args: PretrainArguments,
+    stream: ParquetStream,
+    validation_corpus: Corpus | None,
+    tokenizer: TokenizersBackend,
+    accelerator: Accelerator,
+) -> Data:
+    """Only the texts to validate on are read and tokenised; the split is the one of `load_data`."""
+    if validation_corpus is None:
+        validation_corpus = HeldOutTexts.of(stream, args.validation_fraction, args.max_validation_texts)
+    tokens, _ = load_on_each_machine(args, validation_corpus, tokenizer, accelerator)
+    return Data(
+        corpus=stream.corpus,
+        report=stream.report,
+        fingerprint=stream.fingerprint,
+        train_tokens=None,
+        train_texts=stream,
+        validation_tokens=tokens,
+        validation_texts=smallest_hashes(tokens, np.arange(len(tokens)), args.max_validation_texts),
+        kept_for_testing=None,
+    )
+
+
 def load_data(
     args: PretrainArguments,
     corpus: Corpus,
@@ -230,18 +286,13 @@ def load_data(
     accelerator: Accelerator,
 ) -> Data:
     """Tokenise, and split by the hash of each text: a text and its duplicates are on one side, for good."""
-
-    def load(corpus: Corpus) -> tuple[Dataset, ReadingReport]:
-        with accelerator.local_main_process_first(), as_input_error(OSError):  # every machine has a cache of its own
-            return load_tokens(corpus, tokenizer, args.max_length, args.cache_dir)
-
-    tokens, report = load(corpus)
+    tokens, report = load_on_each_machine(args, corpus, tokenizer, accelerator)
     hashes = column(tokens, "text_hash")
     for_training = is_for_training(hashes, args)
     if validation_corpus is None:
         validation_tokens, validation_texts = tokens, np.flatnonzero(is_validation(hashes, args.validation_fraction))
     else:
-        validation_tokens, _ = load(validation_corpus)
+        validation_tokens, _ = load_on_each_machine(args, validation_corpus, tokenizer, accelerator)
         validation_texts = np.arange(len(validation_tokens))
         for_training &= ~np.isin(hashes, column(validation_tokens, "text_hash"))
     data = Data(
@@ -339,7 +390,7 @@ def make_steps(
     tokenizer: TokenizersBackend,
     config: BilmaConfig,
     accelerator: Accelerator,
-) -> tuple[MaskedSteps, MaskedSteps]:
+) -> tuple[MaskedSteps | StreamedSteps, MaskedSteps]:
     shared = {
         "tokenizer": tokenizer,
         "texts_per_step": args.texts_per_step,
@@ -349,7 +400,18 @@ def make_steps(
         "process": accelerator.process_index,
         "num_processes": accelerator.num_processes,
     }
-    train_steps = MaskedSteps(data.train_tokens, data.train_texts, seed=args.seed, **shared)
+    validation_hashes = column(data.validation_tokens, "text_hash")
+    if isinstance(data.train_texts, ParquetStream):
+        train_steps = StreamedSteps(
+            data.train_texts,
+            is_for_training=lambda hashes: is_for_training(hashes, args) & ~np.isin(hashes, validation_hashes),
+            max_length=args.max_length,
+            lanes=args.streaming_lanes,
+            seed=args.seed,
+            **shared,
+        )
+    else:
+        train_steps = MaskedSteps(data.train_tokens, data.train_texts, seed=args.seed, **shared)
     # The same texts and masks at every evaluation, and for every seed of training.
     validation_steps = MaskedSteps(data.validation_tokens, data.validation_texts, seed=0, shuffle=False, **shared)
     if not any(validation_steps[step].scored_tokens for step in range(validation_steps.steps_per_epoch)):
@@ -357,7 +419,7 @@ def make_steps(
     return train_steps, validation_steps
 
 
-def count_steps(args: PretrainArguments, region: Region, steps: MaskedSteps) -> int:
+def count_steps(args: PretrainArguments, region: Region, steps: MaskedSteps | StreamedSteps) -> int:
     if args.max_steps is not None:
         return args.max_steps
     return math.ceil((args.num_train_epochs or region.published_epochs) * steps.steps_per_epoch)
@@ -374,12 +436,15 @@ def make_optimizer(args: PretrainArguments, model: BilmaForMaskedLM) -> torch.op
 
 
 def run_identity(
-    args: PretrainArguments, corpus: Corpus, validation_corpus: Corpus | None, tokenizer: TokenizersBackend
+    args: PretrainArguments,
+    source: Corpus | ParquetStream,
+    validation_corpus: Corpus | None,
+    tokenizer: TokenizersBackend,
 ) -> dict[str, Any]:
     """What has to be the same for a run to go on: the flags that change what comes out, the texts, the vocabulary."""
     digests = [
-        [[name, hashlib.sha256(content).hexdigest()] for name, content in (side or corpus).sources]
-        for side in (corpus, validation_corpus)
+        [[name, hashlib.sha256(content).hexdigest()] for name, content in (side or source).sources]
+        for side in (source, validation_corpus)
     ]
     return {name: value for name, value in public_arguments(args).items() if name not in OPERATIONAL} | {
         **dict(zip(TEXTS, digests, strict=True)),
@@ -396,15 +461,25 @@ def describe(
     args: PretrainArguments,
     data: Data,
     model: BilmaForMaskedLM,
-    steps: MaskedSteps,
+    steps: MaskedSteps | StreamedSteps,
     total_steps: int,
     accelerator: Accelerator,
 ) -> str:
     report = data.report
+    names = data.corpus.names()
+    if isinstance(report, StreamReport):
+        texts = (
+            f"{names[0]}{' and others' * (len(names) > 1)}: {report.texts:,} texts in {report.row_groups:,} row "
+            f"groups of {report.shards:,} Parquet files, {len(data.validation_texts):,} of them to validate on"
+        )
+    else:
+        texts = (
+            f"{', '.join(names)}: {len(data.train_texts):,} texts to train on, {len(data.validation_texts):,} to "
+            f"validate on, {data.kept_for_testing:,} kept for testing; "
+            f"skipped {report.empty} empty and {report.invalid} not UTF-8"
+        )
     return (
-        f"{', '.join(data.corpus.names())}: {len(data.train_texts):,} texts to train on, "
-        f"{len(data.validation_texts):,} to validate on, {data.kept_for_testing:,} kept for testing; "
-        f"skipped {report.empty} empty and {report.invalid} not UTF-8\n"
+        f"{texts}\n"
         f"{model.num_parameters():,} parameters, {model.config.vocab_size:,} tokens, {total_steps:,} steps of "
         f"{args.texts_per_step} texts ({total_steps / steps.steps_per_epoch:.1f} epochs), "
         f"precision {accelerator.mixed_precision}, {accelerator.num_processes} process(es) on {accelerator.device}"

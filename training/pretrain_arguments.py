@@ -26,6 +26,12 @@ class PretrainArguments(CorpusArguments):
     )
     validation_fraction: float = option(0.05, "share of the texts held out, chosen by a hash of the text")
     max_validation_texts: int = option(10_000, "validate on no more than this many texts")
+    streaming: bool = option(
+        False, "read and tokenise the texts while training, for a corpus too large to tokenise: Parquet files only"
+    )
+    streaming_lanes: int = option(
+        8, "places of the corpus that a step is read from when streaming; best a multiple of the machines"
+    )
     cache_dir: str | None = option(None, "where tokenised corpora are kept (default: bilma/ in the Hugging Face home)")
 
     tokenizer: str | None = option(None, "tokenizer folder, Hub id or vocabulary file (default: learn one)")
@@ -61,6 +67,9 @@ class PretrainArguments(CorpusArguments):
     keep_checkpoints: int = option(2, "checkpoints to keep; the older ones serve if the last is damaged")
     max_bad_batches: int = option(0, "leave out up to this many batches whose loss or gradient is not finite")
     report_to: str | None = option(None, "tracker, such as tensorboard")
+    estimate: bool = option(
+        False, "say what the run will take, by measuring some steps; trains and writes nothing but the token cache"
+    )
     overwrite: bool = option(False, "replace the model that the output folder holds")
     resume: bool = option(False, "go on from the last checkpoint in the output folder")
 
@@ -70,6 +79,13 @@ def check_arguments(args: PretrainArguments, region: Region) -> None:
         raise InputError("give either --train_file or --dataset_name: the texts to train on")
     if args.num_train_epochs is None and args.max_steps is None and region.published_epochs is None:
         raise InputError(f"region {region.code} has no published number of epochs: give --num_train_epochs")
+    if args.streaming and not (args.tokenizer or args.init_from):
+        raise InputError(
+            "--streaming needs --tokenizer or --init_from: learn a vocabulary from a part of the corpus with "
+            "training/train_tokenizer.py"
+        )
+    if args.streaming and not 1 <= args.streaming_lanes <= args.texts_per_step:
+        raise InputError(f"--streaming_lanes {args.streaming_lanes} is not from 1 to --texts_per_step")
     for name in ("validation_fraction", "mlm_probability"):
         if not 0 < (value := getattr(args, name)) < 1:
             raise InputError(f"--{name} {value} is not between 0 and 1")
@@ -104,5 +120,6 @@ def public_arguments(args: PretrainArguments) -> dict[str, Any]:
             shown[name] = Path(value).name
     for name in ("train_file", "validation_file"):
         shown[name] = [Path(path).name for path in shown[name]]
-    del shown["output_dir"], shown["cache_dir"], shown["overwrite"], shown["resume"]
+    for name in ("output_dir", "cache_dir", "estimate", "overwrite", "resume"):
+        del shown[name]
     return shown

@@ -1,0 +1,271 @@
+"""What a run will take, before it: `training/pretrain.py --estimate` measures some steps and keeps nothing of them."""
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from modeling_bilma import BilmaConfig
+from training.batching import MaskedSteps
+from training.loop import forward_backward, masked_loss
+from training.pretrain_arguments import PretrainArguments
+from training.provenance import machine
+from training.regions import REGIONS
+from training.streaming import StreamedSteps
+
+SAMPLE_TEXTS = 20_000  # to count tokens in and to time the making of batches
+WARM_UP_STEPS = 2
+MEASURED_STEPS = 10
+MEASURED_SECONDS = 30  # then no further step is begun
+RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
+
+# Assumptions for GPUs, used where nothing was measured on one; every estimate prints them.
+GPU = "NVIDIA A100"
+GPU_FLOPS = 312e12  # bf16, dense, as its maker states it
+GPU_SHARE = 0.15  # of that, reached by a model with matrices as small as these
+SCALING = {1: 1.0, 8: 0.9, 64: 0.7}  # number of GPUs -> share of the ideal speed
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Batches of the beginning of an epoch, made and not used."""
+
+    steps: int
+    texts: int
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds of a training step and of the evaluation of a token, and the most bytes in use meanwhile."""
+
+    step_seconds: float
+    tokens_per_second: float
+    evaluated_token_seconds: float
+    peak_bytes: int | None
+
+
+def estimate(
+    args: PretrainArguments,
+    accelerator: Accelerator,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    train_steps: MaskedSteps | StreamedSteps,
+    validation_steps: MaskedSteps,
+    total_steps: int,
+) -> str:
+    """A table for this corpus on this machine, and one for the Argentine corpus of the authors on GPUs."""
+    sample = take_sample(train_steps)
+    speed = measure(args, accelerator, model, optimizer, train_steps, validation_steps)
+    config, parameters = model.config, sum(p.numel() for p in model.parameters())
+    return "\n".join(
+        (
+            "This corpus on this machine",
+            *table(this_machine(args, accelerator, sample, speed, train_steps, validation_steps, total_steps)),
+            *table(memory(parameters, speed)),
+            "",
+            *on_gpus(args, config, accelerator, sample, speed),
+        )
+    )
+
+
+def take_sample(steps: MaskedSteps | StreamedSteps) -> Sample:
+    began, number, texts, tokens = time.perf_counter(), 0, 0, 0
+    while number < steps.steps_per_epoch and texts < SAMPLE_TEXTS:
+        batch = steps[number]
+        number, texts, tokens = number + 1, texts + batch.texts, tokens + batch.tokens
+    return Sample(number, texts, tokens, time.perf_counter() - began)
+
+
+def measure(
+    args: PretrainArguments,
+    accelerator: Accelerator,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    train_steps: MaskedSteps | StreamedSteps,
+    validation_steps: MaskedSteps,
+) -> Speed:
+    """Train on a model that is thrown away; the first steps, in which memory is allotted, do not count."""
+    model.train()
+    forget_peak(accelerator.device)
+    tokens, measured, began = 0, 0, time.perf_counter()
+    for number in range(WARM_UP_STEPS + MEASURED_STEPS):
+        if number == WARM_UP_STEPS:
+            tokens, measured, began = 0, 0, now(accelerator.device)
+        batch = train_steps[number]
+        forward_backward(accelerator, model, batch)
+        if args.max_grad_norm:
+            accelerator.clip_grad_norm_(model.parameters(), args.max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        tokens, measured = tokens + batch.tokens, measured + 1
+        if number >= WARM_UP_STEPS and now(accelerator.device) - began > MEASURED_SECONDS:
+            break
+    seconds = now(accelerator.device) - began
+    return Speed(
+        step_seconds=seconds / measured,
+        tokens_per_second=tokens / seconds,
+        evaluated_token_seconds=time_evaluation(accelerator, model, validation_steps),
+        peak_bytes=peak_memory(accelerator.device),
+    )
+
+
+@torch.no_grad()
+def time_evaluation(accelerator: Accelerator, model: nn.Module, steps: MaskedSteps) -> float:
+    """Seconds for a token, from the first evaluation steps."""
+    model.eval()
+    tokens, began = 0, now(accelerator.device)
+    for number in range(min(MEASURED_STEPS, steps.steps_per_epoch)):
+        batch = steps[number]
+        for micro_batch in batch.micro_batches:
+            masked_loss(accelerator, model, micro_batch, scored_tokens=1)
+        tokens += batch.tokens
+    return (now(accelerator.device) - began) / tokens
+
+
+def now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def forget_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with suppress(OSError):  # of the whole process, on Linux
+            Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Bytes of the GPU, or of this process; None where the system does not say."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    with suppress(OSError):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    return None
+
+
+def this_machine(
+    args: PretrainArguments,
+    accelerator: Accelerator,
+    sample: Sample,
+    speed: Speed,
+    train_steps: MaskedSteps | StreamedSteps,
+    validation_steps: MaskedSteps,
+    total_steps: int,
+) -> Iterator[tuple[str, str]]:
+    per_epoch = train_steps.steps_per_epoch / sample.steps
+    whole = "counted" if sample.steps == train_steps.steps_per_epoch else f"from a sample of {sample.texts:,} texts"
+    evaluations = 1 / args.eval_steps if args.eval_steps < 1 else total_steps / args.eval_steps
+    validation = take_sample(validation_steps)
+    validation_tokens = validation.tokens * validation_steps.steps_per_epoch / validation.steps
+    training_seconds = total_steps * speed.step_seconds
+    evaluation_seconds = math.ceil(evaluations) * validation_tokens * speed.evaluated_token_seconds
+    device = machine(accelerator.device)
+    yield "machine", ", ".join(f"{name} {value}" for name, value in device.items())
+    yield "texts to train on", f"{sample.texts * per_epoch:,.0f} ({whole})"
+    yield "tokens of an epoch", f"{sample.tokens * per_epoch:,.0f} ({whole})"
+    epochs = total_steps / train_steps.steps_per_epoch
+    yield "steps", f"{total_steps:,} of {args.texts_per_step:,} texts, {epochs:.1f} epochs"
+    yield "speed", f"{speed.tokens_per_second:,.0f} tokens/s, {speed.step_seconds:.3f} s a step (measured)"
+    yield "training", hours(training_seconds)
+    yield "evaluations", f"{math.ceil(evaluations):,}, {hours(evaluation_seconds)} together"
+    yield "expected", hours(training_seconds + evaluation_seconds)
+
+
+def memory(parameters: int, speed: Speed) -> Iterator[tuple[str, str]]:
+    states = 4 * 4 * parameters
+    yield "parameters", f"{parameters:,}"
+    yield "weights and optimizer", f"{gigabytes(states)}: weights, gradients and Adam's two moments, in fp32"
+    if speed.peak_bytes is None:
+        yield "most memory", "this system does not say"
+    else:
+        yield "most memory", f"{gigabytes(speed.peak_bytes)}, activations and all else included (measured)"
+
+
+def on_gpus(
+    args: PretrainArguments, config: BilmaConfig, accelerator: Accelerator, sample: Sample, speed: Speed
+) -> Iterator[str]:
+    """Hours for the largest published corpus, by the slower of what GPUs compute and what processes feed them."""
+    region = REGIONS["ar"]
+    tokens = region.tokens_millions * 1e6 * region.published_epochs
+    steps = math.ceil(region.tweets_millions * 1e6 * region.published_epochs / args.texts_per_step)
+    gpu_speed, source = speed_of_a_gpu(config, args.mlm_probability, accelerator, speed)
+    fed = sample.tokens / sample.seconds
+    yield (
+        f"The published corpus of {region.country}: {region.tweets_millions} million tweets, "
+        f"{tokens / 1e6:,.0f} million tokens, {region.published_epochs} epoch, {steps:,} steps"
+    )
+    yield f"  {'GPUs':>4}  {'tokens/s':>12}  {'hours':>8}  held back by"
+    for gpus, share in SCALING.items():
+        feeding = fed * (min(gpus, args.streaming_lanes) if args.streaming else 1)
+        reached = min(gpu_speed * gpus * share, feeding)
+        reason = "the making of batches" if reached == feeding else "the GPUs"
+        yield f"  {gpus:>4}  {reached:>12,.0f}  {tokens / reached / 3600:>8,.2f}  {reason}"
+    yield "Assumptions"
+    yield f"  one GPU: {gpu_speed:,.0f} tokens/s, {source}"
+    yield "  several: " + ", ".join(
+        f"{gpus} reach {share:.0%} of {gpus} times that" for gpus, share in SCALING.items()
+    )
+    yield (
+        f"  batches: {fed:,.0f} tokens/s in one process (measured here); "
+        + ("a process makes those of its own lanes" if args.streaming else "every process makes all of them")
+    )
+
+
+def speed_of_a_gpu(
+    config: BilmaConfig, mlm_probability: float, accelerator: Accelerator, speed: Speed
+) -> tuple[float, str]:
+    """Tokens a second of one GPU: measured now, else recorded, else assumed; and which of these."""
+    if accelerator.device.type == "cuda":
+        return speed.tokens_per_second, "measured here"
+    if recorded := recorded_gpu_speed(RESULTS):
+        return recorded["tokens_per_second"], f"recorded on {recorded['machine']['device']}, published model"
+    flops = training_flops(config, mlm_probability)
+    return GPU_FLOPS * GPU_SHARE / flops, (
+        f"assumed: {flops / 1e6:,.0f} million operations a token on an {GPU}, {GPU_SHARE:.0%} of its "
+        f"{GPU_FLOPS / 1e12:.0f} TFLOP/s"
+    )
+
+
+def recorded_gpu_speed(folder: Path) -> dict[str, Any] | None:
+    """A result of training on one GPU: `tokens_per_second`, and `machine` with the GPU as its `device`."""
+    for path in sorted(folder.glob("*.json")):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        if "tokens_per_second" in result and result["machine"]["device"].startswith("NVIDIA"):
+            return result
+    return None
+
+
+def training_flops(config: BilmaConfig, mlm_probability: float) -> float:
+    """Operations of a training step for one token: two for each weight it meets forward, twice that backward.
+
+    The head sees the masked tokens only. Attention scores are left out: texts are short.
+    """
+    attention = 4 * config.hidden_size * config.num_attention_heads * config.head_dim
+    layer = attention + 2 * config.hidden_size * config.intermediate_size
+    head = mlm_probability * config.hidden_size * config.vocab_size
+    return 3 * 2 * (config.num_hidden_layers * layer + head)
+
+
+def table(rows: Iterator[tuple[str, str]]) -> Iterator[str]:
+    return (f"  {name:26} {value}" for name, value in rows)
+
+
+def hours(seconds: float) -> str:
+    return f"{seconds / 3600:,.2f} hours" if seconds >= 360 else f"{seconds / 60:,.1f} minutes"
+
+
+def gigabytes(count: int) -> str:
+    return f"{count / 1e9:,.2f} GB"
