@@ -28,9 +28,9 @@ from modeling_bilma import BilmaConfig, BilmaForMaskedLM
 from modeling_bilma.tokenization_bilma import load_tokenizer
 from training.batching import IGNORED, MaskedSteps
 from training.corpus import Corpus, encode, find_files, load_tokens
+from training.engine import make_accelerator, make_optimizer
 from training.flops import training_flops
 from training.loop import forward_backward
-from training.pretrain import make_accelerator, make_optimizer
 from training.pretrain_arguments import PretrainArguments
 
 MAX_LENGTH = 128
@@ -55,7 +55,7 @@ class Bilma:
 
     def __init__(self, tokenizer: str, corpus: list[str]):
         self.args = PretrainArguments(region="mx", output_dir="unused", num_threads=torch.get_num_threads())
-        self.accelerator = make_accelerator(self.args)
+        self.accelerator = make_accelerator(self.args, {})
         self.tokenizer = load_tokenizer(tokenizer)
         config = BilmaConfig(vocab_size=len(self.tokenizer), tie_word_embeddings=True, sparse_prediction=True)
         model = BilmaForMaskedLM(config).train()

@@ -178,6 +178,8 @@ class BilmaPreTrainedModel(PreTrainedModel):
 class BilmaModel(BilmaPreTrainedModel):
     """The encoder: token ids of shape (B, L) to hidden states of shape (B, L, D)."""
 
+    _keys_to_ignore_on_load_unexpected = [r"^decoder\.", r"^classifier\."]  # heads of the classes below
+
     def __init__(self, config: BilmaConfig):
         super().__init__(config)
         self.embeddings = BilmaEmbeddings(config)
@@ -369,6 +371,18 @@ class BilmaForMaskedLM(BilmaPreTrainedModel):
         return labelled.int().argsort(dim=1, descending=True, stable=True)[:, :most]
 
 
+def pool(states: torch.Tensor, attention_mask: torch.Tensor | None, pooling: str) -> torch.Tensor:
+    """(B, L, D) to (B, D): the `[START]` state ("cls"), or the "mean" or "max" over the text, leaving padding out."""
+    if pooling == "cls":
+        return states[:, 0]
+    if attention_mask is None:
+        return states.mean(1) if pooling == "mean" else states.amax(1)
+    real = attention_mask.bool().unsqueeze(-1)
+    if pooling == "mean":
+        return states.masked_fill(~real, 0).sum(1) / real.sum(1)
+    return states.masked_fill(~real, torch.finfo(states.dtype).min).amax(1)
+
+
 class BilmaClassificationHead(nn.Module):
     """The published Emoji-15 head: two dense ReLU layers of the hidden size, then the classes."""
 
@@ -379,19 +393,8 @@ class BilmaClassificationHead(nn.Module):
         self.dense_2 = nn.Linear(config.hidden_size, config.hidden_size)
         self.out_proj = nn.Linear(config.hidden_size, config.num_labels)
 
-    def pool(self, states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
-        """(B, L, D) to (B, D); mean and max leave padding out."""
-        if self.pooling == "cls":
-            return states[:, 0]
-        if attention_mask is None:
-            return states.mean(1) if self.pooling == "mean" else states.amax(1)
-        real = attention_mask.bool().unsqueeze(-1)
-        if self.pooling == "mean":
-            return states.masked_fill(~real, 0).sum(1) / real.sum(1)
-        return states.masked_fill(~real, torch.finfo(states.dtype).min).amax(1)
-
     def forward(self, states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
-        pooled = self.pool(states, attention_mask)
+        pooled = pool(states, attention_mask, self.pooling)
         return self.out_proj(self.dense_2(self.dense_1(pooled).relu()).relu())
 
 

@@ -108,7 +108,7 @@ def read_recipe(name_or_path: str, fields: Mapping[str, dataclasses.Field]) -> d
 
 def _setting(value: Any, field: dataclasses.Field, where: str) -> Any:
     """A recipe's value as text, so that the parser checks it exactly as it checks a flag's; a list for list flags."""
-    takes_list = field.type == list[str]
+    takes_list = field.type in (list[str], list[int])
     if value is None or isinstance(value, dict) or (isinstance(value, list) and not takes_list):
         raise InputError(
             f"{where} holds {'nothing' if value is None else f'a {type(value).__name__}'}, not a plain value"
@@ -116,6 +116,19 @@ def _setting(value: Any, field: dataclasses.Field, where: str) -> Any:
     if takes_list:
         return [str(item) for item in (value if isinstance(value, list) else [value])]
     return str(value)
+
+
+def public_arguments(args: CorpusArguments) -> dict[str, Any]:
+    """The arguments as a published folder may show them: of local paths only the last part."""
+    shown = dataclasses.asdict(args)
+    for name, value in shown.items():
+        if name.endswith("_file") and isinstance(value, list):
+            shown[name] = [Path(path).name for path in value]
+        elif isinstance(value, str) and name not in ("dataset_name", "config_overrides") and Path(value).exists():
+            shown[name] = Path(value).name
+    for name in ("output_dir", "cache_dir", "estimate", "overwrite", "resume"):
+        shown.pop(name, None)
+    return shown
 
 
 def _did_you_mean(word: str, known: Sequence[str], prefix: str = "") -> str:

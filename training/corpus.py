@@ -9,14 +9,14 @@ import os
 import sys
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -35,6 +35,8 @@ CACHE_VERSION = 2  # raise it when what is written below changes
 SCHEMA = pa.schema({"input_ids": pa.list_(pa.int32()), "text_hash": pa.int64()})
 TEXTS_PER_BATCH = 2048
 BATCHES_AHEAD = 2
+# A text, and what stands beside it in the label column and the optional ones; None where there is nothing.
+Row = tuple[str | None, ...]
 
 
 @dataclass
@@ -49,13 +51,18 @@ class ReadingReport:
 
 @dataclass
 class Corpus:
-    """Texts by name: local files, or a dataset on the Hub. One text is one example."""
+    """Texts by name: local files, or a dataset on the Hub. One text is one example.
+
+    With `label_column` every text has to have a label; `optional_columns` may be missing.
+    """
 
     files: tuple[Path, ...] = ()
     dataset_name: str | None = None
     dataset_config_name: str | None = None
     split: str = "train"
     text_column: str = "text"
+    label_column: str | None = None
+    optional_columns: tuple[str, ...] = ()
     strict: bool = False
     report: ReadingReport = field(default_factory=ReadingReport)
 
@@ -66,19 +73,28 @@ class Corpus:
             InputError: for a file that cannot be read as what its name says (with the line), for a missing text
                 column, and with `strict` for text that is not UTF-8.
         """
+        for text, *_ in self.rows():
+            yield text
+
+    def rows(self) -> Iterator[Row]:
+        """Every usable text with its label, if there is a label column, and its values in the optional columns.
+
+        Raises:
+            InputError: as iterating does, and for a missing label column or label.
+        """
         self.report.invalid = self.report.empty = 0
         if self.dataset_name:
-            yield from self.usable(_hub_texts(self), self.dataset_name)
+            yield from self.usable(_hub_rows(self), self.dataset_name)
         for path in self.files:
-            yield from self.usable(_file_texts(path, self), str(path))
+            yield from self.usable(_file_rows(path, self), str(path))
 
-    def usable(self, texts: Iterable[str | None], source: str) -> Iterator[str]:
-        """Those that are text, stripped; the others are counted in the report."""
-        for text in texts:
+    def usable(self, rows: Iterable[Row], source: str) -> Iterator[Row]:
+        """Those whose text is text, stripped; the others are counted in the report."""
+        for text, *values in rows:
             if text is None or not (text := text.strip()):
                 self.report.empty += 1
             elif _is_unicode(text):
-                yield text
+                yield text, *values
             else:
                 self.refuse_invalid(
                     f"{source}: a text is not Unicode ({text.encode(errors='replace').decode()[:40]!r})"
@@ -88,6 +104,34 @@ class Corpus:
         if self.strict:
             raise InputError(f"{message}: mend it, or leave out --strict to skip such texts")
         self.report.invalid += 1
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Those that a row is made of, in its order."""
+        return (self.text_column, *([self.label_column] if self.label_column else []), *self.optional_columns)
+
+    def check_columns(self, there: Iterable[str], where: str) -> None:
+        """Raise `InputError` if the text column or the label column is missing."""
+        for flag, column in (("--text_column", self.text_column), ("--label_column", self.label_column)):
+            if column and column not in there:
+                names = ", ".join(there) or "none"
+                raise InputError(f"{where}: no column {column!r}; there are: {names}; name the right one with {flag}")
+
+    def row(self, record: Mapping[str, Any], where: str) -> Row:
+        """The row of a record that may hold more; a label may be a whole number too."""
+        self.check_columns(record, where)
+        text = record[self.text_column]
+        if not isinstance(text, str | None):
+            raise InputError(f"{where}: {self.text_column!r} holds a {type(text).__name__}, not a string")
+        values = []
+        for column in self.columns[1:]:
+            value = record.get(column)
+            if not isinstance(value, str | int | None):
+                raise InputError(f"{where}: {column!r} holds a {type(value).__name__}, not a string or whole number")
+            values.append(None if value is None else str(value).strip() or None)
+        if self.label_column and text and not values[0]:
+            raise InputError(f"{where}: no label in column {self.label_column!r}: fill it in or remove the text")
+        return text, *values
 
     @cached_property
     def sources(self) -> list[tuple[str, bytes]]:
@@ -106,7 +150,8 @@ class Corpus:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the contents (of a Hub dataset, over its name and commit): the same texts, the same value."""
-        return hashlib.sha256(b"".join([d for _, d in self.sources] + [self.text_column.encode()])).hexdigest()
+        columns = "".join(filter(None, (self.text_column, self.label_column)))
+        return hashlib.sha256(b"".join([digest for _, digest in self.sources] + [columns.encode()])).hexdigest()
 
     def names(self) -> list[str]:
         """What a report may call the sources: no folders of the user's machine."""
@@ -165,13 +210,13 @@ def _kind(path: Path) -> str | None:
     return suffix if suffix in SUFFIXES and not (zipped and suffix == ".parquet") else None
 
 
-def _file_texts(path: Path, corpus: Corpus) -> Iterator[str | None]:
+def _file_rows(path: Path, corpus: Corpus) -> Iterator[Row]:
     readers = {
-        ".txt": lambda: (line for _, line in _lines(path, corpus)),
-        ".jsonl": lambda: _json_texts(path, corpus),
-        ".csv": lambda: _table_texts(path, corpus, _Csv),
-        ".tsv": lambda: _table_texts(path, corpus, _PlainTsv),
-        ".parquet": lambda: _parquet_texts(path, corpus),
+        ".txt": lambda: _text_rows(path, corpus),
+        ".jsonl": lambda: _json_rows(path, corpus),
+        ".csv": lambda: _table_rows(path, corpus, _Csv),
+        ".tsv": lambda: _table_rows(path, corpus, _PlainTsv),
+        ".parquet": lambda: _parquet_rows(path, corpus),
     }
     try:
         yield from readers[_kind(path)]()
@@ -196,14 +241,15 @@ def _lines(path: Path, corpus: Corpus) -> Iterator[tuple[int, str]]:
                 corpus.refuse_invalid(f"{path}, line {number}: not UTF-8 (byte {byte} at {error.start})")
 
 
-def no_column(where: str, columns: Iterable[str], corpus: Corpus) -> InputError:
-    there = ", ".join(columns) or "none"
-    return InputError(
-        f"{where}: no column {corpus.text_column!r}; there are: {there}; name the right one with --text_column"
-    )
+def _text_rows(path: Path, corpus: Corpus) -> Iterator[Row]:
+    if corpus.label_column:
+        raise InputError(f"{path}: a .txt file has no labels: give .jsonl, .csv, .tsv or .parquet")
+    nothing = (None,) * len(corpus.optional_columns)
+    for _, line in _lines(path, corpus):
+        yield line, *nothing
 
 
-def _json_texts(path: Path, corpus: Corpus) -> Iterator[str | None]:
+def _json_rows(path: Path, corpus: Corpus) -> Iterator[Row]:
     for number, line in _lines(path, corpus):
         if not line.strip():
             continue
@@ -214,12 +260,7 @@ def _json_texts(path: Path, corpus: Corpus) -> Iterator[str | None]:
             raise InputError(f"{where}: not valid JSON ({error}): mend or remove the line") from error
         if not isinstance(record, dict):
             raise InputError(f'{where}: not a JSON object; a line looks like {{"{corpus.text_column}": "..."}}')
-        if corpus.text_column not in record:
-            raise no_column(where, record, corpus)
-        text = record[corpus.text_column]
-        if not isinstance(text, str | None):
-            raise InputError(f"{where}: {corpus.text_column!r} holds a {type(text).__name__}, not a string")
-        yield text
+        yield corpus.row(record, where)
 
 
 class _Csv(csv.excel):
@@ -234,7 +275,7 @@ class _PlainTsv(csv.excel_tab):
     quoting = csv.QUOTE_NONE
 
 
-def _table_texts(path: Path, corpus: Corpus, dialect: type[csv.Dialect]) -> Iterator[str | None]:
+def _table_rows(path: Path, corpus: Corpus, dialect: type[csv.Dialect]) -> Iterator[Row]:
     csv.field_size_limit(sys.maxsize)  # the default refuses a text of over 128 KiB
     # A record may go over several lines, so a bad byte is not judged here: as a lone surrogate it makes its own
     # text, and no other, one that is not Unicode.
@@ -242,31 +283,44 @@ def _table_texts(path: Path, corpus: Corpus, dialect: type[csv.Dialect]) -> Iter
     rows = csv.reader(file, dialect)
     try:
         columns = next(rows, [])
-        if corpus.text_column not in columns:
-            raise no_column(f"{path}, line 1", columns, corpus)
-        column = columns.index(corpus.text_column)
+        corpus.check_columns(columns, f"{path}, line 1")
+        wanted = {column: columns.index(column) for column in corpus.columns if column in columns}
         for row in rows:
             if row and len(row) != len(columns):
                 raise InputError(
                     f"{path}, line {rows.line_num}: {len(row)} fields where the header has {len(columns)}: "
                     "quote the field or mend the line"
                 )
-            yield row[column] if row else None
+            record = {column: row[place] if row else None for column, place in wanted.items()}
+            yield corpus.row(record, f"{path}, line {rows.line_num}")
     except csv.Error as error:
         raise InputError(f"{path}, line {rows.line_num}: not a valid table ({error})") from error
     finally:
         file.close()
 
 
-def _parquet_texts(path: Path, corpus: Corpus) -> Iterator[str | None]:
+def _parquet_rows(path: Path, corpus: Corpus) -> Iterator[Row]:
     try:
         with pq.ParquetFile(path) as table:
-            if corpus.text_column not in table.schema_arrow.names:
-                raise no_column(str(path), table.schema_arrow.names, corpus)
-            for batch in table.iter_batches(columns=[corpus.text_column]):
-                yield from decoded(strings_as_bytes(batch.column(0), f"{path}: column {corpus.text_column!r}"))
+            corpus.check_columns(table.schema_arrow.names, str(path))
+            wanted = [column for column in corpus.columns if column in table.schema_arrow.names]
+            first = 1
+            for batch in table.iter_batches(columns=wanted):
+                columns = [_values(batch[column], f"{path}: column {column!r}") for column in wanted]
+                for number, values in enumerate(zip(*columns, strict=True), start=first):
+                    yield corpus.row(dict(zip(wanted, values, strict=True)), f"{path}, row {number}")
+                first += len(batch)
     except pa.ArrowInvalid as error:
         raise InputError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from error
+
+
+def _values(values: pa.Array, where: str) -> Iterator[str | int | None]:
+    if pa.types.is_dictionary(values.type):  # what pandas calls a category
+        values = values.dictionary_decode()
+    if pa.types.is_integer(values.type):
+        yield from values.to_pylist()
+    else:
+        yield from decoded(strings_as_bytes(values, where))
 
 
 def strings_as_bytes(values: pa.Array, where: str) -> pa.LargeBinaryArray:
@@ -275,7 +329,7 @@ def strings_as_bytes(values: pa.Array, where: str) -> pa.LargeBinaryArray:
     Raises:
         InputError: if the column holds something else.
     """
-    if pa.types.is_dictionary(values.type):  # what pandas calls a category
+    if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     if values.type not in (pa.null(), pa.string(), pa.large_string(), pa.string_view()):
         raise InputError(f"{where} holds {values.type}, not strings")
@@ -288,17 +342,12 @@ def decoded(values: pa.LargeBinaryArray) -> Iterator[str | None]:
         yield None if raw is None else raw.decode(errors="surrogateescape")
 
 
-def _hub_texts(corpus: Corpus) -> Iterator[str | None]:
+def _hub_rows(corpus: Corpus) -> Iterator[Row]:
     name = corpus.dataset_name
     with as_input_error(ValueError, OSError, HfHubHTTPError):
         rows = load_dataset(name, corpus.dataset_config_name, split=corpus.split, streaming=True)
-        for row in rows:
-            if corpus.text_column not in row:
-                raise no_column(f"dataset {name}", row, corpus)
-            text = row[corpus.text_column]
-            if not isinstance(text, str | None):
-                raise InputError(f"dataset {name}: {corpus.text_column!r} holds a {type(text).__name__}, not a string")
-            yield text
+        for record in rows:
+            yield corpus.row(record, f"dataset {name}")
 
 
 def text_hash(text: str) -> int:

@@ -14,19 +14,16 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, InitProcessGroupKwargs, set_seed
+from accelerate.utils import set_seed
 from datasets import Dataset
 from huggingface_hub.errors import StrictDataclassError
 from tqdm import tqdm
@@ -34,28 +31,27 @@ from transformers import TokenizersBackend, get_scheduler
 
 from modeling_bilma import BilmaConfig, BilmaForMaskedLM
 from modeling_bilma.tokenization_bilma import build_tokenizer, load_tokenizer, train_vocabulary
-from training.arguments import parse_arguments
+from training.arguments import parse_arguments, public_arguments
 from training.batching import MaskedSteps
 from training.checkpoints import load_checkpoint
 from training.corpus import Corpus, ReadingReport, find_files, load_tokens, open_corpus, text_hash
+from training.engine import make_accelerator, make_optimizer, open_whole, say, tell_deepspeed
 from training.errors import InputError, as_input_error, as_lost_process_error, as_write_error, run
 from training.estimate import estimate
-from training.folders import sync, written_whole
+from training.folders import written_whole
 from training.loop import TrainingLoop
 from training.loss_curve import draw_loss_curve
-from training.memory import keep_freed_memory
-from training.pretrain_arguments import PretrainArguments, check_arguments, public_arguments
+from training.pretrain_arguments import PretrainArguments, check_arguments
 from training.provenance import commit, machine, versions
 from training.regions import Region, get_region
 from training.run_folder import (
-    LOG_DIR,
     TEXTS,
     WORK_DIR,
     check_output_dir,
     find_start,
     is_finished,
     prepare_work_dir,
-    remove_work_dir,
+    put_in_place,
 )
 from training.signals import STOPPED
 from training.splits import is_test, is_validation
@@ -115,7 +111,10 @@ def start(args: PretrainArguments, region: Region) -> None:
     if args.validation_file:
         validation_corpus = Corpus(find_files(args.validation_file), text_column=args.text_column, strict=args.strict)
 
-    accelerator = make_accelerator(args)
+    accelerator = make_accelerator(args, public_arguments(args))
+    if args.estimate and accelerator.num_processes > 1:
+        raise InputError("--estimate measures one process: run it with python, without accelerate launch or torchrun")
+    tell_deepspeed(accelerator, args.max_grad_norm)
     with as_lost_process_error():
         finished = pretrain(args, region, corpus, validation_corpus, accelerator)
     # The model must go before the process group: as its last owner it would wait, holding the interpreter's lock, for
@@ -173,48 +172,6 @@ def pretrain(
         with as_write_error(output_dir):
             finish(args, region, data, tokenizer, progress, accelerator, work_dir, output_dir)
     return True
-
-
-def make_accelerator(args: PretrainArguments) -> Accelerator:
-    precision = args.mixed_precision if args.mixed_precision != "auto" else best_precision()
-    with as_input_error(ValueError, ImportError):
-        accelerator = Accelerator(
-            mixed_precision=precision,
-            log_with=args.report_to,
-            project_dir=str(Path(args.output_dir) / LOG_DIR),
-            # The others wait while the first process reads the corpus, which may take hours.
-            kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=24))],
-        )
-    if args.estimate and accelerator.num_processes > 1:
-        raise InputError("--estimate measures one process: run it with python, without accelerate launch or torchrun")
-    if args.report_to and not accelerator.log_with:
-        raise InputError(f"--report_to {args.report_to}: this tracker is not installed")
-    if accelerator.distributed_type == DistributedType.DEEPSPEED:
-        # What DeepSpeed wants to know beforehand and clips by itself; the size of a micro-batch is ours to choose.
-        settings = {"train_micro_batch_size_per_gpu": 1, "gradient_clipping": args.max_grad_norm}
-        accelerator.state.deepspeed_plugin.deepspeed_config.update(settings)
-    if accelerator.device.type == "cpu":
-        keep_freed_memory()
-        # `accelerate launch` sets one thread for each process whatever the machine has.
-        processes_here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-        torch.set_num_threads(args.num_threads or max(1, available_cores() // processes_here))
-    if args.report_to:
-        # Trackers take plain values only.
-        settings = {name: json.dumps(value) for name, value in public_arguments(args).items()}
-        accelerator.init_trackers("bilma", config=settings)
-    return accelerator
-
-
-def available_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def best_precision() -> str:
-    """bf16 where the hardware multiplies in it; elsewhere it is emulated and slower than fp32."""
-    if torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
-    capabilities = torch.cpu.get_capabilities()
-    return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "no"
 
 
 def is_for_training(hashes: np.ndarray | int, args: PretrainArguments) -> np.ndarray | bool:
@@ -332,7 +289,7 @@ def make_model(args: PretrainArguments, region: Region, tokenizer: TokenizersBac
         raise InputError("--config_overrides is for a new model: leave it out with --init_from")
     with as_input_error(ValueError, OSError, StrictDataclassError):
         if args.init_from:
-            model = continued_model(args.init_from, told)
+            model = open_whole(BilmaForMaskedLM, args.init_from, **told)
         else:
             behaviour = {"tie_word_embeddings": args.tie_word_embeddings, "attend_to_padding": args.attend_to_padding}
             model = BilmaForMaskedLM(BilmaConfig(vocab_size=len(tokenizer), **behaviour, **sizes, **told))
@@ -344,14 +301,6 @@ def make_model(args: PretrainArguments, region: Region, tokenizer: TokenizersBac
     positions = model.config.max_position_embeddings
     if args.max_length > positions:
         raise InputError(f"--max_length {args.max_length} is more than the {positions} positions of the model")
-    return model
-
-
-def continued_model(path_or_id: str, told: dict[str, Any]) -> BilmaForMaskedLM:
-    """The model to continue from, whole: no part of it is new."""
-    model, info = BilmaForMaskedLM.from_pretrained(path_or_id, dtype=torch.float32, output_loading_info=True, **told)
-    if info["missing_keys"]:
-        raise InputError(f"{path_or_id} is not a whole masked language model: it lacks {min(info['missing_keys'])}")
     return model
 
 
@@ -425,16 +374,6 @@ def count_steps(args: PretrainArguments, region: Region, steps: MaskedSteps | St
     return math.ceil((args.num_train_epochs or region.published_epochs) * steps.steps_per_epoch)
 
 
-def make_optimizer(args: PretrainArguments, model: BilmaForMaskedLM) -> torch.optim.Optimizer:
-    parameters = list(model.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": args.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    betas = (args.adam_beta1, args.adam_beta2)
-    return torch.optim.AdamW(groups, lr=args.learning_rate, betas=betas, eps=args.adam_epsilon, fused=True)
-
-
 def run_identity(
     args: PretrainArguments,
     source: Corpus | ParquetStream,
@@ -450,11 +389,6 @@ def run_identity(
         **dict(zip(TEXTS, digests, strict=True)),
         "vocabulary": hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest(),
     }
-
-
-def say(accelerator: Accelerator, text: str) -> None:
-    if accelerator.is_main_process:
-        tqdm.write(text)
 
 
 def describe(
@@ -526,11 +460,7 @@ def finish(
     (best / "metrics.json").write_text(json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     (best / "training_args.json").write_text(json.dumps(public_arguments(args), indent=1, ensure_ascii=False) + "\n")
     draw_loss_curve(metrics, best / "loss_curve.png")
-    sync([*best.iterdir()])
-    for file in best.iterdir():
-        os.replace(file, output_dir / file.name)
-    sync([output_dir])
-    remove_work_dir(work_dir)  # only now the run counts as finished
+    put_in_place(best, output_dir)
     scores = metrics["validation"]
     print(
         f"{output_dir}: masked accuracy {scores['masked_accuracy']:.4f}, perplexity {scores['perplexity']:.2f} on "

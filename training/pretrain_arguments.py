@@ -1,10 +1,7 @@
 """The flags of `training/pretrain.py`, which are also the keys of its recipes."""
 
-import dataclasses
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 from training.arguments import CorpusArguments, option
 from training.errors import InputError
@@ -110,16 +107,3 @@ def check_arguments(args: PretrainArguments, region: Region) -> None:
             raise InputError(f"--{name} {value}: choose one of {', '.join(known)}")
     if args.max_length < 3:
         raise InputError(f"--max_length {args.max_length} leaves no room for a token between [START] and [END]")
-
-
-def public_arguments(args: PretrainArguments) -> dict[str, Any]:
-    """The arguments as a published folder may show them: of local paths only the last part."""
-    shown = dataclasses.asdict(args)
-    for name, value in shown.items():
-        if isinstance(value, str) and name not in ("dataset_name", "config_overrides") and Path(value).exists():
-            shown[name] = Path(value).name
-    for name in ("train_file", "validation_file"):
-        shown[name] = [Path(path).name for path in shown[name]]
-    for name in ("output_dir", "cache_dir", "estimate", "overwrite", "resume"):
-        del shown[name]
-    return shown

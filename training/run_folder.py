@@ -1,5 +1,6 @@
 """The output folder of a run: what may be written there, and where an interrupted run goes on."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from tqdm import tqdm
 
 from training.checkpoints import checkpoints, damage, half_written_checkpoints, read_progress
 from training.errors import InputError, as_input_error
+from training.folders import sync
 
 WORK_DIR = "unfinished_run"  # in the output folder, until the run has ended
 LOG_DIR = "logs"  # of a tracker
@@ -148,3 +150,12 @@ def changed_file(before: list[list[str]], now: list[list[str]]) -> str:
         if old != new:
             return f"{new[0]} has changed" if old[0] == new[0] else f"{new[0]} stands at another place"
     return "the number of files has changed"
+
+
+def put_in_place(finished: Path, output_dir: Path) -> None:
+    """Move what a run made out of its working folder; only when that is gone the run counts as finished."""
+    sync([*finished.iterdir()])
+    for file in finished.iterdir():
+        os.replace(file, output_dir / file.name)
+    sync([output_dir])
+    remove_work_dir(output_dir / WORK_DIR)

@@ -32,7 +32,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from transformers import DataCollatorForLanguageModeling, TokenizersBackend
 
 from training.batching import IGNORED, StepBatch, cut_into_micro_batches, lay_out, pack, step_seed
-from training.corpus import Corpus, decoded, encode, no_column, strings_as_bytes, text_hash
+from training.corpus import Corpus, decoded, encode, strings_as_bytes, text_hash
 from training.errors import InputError, as_input_error
 from training.splits import is_validation
 
@@ -101,8 +101,7 @@ def open_shards(corpus: Corpus) -> list[Shard]:
 def open_shard(url: str, name: str, corpus: Corpus) -> Shard:
     with opened(url) as file:
         metadata = pq.read_metadata(file)
-        if corpus.text_column not in metadata.schema.to_arrow_schema().names:
-            raise no_column(url, metadata.schema.to_arrow_schema().names, corpus)
+        corpus.check_columns(metadata.schema.to_arrow_schema().names, url)
         size = file.seek(0, os.SEEK_END)
         file.seek(-FOOTER_END - metadata.serialized_size, os.SEEK_END)
         return Shard(
@@ -213,7 +212,8 @@ class Lane:
             rows = self._window(order, windows[number])
             begin = first - windows[number].first
             part = rows.slice(begin, end - first)
-            yield from self.stream.corpus.usable(decoded(part), ", ".join(self.stream.corpus.names()))
+            usable = self.stream.corpus.usable(zip(decoded(part)), ", ".join(self.stream.corpus.names()))
+            yield from (text for (text,) in usable)
             first, number = first + len(part), number + 1
 
     def _window(self, order: Order, window: Window) -> pa.LargeBinaryArray:

@@ -156,7 +156,7 @@ def test_missing_files_and_empty_folders_are_refused(tmp_path):
 
 def test_a_parquet_column_of_numbers_is_refused(tmp_path):
     pq.write_table(pa.table({"text": [1, 2]}), tmp_path / "a.parquet")
-    with pytest.raises(InputError, match="holds int64, not strings"):
+    with pytest.raises(InputError, match="row 1: .text. holds a int, not a string"):
         read(tmp_path / "a.parquet")
 
 

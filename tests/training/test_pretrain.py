@@ -369,7 +369,7 @@ def test_continuing_from_another_model(train, refused, tmp_path):
     classifier.save_pretrained(tmp_path / "classifier")
     pretrain.load_tokenizer(base).save_pretrained(tmp_path / "classifier")
     message = refused("--init_from", tmp_path / "classifier", "--config_overrides", "", name="headless")
-    assert "not a whole masked language model: it lacks decoder.bias" in message
+    assert "not a whole BilmaForMaskedLM: it lacks decoder.bias" in message
 
 
 def test_the_published_recipe_trains_a_model_that_attends_to_its_padding(train):

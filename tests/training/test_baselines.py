@@ -1,0 +1,78 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("gensim")
+pytest.importorskip("sklearn")
+
+from training import baselines
+from training.errors import InputError
+from training.synthetic_corpus import generate_texts
+
+METHODS = ("majority", "char_tfidf", "word_tfidf", "fasttext")
+
+
+@pytest.fixture
+def compare(tmp_path, monkeypatch):
+    """Run the script on texts whose label is told by one word; returns its output folder."""
+    texts = generate_texts("mx", 300)
+    words = ("bueno", "malo", "bueno")
+    records = [{"text": f"{words[n % 3]} {text}", "label": "PNP"[n % 3]} for n, text in enumerate(texts)]
+    (tmp_path / "opinions.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    (tmp_path / "more.txt").write_text("\n".join(generate_texts("mx", 200, seed=1)))
+
+    def compare(*argv, name="out"):
+        flags = ["--task", "sentiment", "--train_file", tmp_path / "opinions.jsonl", "--output_dir", tmp_path / name]
+        flags += ["--vector_size", 16, "--fasttext_epochs", 3, *argv]
+        monkeypatch.setattr(sys, "argv", ["baselines.py", *map(str, flags)])
+        baselines.main()
+        return tmp_path / name
+
+    return compare
+
+
+def read(out, method):
+    return json.loads((out / method / "metrics.json").read_text())
+
+
+def test_every_method_writes_the_metrics_of_the_same_texts(compare, tmp_path):
+    out = compare("--embedding_file", tmp_path / "more.txt")
+    assert {path.name for path in out.iterdir()} == set(METHODS)
+    results = {method: read(out, method) for method in METHODS}
+    assert len({result["texts"]["test"]["fingerprint"] for result in results.values()}) == 1
+    labels = results["majority"]["texts"]["test"]["labels"]
+    share = labels["P"] / sum(labels.values())
+    assert results["majority"]["test"]["accuracy"] == pytest.approx(share)
+    assert results["majority"]["mean"] == {part: results["majority"][part] for part in ("validation", "test")}
+    for method in ("char_tfidf", "word_tfidf"):
+        assert results[method]["test"]["accuracy"] > max(share, 0.9)
+
+
+def test_vectors_come_from_the_training_texts_and_the_further_ones_outside_the_test(tmp_path, compare, monkeypatch):
+    monkeypatch.setattr(baselines, "is_test", lambda hash_, fraction: hash_ % 2 == 0)
+    args = baselines.BaselineArguments(
+        task="x", output_dir="x", embedding_file=[str(tmp_path / "more.txt")], train_file=["x"]
+    )
+    texts = list(baselines.EmbeddingTexts(args, ["uno dos"]))
+    assert texts[0] == ["uno", "dos"]
+    assert 50 < len(texts) < 151
+
+
+def test_fasttext_vectors_do_not_change_from_run_to_run():
+    args = baselines.BaselineArguments(task="x", output_dir="x", vector_size=8, fasttext_epochs=2)
+    texts = {part: ["hola que tal", "que tal", "adios", ""] for part in ("train", "test")}
+    first, again = (baselines.fasttext(args, texts)["test"] for _ in range(2))
+    assert np.array_equal(first, again)
+    assert first.shape == (4, 8)
+
+
+def test_nothing_is_overwritten_and_wrong_flags_are_named(compare, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match="out exists already"):
+        compare()
+    with pytest.raises(InputError, match="--vector_size 0 is less than 1"):
+        compare("--vector_size", 0, name="other")
+    assert not (tmp_path / "other").exists()

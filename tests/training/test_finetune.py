@@ -1,0 +1,167 @@
+import json
+import sys
+
+import pytest
+from accelerate.state import AcceleratorState, GradientState, PartialState
+from transformers import pipeline
+
+from modeling_bilma import BilmaForMaskedLM, BilmaForSequenceClassification
+from modeling_bilma.convert_keras import EMOJI_15
+from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
+from tests.conftest import tiny_config
+from training import finetune
+from training.errors import run
+from training.synthetic_corpus import generate_texts
+
+FINISHED = {
+    "config.json",
+    "configuration_bilma.py",
+    "metrics.json",
+    "model.safetensors",
+    "modeling_bilma.py",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "training_args.json",
+}
+
+
+def write(path, records):
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A tiny pretrained model, raw texts, and texts whose label is told by one word."""
+    folder = tmp_path_factory.mktemp("finetune")
+    texts = generate_texts("mx", 900)
+    tokenizer = build_tokenizer(train_vocabulary(texts, 500), max_length=40)
+    BilmaForMaskedLM(tiny_config(vocab_size=len(tokenizer))).save_pretrained(folder / "bilma")
+    tokenizer.save_pretrained(folder / "bilma")
+    write(folder / "raw.jsonl", ({"text": text} for text in texts))
+    words = ("bueno", "malo")
+    records = ({"text": f"{words[n % 2]} {text}", "label": "PN"[n % 2]} for n, text in enumerate(texts[:300]))
+    write(folder / "opinions.jsonl", records)
+    return folder
+
+
+@pytest.fixture
+def tune(tmp_path, folder, monkeypatch):
+    """Run the script in this process on tiny settings; returns its output folder."""
+
+    def tune(*argv: object, name="out", file="opinions.jsonl", model=None):
+        for state in (AcceleratorState, GradientState, PartialState):
+            state._reset_state()
+        settings = {
+            "--model": model or folder / "bilma",
+            "--task": "sentiment",
+            "--train_file": folder / file,
+            "--output_dir": tmp_path / name,
+            "--num_train_epochs": 1,
+            "--max_length": 24,
+            "--mixed_precision": "no",
+            "--num_threads": 1,
+        }
+        flags = [word for pair in settings.items() if pair[0] not in argv for word in pair]
+        monkeypatch.setattr(sys, "argv", ["finetune.py", *map(str, [*flags, *argv])])
+        finetune.main()
+        return tmp_path / name
+
+    return tune
+
+
+@pytest.fixture
+def refused(tune, capsys):
+    """Run the script on wrong input; returns the one line that it says."""
+
+    def refused(*argv: object, **options) -> str:
+        with pytest.raises(SystemExit) as stop:
+            run(lambda: tune(*argv, **options))
+        assert stop.value.code == 2
+        lines = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+        assert len(lines) == 1
+        return lines[0].removeprefix("finetune.py: error: ")
+
+    return refused
+
+
+def read(out):
+    return json.loads((out / "metrics.json").read_text())
+
+
+def test_emoji15_from_raw_texts_opens_as_a_pipeline_with_emoji_for_labels(tune, folder):
+    out = tune("--task", "emoji15", "--seeds", 3, 4, "--class_weights", "balanced", file="raw.jsonl")
+    assert {path.name for path in out.iterdir()} == FINISHED
+    classify = pipeline("text-classification", model=str(out))
+    answers = classify("qué rico el café", top_k=None)
+    assert {answer["label"] for answer in answers} == set(EMOJI_15)
+    assert list(classify.model.config.id2label.values()) == list(EMOJI_15)
+    assert classify.tokenizer.model_max_length == 40
+    metrics = read(out)
+    runs = metrics["seeds"]
+    assert [run["seed"] for run in runs] == [3, 4]
+    kept = max(runs, key=lambda run: run["validation"]["accuracy"])
+    assert (metrics["kept_seed"], metrics["test"]) == (kept["seed"], kept["test"])
+    accuracies = [run["test"]["accuracy"] for run in runs]
+    assert metrics["mean"]["test"]["accuracy"] == pytest.approx(sum(accuracies) / 2)
+    assert metrics["std"]["test"]["accuracy"] == pytest.approx(abs(accuracies[0] - accuracies[1]) / 2**0.5)
+    assert metrics["texts"]["train"]["texts"] > metrics["texts"]["validation"]["texts"] > 5
+    assert not [name for name in FINISHED if name.endswith("json") and str(folder) in (out / name).read_text()]
+
+
+@pytest.mark.parametrize(
+    "flags", [("--pooling", "max", "--mlm_weight", 0), ("--pooling", "mean", "--mlm_weight", 0.3)]
+)
+def test_it_learns_and_the_saved_model_has_the_scores_of_its_metrics(tune, folder, flags):
+    settings = {"num_train_epochs": 12, "patience": 12, "learning_rate": 4e-3, "texts_per_step": 16}
+    out = tune(*flags, *(word for name, value in settings.items() for word in (f"--{name}", value)))
+    metrics = read(out)
+    assert metrics["test"]["accuracy"] > 0.9
+    assert metrics["labels"] == ["N", "P"]
+    classify = pipeline("text-classification", model=str(out))
+    assert classify(["bueno", "malo"], batch_size=2)[0]["label"] == "P"
+    history = metrics["seeds"][0]["history"]
+    assert metrics["validation"]["accuracy"] == max(epoch["accuracy"] for epoch in history)
+    assert BilmaForSequenceClassification.from_pretrained(out).config.pooling == flags[1]
+
+
+def test_the_same_seed_gives_the_same_training(tune):
+    first, again = (read(tune("--seeds", 5, name=name))["seeds"] for name in ("a", "b"))
+    assert first == again
+    assert read(tune("--seeds", 6, name="c"))["seeds"][0]["history"][0]["loss"] != first[0]["history"][0]["loss"]
+
+
+def test_training_stops_after_epochs_without_gain(tune):
+    run = read(tune("--learning_rate", 1e-9, "--num_train_epochs", 9, "--patience", 2))["seeds"][0]
+    assert (run["best_epoch"], run["epochs"]) == (1, 3)
+
+
+def test_the_published_recipe(tune):
+    args = json.loads((tune("--recipe", "finetune_published") / "training_args.json").read_text())
+    published = {"learning_rate": 5e-6, "mlm_weight": 0.5, "validation_fraction": 0.1, "patience": 2, "pooling": "cls"}
+    assert {name: args[name] for name in published} == published
+
+
+def test_nothing_is_overwritten(tune, refused, folder, tmp_path):
+    out = tune()
+    assert "already holds a model" in refused()
+    tune("--overwrite")
+    pretrained = tmp_path / "pretrained"
+    pretrained.mkdir()
+    (pretrained / "config.json").write_text((folder / "bilma" / "config.json").read_text())
+    assert "holds a model that is no classifier of ours" in refused("--overwrite", name="pretrained")
+    (out / "config.json").unlink()
+    assert "holds other files" in refused("--overwrite")
+
+
+def test_wrong_input_is_named(refused, tmp_path):
+    assert "no tokenizer could be opened" in refused(model=tmp_path)
+    write(tmp_path / "plain.jsonl", [{"text": "sin nada"}])
+    assert "exactly one kind" in refused("--task", "emoji15", "--train_file", tmp_path / "plain.jsonl")
+    assert "no column 'gold'" in refused("--label_column", "gold")
+    assert "--max_length 41 is more than the 40 positions" in refused("--max_length", 41)
+    assert "invalid choice: 'median'" in refused("--pooling", "median")
+    assert "--mlm_weight 1.0 is not from 0" in refused("--mlm_weight", 1)
+    assert "--seeds 1 1: give different numbers" in refused("--seeds", 1, 1)
+    assert "--test_fraction 0.0 is not above 0" in refused("--test_fraction", 0)
+    assert not (tmp_path / "out" / "config.json").exists()
