@@ -39,8 +39,12 @@ def tiny_config(**changes) -> BilmaConfig:
 
 
 @pytest.fixture(autouse=True)
-def fixed_seed():
+def fixed_seed_and_threads():
+    """Scripts that run in this process set the number of threads, on which the last bits of a sum depend."""
     torch.manual_seed(0)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

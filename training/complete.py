@@ -25,10 +25,22 @@ def completions(model: str, phrases: list[str], top_k: int) -> list[list[tuple[s
         fill_mask = pipeline("fill-mask", model=model, trust_remote_code=True)
     if top_k > len(fill_mask.tokenizer):
         raise InputError(f"--top_k {top_k} is more than the {len(fill_mask.tokenizer)} tokens of {model}")
+    phrases = [phrase.replace(MASK, fill_mask.tokenizer.mask_token) for phrase in phrases]
     guesses = fill_mask(phrases, top_k=top_k, tokenizer_kwargs={"truncation": True})
     if len(phrases) == 1:
         guesses = [guesses]
     return [[(guess["token_str"], guess["score"]) for guess in answers] for answers in guesses]
+
+
+def check_phrases(phrases: list[str]) -> None:
+    """Every phrase has one [MASK].
+
+    Raises:
+        InputError: for one that has none or several.
+    """
+    for phrase in phrases:
+        if phrase.count(MASK) != 1:
+            raise InputError(f"phrase {phrase!r} holds {MASK} {phrase.count(MASK)} times: write it once")
 
 
 def table(phrase: str, names: list[str], answers: list[list[tuple[str, float]]]) -> str:
@@ -52,9 +64,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.top_k < 1:
         raise InputError(f"--top_k {args.top_k} is less than 1")
-    for phrase in args.phrases:
-        if phrase.count(MASK) != 1:
-            raise InputError(f"phrase {phrase!r} holds {MASK} {phrase.count(MASK)} times: write it once")
+    check_phrases(args.phrases)
     by_model = [completions(model, args.phrases, args.top_k) for model in args.models]
     names = [Path(model).name for model in args.models]
     for number, phrase in enumerate(args.phrases):

@@ -47,3 +47,15 @@ def get_region(code: str) -> Region:
     if not re.fullmatch("[a-z]{2}", code):
         raise InputError(f"--region {code}: give a two-letter country code, such as {', '.join(REGIONS)}")
     return REGIONS.get(code, Region(code))
+
+
+def region_of_name(name: str) -> str | None:
+    """The region that the name of a file or folder holds: `bilma-mx` is "mx", `news_tweets_es` is "es".
+
+    A code of the eight goes first; one that is not among them counts where it is the whole name.
+    """
+    parts = re.split("[^a-z]+", name.lower())
+    known = [part for part in parts if part in REGIONS]
+    if known:
+        return known[0]
+    return name.lower() if re.fullmatch("[a-z]{2}", name.lower()) else None

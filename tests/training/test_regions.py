@@ -4,7 +4,7 @@ import pytest
 
 from tests.conftest import ROOT
 from training.errors import InputError
-from training.regions import REGIONS, get_region
+from training.regions import REGIONS, get_region, region_of_name
 
 PUBLISHED = ROOT.parent / "shared" / "published" / "regions.csv"
 
@@ -36,3 +36,11 @@ def test_another_country_has_no_facts():
 def test_what_is_no_country_code_is_refused(code):
     with pytest.raises(InputError, match="give a two-letter country code"):
         get_region(code)
+
+
+@pytest.mark.parametrize(
+    ("name", "region"),
+    [("bilma-mx", "mx"), ("news_tweets_es", "es"), ("MX", "mx"), ("pe", "pe"), ("de_ar_y_mx", "ar"), ("beto", None)],
+)
+def test_the_region_that_a_name_holds(name, region):
+    assert region_of_name(name) == region

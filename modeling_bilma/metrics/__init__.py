@@ -1,0 +1,6 @@
+"""Metrics of masked language models, in the layout that `evaluate.load` opens by path, without the network."""
+
+from .masked_accuracy import MaskedAccuracy
+from .masked_perplexity import MaskedPerplexity
+
+__all__ = ["MaskedAccuracy", "MaskedPerplexity"]

@@ -1,0 +1,5 @@
+"""Share of the masked tokens that a model guesses right."""
+
+from .masked_accuracy import MaskedAccuracy
+
+__all__ = ["MaskedAccuracy"]

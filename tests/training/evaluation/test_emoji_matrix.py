@@ -1,0 +1,184 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from modeling_bilma import BilmaForSequenceClassification
+from modeling_bilma.convert_keras import EMOJI_15
+from modeling_bilma.tokenization_bilma import load_tokenizer
+from tests.training.conftest import write_texts
+from training.corpus import Corpus
+from training.errors import InputError
+from training.evaluation.emoji_matrix import (
+    LabelledQuestions,
+    baseline_cells,
+    check_labels,
+    classify,
+    from_labelled_files,
+    from_raw_texts,
+    label_names,
+    region_cells,
+)
+from training.evaluation.intervals import Estimate
+from training.evaluation.models import open_folder
+from training.labelled import LabelledTexts, labelled_corpus, load_labelled
+from training.scores import classification_scores
+from training.synthetic_corpus import generate_texts
+
+LABELS = ["❤", "😍", "😭"]
+
+
+def questions(*labels, region="mx") -> LabelledQuestions:
+    return LabelledQuestions(
+        region, ["mx.jsonl"], LabelledTexts([f"texto {n}" for n in range(len(labels))], list(labels))
+    )
+
+
+@pytest.fixture
+def classifier(family, tmp_path):
+    """`classifier("name", labels)`: a folder with an untrained head for these labels."""
+
+    def classifier(name, labels=EMOJI_15):
+        label_of = dict(enumerate(labels))
+        model = BilmaForSequenceClassification.from_pretrained(
+            family / "bilma-mx", id2label=label_of, label2id={label: number for number, label in label_of.items()}
+        )
+        for layer in (model.classifier.dense_1, model.classifier.dense_2, model.classifier.out_proj):
+            torch.nn.init.normal_(layer.weight)  # far enough from 0 for guesses of several kinds
+        model.save_pretrained(tmp_path / name)
+        load_tokenizer(family / "bilma-mx").save_pretrained(tmp_path / name)
+        return open_folder(tmp_path / name)
+
+    return classifier
+
+
+def test_raw_texts_of_the_test_part_become_questions(tmp_path):
+    """The same ones that a classifier is tested on when it is trained from the same file."""
+    corpus = Corpus((write_texts(tmp_path / "mx.jsonl", generate_texts("mx", 600)),))
+    found = from_raw_texts("mx", corpus, 0.2)
+    splits = load_labelled("emoji15", labelled_corpus("emoji15", corpus.files), test_fraction=0.2)
+    assert len(found.texts) > 5
+    assert found.texts.fingerprint == splits.test.fingerprint
+    assert not any(emoji in text for text in found.texts.texts for emoji in EMOJI_15)
+
+
+def test_raw_texts_without_emoji(tmp_path):
+    corpus = Corpus((write_texts(tmp_path / "mx.jsonl", ["hola"]),))
+    with pytest.raises(InputError, match="mx.jsonl: the test set is empty.*--emoji_files"):
+        from_raw_texts("mx", corpus, 1)
+
+
+def test_baselines_stand_beside_the_models(tmp_path):
+    tests = [questions("❤", "😭"), questions("😭", "😭", region="ar")]
+    metrics = {
+        "classifier": "majority",
+        "test": {"accuracy": 0.5, "macro_f1": 0.25},
+        "texts": {"test": tests[0].texts.describe()},
+    }
+    path = tmp_path / "metrics.json"
+    path.write_text(json.dumps(metrics))
+    (cell,) = baseline_cells([str(tmp_path)], tests)
+    assert (cell["model"], cell["region"], cell["count"]) == ("majority", "mx", 2)
+    assert cell["accuracy"] == Estimate(0.5)
+    with pytest.raises(InputError, match="majority was tested on other texts"):
+        baseline_cells([str(tmp_path)], tests[1:])
+    path.write_text("{}")
+    with pytest.raises(InputError, match="no metrics.json as baselines.py writes it"):
+        baseline_cells([str(tmp_path)], tests)
+
+
+def labelled(path, **columns):
+    path = write_texts(path, ["uno", "dos", "tres", "cuatro"], **columns)
+    return from_labelled_files([str(path)], "text", "label", test_fraction=1)
+
+
+def test_labelled_files_by_region(tmp_path):
+    found = labelled(
+        tmp_path / "a.jsonl",
+        label=["❤", "😭", "❤", "😍"],
+        region=["mx", "ar", "mx", "mx"],
+        split=["test", "test", "train", "test"],
+    )
+    assert [(test.region, test.texts.texts) for test in found] == [("ar", ["dos"]), ("mx", ["uno", "cuatro"])]
+    assert found[1].facts()["labels"] == {"❤": 1, "😍": 1}
+
+
+def test_labelled_files_without_parts_are_cut_by_hash(tmp_path):
+    found = labelled(tmp_path / "a.jsonl", label=["❤"] * 4, region=["mx"] * 4)
+    assert len(found[0].texts) == 4  # a test fraction of 1
+
+
+def test_labelled_files_that_cannot_be_used(tmp_path):
+    with pytest.raises(InputError, match="no column 'label'"):
+        labelled(tmp_path / "a.jsonl", region=["mx"] * 4)
+    with pytest.raises(InputError, match="line 2: no label in column 'label'"):
+        labelled(tmp_path / "a.jsonl", label=["❤", None, "❤", "❤"], region=["mx"] * 4)
+    with pytest.raises(InputError, match="text 'uno' has no region"):
+        labelled(tmp_path / "a.jsonl", label=["❤"] * 4)
+    path = write_texts(tmp_path / "a.jsonl", ["uno"], label=["❤"], region=["mx"])
+    with pytest.raises(InputError, match="the test set is empty"):
+        from_labelled_files([str(path)], "text", "label", test_fraction=1e-9)
+
+
+def test_labels_that_do_not_fit(classifier):
+    with pytest.raises(InputError, match="label '😡' .* does not occur"):
+        check_labels([questions("❤", "😡")], LABELS)
+    with pytest.raises(InputError, match="all test texts have the label '❤'"):
+        check_labels([questions("❤"), questions("❤", region="ar")], LABELS)
+    check_labels([questions("❤"), questions("😭", region="ar")], LABELS)
+    with pytest.raises(InputError, match="a and b have different labels"):
+        label_names([classifier("a"), classifier("b", LABELS)])
+
+
+def test_guesses_are_those_of_the_model_text_by_text(classifier):
+    """Whatever the order of its labels, and the batches."""
+    folder = classifier("emoji", list(reversed(EMOJI_15)))
+    labels = label_names([folder])
+    assert labels == list(EMOJI_15)
+    texts = LabelledTexts(generate_texts("mx", 40), ["❤"] * 40)
+    found = classify(folder, [LabelledQuestions("mx", [], texts)], labels, 100, torch.device("cpu"))[0]
+    model = folder.open(AutoModelForSequenceClassification, torch.device("cpu"))
+    with torch.no_grad():
+        one_by_one = [
+            model(**folder.tokenizer(text, truncation=True, max_length=40, return_tensors="pt")).logits.argmax().item()
+            for text in texts.texts
+        ]
+    assert [labels[number] for number in found] == [folder.config.id2label[number] for number in one_by_one]
+    assert len(set(found)) > 1
+
+
+def test_cells_and_comparison():
+    rng = np.random.default_rng(0)
+    right = rng.integers(3, size=200)
+    test = questions(*(LABELS[number] for number in right))
+    guesses = {
+        "own": np.where(rng.random(200) < 0.7, right, 0),
+        "other": np.where(rng.random(200) < 0.2, right, 1),
+        "foreign": np.zeros(200, int),
+    }
+    regions = {"own": "mx", "other": "ar", "foreign": None}
+    cells, comparisons = region_cells(test, guesses, LABELS, regions, 400, seed=0)
+    for cell in cells:
+        guessed = guesses[cell["model"]]
+        expected = classification_scores(right, guessed, 3)
+        for score in ("accuracy", "macro_f1"):
+            estimate = cell[score]
+            assert estimate.value == pytest.approx(expected[score])
+            assert estimate.low < estimate.value < estimate.high
+        assert cell["confusion"].sum() == cell["count"] == 200
+        assert np.trace(cell["confusion"]) == (guessed == right).sum()
+    (comparison,) = comparisons
+    best = max(("other", "foreign"), key=lambda name: (guesses[name] == right).mean())
+    assert (comparison["own"], comparison["best_other"]) == ("own", best)
+    difference = comparison["accuracy_difference"]
+    assert difference.value == pytest.approx((guesses["own"] == right).mean() - (guesses[best] == right).mean())
+    assert 0 < difference.low < difference.value < difference.high
+
+
+def test_macro_f1_of_samples_leaves_out_labels_that_do_not_occur():
+    """The third label is neither right nor guessed, so that it counts in no sample."""
+    right = np.array([0, 1] * 30)
+    cells, _ = region_cells(questions(*(LABELS[n] for n in right)), {"own": right}, LABELS, {"own": "mx"}, 100, 0)
+    assert (cells[0]["macro_f1"].low, cells[0]["macro_f1"].high) == (1, 1)

@@ -1,0 +1,221 @@
+"""The Emoji-15 matrix: classifiers by test regions, with accuracy, macro-F1, intervals and confusions."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+from transformers import AutoModelForSequenceClassification
+
+from modeling_bilma.convert_keras import EMOJI_15
+from training.corpus import Corpus, text_hash
+from training.errors import InputError
+from training.evaluation.intervals import Estimate, interval, resampled_sums
+from training.evaluation.masked_scores import batches
+from training.evaluation.matrix import own_and_best_other
+from training.evaluation.models import ModelFolder
+from training.evaluation.questions import hashed
+from training.labelled import LabelledTexts, emoji15_task, label_ids, labelled_corpus
+from training.scores import classification_scores, confusion
+from training.splits import is_test
+
+
+@dataclass
+class LabelledQuestions:
+    """The labelled test texts of one region, and where they are from."""
+
+    region: str
+    names: list[str]
+    texts: LabelledTexts
+
+    def facts(self) -> dict[str, Any]:
+        return {"region": self.region, "names": self.names} | self.texts.describe()
+
+
+def from_raw_texts(region: str, corpus: Corpus, test_fraction: float) -> LabelledQuestions:
+    """The Emoji-15 questions that the test part of a corpus holds: those that `finetune.py` is tested on.
+
+    Raises:
+        InputError: if no text of that part has exactly one kind of the fifteen emoji.
+    """
+    texts = LabelledTexts()
+    kept_out = (text for hash_, text in hashed(corpus) if is_test(hash_, test_fraction))
+    for pair in emoji15_task(kept_out):
+        texts.add(*pair)
+    if not texts:
+        raise InputError(
+            f"{', '.join(corpus.names())}: the test set is empty, no text of the test part of {test_fraction:g} has "
+            "exactly one kind of the fifteen emoji: give more texts, or labelled ones with --emoji_files"
+        )
+    return LabelledQuestions(region, corpus.names(), texts)
+
+
+def from_labelled_files(
+    files: Sequence[str], text_column: str, label_column: str, test_fraction: float
+) -> list[LabelledQuestions]:
+    """The test texts of labelled files by region, in the order of the regions' codes.
+
+    Where the column `split` names parts, those it calls `test`; else the test part by the hash of the text.
+
+    Raises:
+        InputError: as reading the files does; for a text without region; if no text is for testing.
+    """
+    corpus = labelled_corpus("labelled", files, label_column, text_column=text_column)
+    rows = list(corpus.rows())
+    names = ", ".join(corpus.names())
+    if not any(split == "test" for *_, split, _ in rows):
+        rows = [row for row in rows if is_test(text_hash(row[0]), test_fraction)]
+    else:
+        rows = [row for row in rows if row[2] == "test"]
+    by_region: dict[str, LabelledTexts] = {}
+    for text, label, _, region in rows:
+        if not region:
+            raise InputError(f"{names}: text {text[:40]!r} has no region: the matrix needs a column region")
+        by_region.setdefault(region, LabelledTexts()).add(text, label)
+    if not rows:
+        raise InputError(f"{names}: the test set is empty: give more texts, or a larger --test_fraction")
+    return [LabelledQuestions(region, corpus.names(), by_region[region]) for region in sorted(by_region)]
+
+
+def label_names(folders: Sequence[ModelFolder]) -> list[str]:
+    """The labels that all models have, Emoji-15 in the published order.
+
+    Raises:
+        InputError: if models have different labels.
+    """
+    first = folders[0]
+    labels = set(first.config.id2label.values())
+    for other in folders[1:]:
+        if set(other.config.id2label.values()) != labels:
+            raise InputError(f"{first.name} and {other.name} have different labels: compare models of one task")
+    return [label for label in EMOJI_15 if label in labels] + sorted(labels - set(EMOJI_15))
+
+
+def check_labels(tests: Sequence[LabelledQuestions], labels: Sequence[str]) -> None:
+    """The texts can be put to the models.
+
+    Raises:
+        InputError: for a label that the models do not know, and if all texts have the same label.
+    """
+    for test in tests:
+        label_ids(test.texts, labels, ", ".join(test.names))
+    seen = {label for test in tests for label in test.texts.labels}
+    if len(seen) == 1:
+        raise InputError(f"all test texts have the label {seen.pop()!r}: there is nothing to tell apart")
+
+
+@torch.no_grad()
+def classify(
+    folder: ModelFolder,
+    tests: Sequence[LabelledQuestions],
+    labels: Sequence[str],
+    tokens_per_batch: int,
+    device: torch.device,
+) -> list[np.ndarray]:
+    """For each test set the numbers of the labels that the model guesses."""
+    model = folder.open(AutoModelForSequenceClassification, device)
+    to_label = np.array([labels.index(folder.config.id2label[number]) for number in range(len(labels))])
+    found = []
+    for test in tests:
+        ids = folder.tokenizer(test.texts.texts, truncation=True, max_length=folder.longest)["input_ids"]
+        guesses = np.empty(len(ids), np.int64)
+        with tqdm(total=len(ids), desc=f"{folder.name} on {test.region}", unit=" texts", leave=False) as bar:
+            for numbers in batches([len(text) for text in ids], tokens_per_batch):
+                inputs = {"input_ids": [ids[number] for number in numbers]}
+                batch = folder.tokenizer.pad(inputs, return_tensors="pt").to(device)
+                guesses[numbers] = to_label[model(**batch).logits.argmax(-1).cpu().numpy()]
+                bar.update(len(numbers))
+        found.append(guesses)
+    return found
+
+
+def region_cells(
+    test: LabelledQuestions,
+    guesses: dict[str, np.ndarray],
+    labels: Sequence[str],
+    regions: dict[str, str | None],
+    resamples: int,
+    seed: int,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The cells of one test region, and its own models compared with the best other one, text by text."""
+    right = label_ids(test.texts, labels, ", ".join(test.names))
+    sums = {name: text_sums(right, guessed, len(labels)) for name, guessed in guesses.items()}
+    resampled = {name: resampled_sums(values, resamples, seed) for name, values in sums.items()}
+    cells = [
+        {"model": name, "region": test.region, "count": len(right)}
+        | scores(right, guessed, len(labels), resampled[name])
+        for name, guessed in guesses.items()
+    ]
+    comparisons = []
+    hits = {name: np.array([len(right), (guesses[name] == right).sum()]) for name in regions}
+    for own, other in own_and_best_other(test.region, regions, hits):
+        value = (hits[own][1] - hits[other][1]) / len(right)
+        difference = accuracy(resampled[own]) - accuracy(resampled[other])
+        comparisons.append(
+            {
+                "region": test.region,
+                "own": own,
+                "best_other": other,
+                "accuracy_difference": interval(value, difference),
+            }
+        )
+    return cells, comparisons
+
+
+def baseline_cells(folders: Sequence[str], tests: Sequence[LabelledQuestions]) -> list[dict[str, Any]]:
+    """The test scores of baselines, from the metrics.json that `baselines.py` wrote, beside the models' cells.
+
+    A baseline belongs to the region whose test texts and labels are those that it was tested on, by their fingerprint.
+
+    Raises:
+        InputError: for a folder without such a file, or one that was tested on other texts.
+    """
+    by_fingerprint = {test.texts.fingerprint: test for test in tests}
+    cells = []
+    for folder in folders:
+        path = Path(folder) / "metrics.json"
+        try:
+            metrics = json.loads(path.read_text(encoding="utf-8"))
+            name, scores, texts = metrics["classifier"], metrics["test"], metrics["texts"]["test"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{folder}: no metrics.json as baselines.py writes it ({error!r})") from error
+        test = by_fingerprint.get(texts["fingerprint"])
+        if test is None:
+            raise InputError(
+                f"{folder}: {name} was tested on other texts than these: make it with the same files, the same "
+                "--test_fraction, and --region if the file holds several"
+            )
+        estimates = {score: Estimate(scores[score]) for score in ("accuracy", "macro_f1")}
+        cells.append({"model": name, "region": test.region, "count": len(test.texts)} | estimates)
+    return cells
+
+
+def scores(right: np.ndarray, guessed: np.ndarray, num_labels: int, resampled: np.ndarray) -> dict[str, Any]:
+    value = classification_scores(right, guessed, num_labels)
+    return {
+        "accuracy": interval(value["accuracy"], accuracy(resampled)),
+        "macro_f1": interval(value["macro_f1"], macro_f1(resampled)),
+        "confusion": confusion(right, guessed, num_labels),
+    }
+
+
+def text_sums(right: np.ndarray, guessed: np.ndarray, num_labels: int) -> np.ndarray:
+    """(texts, 3 x labels): right guesses of each label, then its texts, then its guesses."""
+    classes = np.eye(num_labels)
+    return np.concatenate([classes[right] * (right == guessed)[:, None], classes[right], classes[guessed]], axis=1)
+
+
+def accuracy(sums: np.ndarray) -> np.ndarray:
+    hits, texts, _ = np.split(sums, 3, axis=-1)
+    return hits.sum(-1) / texts.sum(-1)
+
+
+def macro_f1(sums: np.ndarray) -> np.ndarray:
+    """The mean F1 of the labels that are right or guessed somewhere, as `training.scores` has it."""
+    hits, texts, guessed = np.split(sums, 3, axis=-1)
+    with np.errstate(invalid="ignore"):
+        return np.nanmean(2 * hits / (texts + guessed), axis=-1)

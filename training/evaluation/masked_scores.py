@@ -1,0 +1,93 @@
+"""What a masked language model answers at the hidden tokens."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+from transformers import PreTrainedModel
+
+from training.batching import IGNORED
+from training.evaluation.questions import Question, Questions
+
+
+@dataclass
+class Answers:
+    """One value for each hidden token, in the order of `Questions.targets`.
+
+    `rank` is the number of tokens that the model takes for likelier than the right one: 0 is a right guess.
+    `mean_log_probabilities` has one value for each token of the vocabulary, over all positions asked.
+    Baselines that only guess have no log-probabilities.
+    """
+
+    guess: np.ndarray
+    rank: np.ndarray
+    log_probability: np.ndarray | None = None
+    mean_log_probabilities: np.ndarray | None = None
+
+
+def batches(lengths: Sequence[int], tokens_per_batch: int) -> Iterator[list[int]]:
+    """Numbers of rows of nearly one length, at most `tokens_per_batch` tokens with their padding."""
+    batch: list[int] = []
+    for number in sorted(range(len(lengths)), key=lambda row: lengths[row]):
+        if batch and (len(batch) + 1) * lengths[number] > tokens_per_batch:
+            yield batch
+            batch = []
+        batch.append(number)
+    yield batch
+
+
+def collate(rows: Sequence[Question], pad_id: int) -> dict[str, Tensor]:
+    """(rows, longest row) of `input_ids`, `attention_mask`, and `labels` at the hidden positions."""
+    shape = len(rows), max(len(row.input_ids) for row in rows)
+    input_ids, labels = np.full(shape, pad_id, np.int64), np.full(shape, IGNORED, np.int64)
+    attention_mask = np.zeros(shape, np.int64)
+    for number, row in enumerate(rows):
+        input_ids[number, : len(row.input_ids)] = row.input_ids
+        attention_mask[number, : len(row.input_ids)] = 1
+        labels[number, row.positions] = row.targets
+    arrays = {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def masked_logits(model: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
+    """(hidden tokens, vocabulary), in row order; a model that can leaves out all other positions."""
+    if hasattr(model.config, "sparse_prediction"):
+        model.config.sparse_prediction = True
+        return model(**batch).logits
+    labels = batch["labels"]
+    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    return logits[labels != IGNORED]
+
+
+@torch.no_grad()
+def ask(model: PreTrainedModel, questions: Questions, pad_id: int, tokens_per_batch: int, description: str) -> Answers:
+    """The model's answers to all questions, in fp32; batches go by length and do not change them."""
+    total = len(questions.targets)
+    answers = Answers(np.empty(total, np.int64), np.empty(total, np.int64), np.empty(total))
+    sizes = [len(row.positions) for row in questions.rows]
+    ends = np.cumsum(sizes)
+    mean = 0.0
+    with tqdm(total=len(questions.rows), desc=description, unit=" rows", leave=False) as bar:
+        for numbers in batches([len(row.input_ids) for row in questions.rows], tokens_per_batch):
+            batch = collate([questions.rows[number] for number in numbers], pad_id)
+            batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
+            log_probabilities = masked_logits(model, batch).log_softmax(-1)
+            targets = batch["labels"][batch["labels"] != IGNORED]
+            places = np.concatenate([np.arange(ends[number] - sizes[number], ends[number]) for number in numbers])
+            right = log_probabilities.gather(1, targets[:, None])
+            answers.guess[places] = log_probabilities.argmax(-1).cpu().numpy()
+            answers.rank[places] = rank_of(log_probabilities, targets, right).cpu().numpy()
+            answers.log_probability[places] = right[:, 0].double().cpu().numpy()
+            mean += log_probabilities.double().sum(0).cpu().numpy() / total
+            bar.update(len(numbers))
+    answers.mean_log_probabilities = mean
+    return answers
+
+
+def rank_of(scores: Tensor, targets: Tensor, right: Tensor) -> Tensor:
+    """How many tokens come before the right one; of equal scores the lower id does, as in an arg max."""
+    ids = torch.arange(scores.shape[1], device=scores.device)
+    return ((scores > right) | ((scores == right) & (ids < targets[:, None]))).sum(-1)

@@ -1,0 +1,233 @@
+"""The report: Markdown made from the JSON of the results alone, beside the published figures."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from training.errors import InputError
+from training.evaluation import published
+from training.evaluation.figures import TARGET_SETS, emoji_name
+from training.evaluation.results import models_in_order, regions_in_order, target_sets
+
+MADE_BY = "<!-- Made by training/evaluate_family.py from the JSON files beside it. -->"
+PUBLISHED_NOTE = (
+    "In each cell ours, minus the published figure, and the difference. The published ones are from Tellez et al., "
+    "arXiv 2110.06128, and the README of their package `bilma`: measured on the authors' own corpora of geotagged "
+    "tweets, with models trained on up to 234 million of them. The texts differ from ours, so the patterns can be "
+    "compared (which model is best where, and by how much) and the levels cannot."
+)
+MASKS_NOTE = (
+    "What the authors put into their masked places is not published. If a tenth of them kept their token, as in "
+    "BERT's training, their accuracies hold that much copying; here every place asked is hidden."
+)
+
+
+def check_replaceable(path: Path) -> None:
+    """A report that lies there already was made by this program, and not written by the user.
+
+    Raises:
+        InputError: else.
+    """
+    if path.exists() and not path.read_bytes().startswith(MADE_BY.encode()):
+        raise InputError(f"{path}: not a report of this program: move it away, or give another --output_dir")
+
+
+def render(results: dict[str, dict[str, Any]], figures: Iterable[Path]) -> str:
+    """The whole report; `figures` are the pictures to show, each under the result whose name it begins with."""
+    figures = list(figures)
+    parts = [MADE_BY, "# Comparing the regions"]
+    for kind, result in results.items():
+        heading, section = SECTIONS[kind]
+        own = [path for path in figures if figure_kind(path, results) == kind]
+        pictures = [f"![{path.stem.replace('_', ' ')}]({path.parent.name}/{path.name})" for path in own]
+        parts += [f"## {heading}", *section(result), *pictures, provenance(result)]
+    return "\n\n".join(parts) + "\n"
+
+
+def figure_kind(path: Path, results: dict[str, Any]) -> str | None:
+    kinds = {"emoji15": "emoji15_matrix"} | {kind: kind for kind in results}
+    return next((kind for start, kind in kinds.items() if path.stem.startswith(start)), None)
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
+
+
+def number(estimate: dict[str, float] | None, digits: int = 3) -> str:
+    """A value with its interval, as `0.345 (0.331 to 0.359)`, or alone where it has none."""
+    if estimate is None:
+        return "–"
+    if estimate["low"] is None:
+        return f"{estimate['value']:.{digits}f}"
+    value, low, high = (f"{estimate[name]:.{digits}f}" for name in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
+
+
+def matrix_table(cells: Sequence[dict[str, Any]], score: str, result: dict[str, Any], digits: int = 3) -> str:
+    """Test regions by models."""
+    by_place = {(cell["region"], cell["model"]): cell for cell in cells}
+    models = models_in_order(result)
+    rows = [
+        [region, *(number(by_place.get((region, model), {}).get(score), digits) for model in models)]
+        for region in regions_in_order(result)
+    ]
+    return markdown_table(["texts of", *models], rows)
+
+
+def draws(number: int) -> str:
+    return "once" if number == 1 else f"{number} times over"
+
+
+def mlm_section(result: dict[str, Any]) -> list[str]:
+    settings = result["settings"]
+    hidden = "words" if result["kind"] == "per_word_matrix" else "tokens"
+    parts = [
+        f"{settings['mlm_probability']:.0%} of the {hidden} of each text are hidden, at least one, "
+        f"{draws(settings['mask_draws'])}; all chosen ones become [MASK]. Every model is asked the same. "
+        f"In brackets 95 % intervals, by {settings['resamples']:,} bootstrap samples of whole texts.",
+        markdown_table(
+            ["region", "files", "test texts", f"{hidden} asked"],
+            [
+                [corpus["region"], ", ".join(corpus["names"]), f"{corpus['test_texts']:,}", f"{corpus['targets']:,}"]
+                for corpus in result["corpora"]
+            ],
+        ),
+        *result["notes"],
+    ]
+    for targets in target_sets(result):
+        cells = [cell for cell in result["cells"] if cell["targets"] == targets]
+        for score, title, digits in (
+            ("masked_accuracy", "Masked accuracy", 3),
+            ("top_5_accuracy", "Right answer among the first five", 3),
+            ("loss", "Loss (nats)", 3),
+            ("perplexity", "Perplexity", 1),
+        ):
+            heading = f"### {title}, {TARGET_SETS[targets]}" if len(target_sets(result)) > 1 else f"### {title}"
+            parts += [heading, matrix_table(cells, score, result, digits)]
+    parts += comparison_section(result, "masked_accuracy_difference")
+    if result["kind"] == "mlm_matrix":
+        cells = [cell for cell in result["cells"] if cell["targets"] == "all"]
+        parts += published_section(result, cells, "masked_accuracy", "mlm_accuracy", MASKS_NOTE)
+    return parts
+
+
+def comparison_section(result: dict[str, Any], score: str) -> list[str]:
+    if not result["comparisons"]:
+        return []
+    rows = [
+        [
+            entry["region"],
+            *([TARGET_SETS[entry["targets"]]] if "targets" in entry else []),
+            entry["own"],
+            entry["best_other"],
+            number(entry[score]),
+            "yes" if entry[score]["low"] > 0 else "no",
+        ]
+        for entry in result["comparisons"]
+    ]
+    targets = ["targets"] if "targets" in result["comparisons"][0] else []
+    head = ["texts of", *targets, "own model", "best other", "difference of accuracy", "own is better"]
+    return [
+        "### Own model against the best other one",
+        "The same texts are drawn again for both. The best other model was found on these same texts, which makes the "
+        'difference look rather too small than too large. "Own is better" where the whole interval is above 0.',
+        markdown_table(head, rows),
+    ]
+
+
+def published_section(
+    result: dict[str, Any], cells: Sequence[dict[str, Any]], score: str, name: str, *notes: str
+) -> list[str]:
+    """Ours, the published figure and the difference, where there is one for the regions of text and model."""
+    figures = published.matrix(name)
+    regions = {model["name"]: model["region"] for model in result["models"]}
+    shown = {}
+    for cell in cells:
+        theirs = figures.get((cell["region"], regions.get(cell["model"])))
+        if theirs is not None:
+            ours = cell[score]["value"]
+            shown[cell["region"], cell["model"]] = f"{ours:.3f} − {theirs:.3f} = {ours - theirs:+.3f}"
+    if not shown:
+        return []
+    rows, columns = (list(dict.fromkeys(names)) for names in zip(*shown, strict=True))
+    table = [[region, *(shown.get((region, model), "–") for model in columns)] for region in rows]
+    heading = "### Beside the published figures"
+    return [heading, PUBLISHED_NOTE, *notes, markdown_table(["texts of", *columns], table)]
+
+
+def completion_section(result: dict[str, Any]) -> list[str]:
+    theirs = published.completions()
+    regions = {model["name"]: model["region"] for model in result["models"]}
+    parts = []
+    for entry in result["phrases"]:
+        columns = [
+            [f"{answer['word']} {answer['probability']:.2f}" for answer in column["answers"]]
+            for column in entry["by_model"]
+        ]
+        head = [column["model"] for column in entry["by_model"]]
+        for region in dict.fromkeys(regions[name] for name in list(head)):
+            words = theirs.get(entry["phrase"], {}).get(region)
+            if words:
+                head.append(f"published {region}")
+                columns.append((words + [""] * len(columns[0]))[: len(columns[0])])
+        rows = zip(*columns, strict=True)
+        parts += [f"`{entry['phrase']}`", markdown_table(head, [list(row) for row in rows])]
+    return parts
+
+
+def words_section(result: dict[str, Any]) -> list[str]:
+    rows = [
+        [entry["model"], ", ".join(f"{word['word']} {word['difference']:+.2f}" for word in entry["words"])]
+        for entry in result["by_model"]
+    ]
+    return [
+        "For each model the words whose log-probability, over the hidden positions of all test sets, is most above "
+        "the mean of the other models (difference in nats). What a corpus is about shows here as well as how its "
+        "region speaks.",
+        markdown_table(["model", "words"], rows),
+    ]
+
+
+def similarity_section(result: dict[str, Any]) -> list[str]:
+    rows = [[*pair["models"], number(pair["correlation"])] for pair in result["correlations"]]
+    return [
+        "Correlation of the models' log-probabilities for the right answers at the same hidden positions of all test "
+        f"sets ({result['targets']:,}). The map shows {result['share_shown']:.0%} of the squared distances "
+        "sqrt(2 - 2 r).",
+        markdown_table(["model", "model", "correlation"], rows),
+    ]
+
+
+def emoji_section(result: dict[str, Any]) -> list[str]:
+    rows = [[corpus["region"], ", ".join(corpus["names"]), f"{corpus['texts']:,}"] for corpus in result["corpora"]]
+    legend = ", ".join(f"{label} {emoji_name(label)}" for label in result["labels"])
+    return [
+        f"One label a text, of {len(result['labels'])}: {legend}.",
+        markdown_table(["region", "files", "test texts"], rows),
+        "### Accuracy",
+        matrix_table(result["cells"], "accuracy", result),
+        "### Macro-F1",
+        matrix_table(result["cells"], "macro_f1", result),
+        *comparison_section(result, "accuracy_difference"),
+        *published_section(result, result["cells"], "accuracy", "emoji15_accuracy"),
+    ]
+
+
+def provenance(result: dict[str, Any]) -> str:
+    versions = result["versions"]
+    return (
+        f"<sub>Code {result['commit'] or 'of no commit'}; torch {versions['torch']}, transformers "
+        f"{versions['transformers']}; {result['machine']['device']}; schema {result['schema_version']}; "
+        f"fingerprints and settings are in {result['kind']}.json.</sub>"
+    )
+
+
+SECTIONS = {
+    "mlm_matrix": ("Masked tokens: models by test regions", mlm_section),
+    "per_word_matrix": ("Whole words: models by test regions", mlm_section),
+    "completions": ("Completions", completion_section),
+    "region_words": ("Words of a region", words_section),
+    "similarity": ("Similarity of the models", similarity_section),
+    "emoji15_matrix": ("Emoji-15: models by test regions", emoji_section),
+}
