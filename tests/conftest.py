@@ -24,6 +24,7 @@ TINY = {
     "max_position_embeddings": 40,
 }
 TINY_OVERRIDES = ",".join(f"{name}={value}" for name, value in TINY.items())
+THREADS = torch.get_num_threads()
 TEXTS = [
     "Vamos a comer tacos con @ana_42 y los primos.",
     "¿Qué onda, güey? jajajaja https://t.co/abc #Viernes",
@@ -42,9 +43,7 @@ def tiny_config(**changes) -> BilmaConfig:
 def fixed_seed_and_threads():
     """Scripts that run in this process set the number of threads, on which the last bits of a sum depend."""
     torch.manual_seed(0)
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
+    torch.set_num_threads(THREADS)
 
 
 @pytest.fixture(scope="session")
