@@ -13,12 +13,14 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
 
 # Okabe-Ito colours, which colour-blind readers can tell apart.
 OURS, OTHERS, MEMORY = "#0072B2", "#999999", "#D55E00"
 LABELS = {
     "bilma": "BILMA, this project",
     "bilma_one_core": "BILMA, this project, one core",
+    "bilma_bf16": "BILMA, this project, bf16",
     "bert-bf16": "BERT, usual loop, bf16",
     "bert-fp32": "BERT, usual loop, fp32",
     "authors": "BILMA, the authors' code",
@@ -60,11 +62,16 @@ def named_bars(axis: Axes, figures: dict[str, tuple[str, dict[str, float]]], tit
     axis.barh(names, medians, xerr=spread, color=colours, ecolor="black", capsize=3)
     for row, value in enumerate(values):
         axis.annotate(
-            f"{value['median']:,.4g}", (value["quartile_3"], row), (6, 0), textcoords="offset points", va="center"
+            f"{rounded(value['median'])}", (value["quartile_3"], row), (6, 0), textcoords="offset points", va="center"
         )
     axis.set_xscale("log")
-    axis.set_xlim(min(medians) / 3, max(medians) * 4)
+    axis.set_xlim(min(medians) / 3, max(medians) * 8)
+    axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set_title(title)
+
+
+def rounded(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def growth(axis: Axes, sizes: list[dict[str, Any]]) -> None:
@@ -80,11 +87,11 @@ def growth(axis: Axes, sizes: list[dict[str, Any]]) -> None:
     )
     axis.set(xscale="log", xlabel="texts in the corpus", title="training and memory as the corpus grows")
     axis.set_ylabel("tokens per second", color=OURS)
-    axis.set_ylim(bottom=0)
+    axis.set_ylim(0, 1.3 * max(speed["quartile_3"] for speed in speeds))
     memory = axis.twinx()
     memory.plot(texts, [size["peak_bytes"] / 1e9 for size in sizes], color=MEMORY, marker="s", linestyle="--")
     memory.set_ylabel("peak memory, GB (dashed)", color=MEMORY)
-    memory.set_ylim(bottom=0)
+    memory.set_ylim(0, 1.5e-9 * max(size["peak_bytes"] for size in sizes))
     axis.grid(alpha=0.3)
 
 

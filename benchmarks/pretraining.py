@@ -38,6 +38,12 @@ TEXTS_PER_STEP = 64  # of the default recipe
 AUTHORS_TEXTS = 16  # their step takes as long for each text, however many there are
 TOKENISED_TEXTS = 1000
 RESULTS_SCHEMA = 1
+FILL_DTYPES = {"bilma": "float32", "bilma_bf16": "bfloat16"}
+ENVIRONMENT = {
+    "PYTHONPATH": str(ROOT),
+    "OMP_WAIT_POLICY": "passive",  # those who wait for their turn must not spin
+    "TOKENIZERS_PARALLELISM": "true",  # which a pipeline switches off for its whole process
+}
 Samples = dict[str, list[float]]
 
 
@@ -62,8 +68,7 @@ class Contender:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            # Those who wait for their turn must not spin.
-            env=os.environ | {"OMP_WAIT_POLICY": "passive", "PYTHONPATH": str(ROOT)} | environment,
+            env=os.environ | ENVIRONMENT | environment,
         )
         if self.process.stdout.readline() != "ready\n":
             raise SystemExit(f"{' '.join(map(str, command))} did not start: its errors are above")
@@ -154,7 +159,9 @@ def measure_round(
     long_enough = [text for text in texts if len(text.split()) > 2]
     for count in (1, 64):
         batch = long_enough[:count]
-        samples[f"fill {count} bilma"].append(1 / trainers["bilma"].ask("fill_mask", texts=batch)["seconds"])
+        for name, dtype in FILL_DTYPES.items():
+            answer = trainers["bilma"].ask("fill_mask", texts=batch, dtype=dtype)
+            samples[f"fill {count} {name}"].append(1 / answer["seconds"])
         # Keras can be called in two ways, of which one is faster for few texts and the other for many.
         theirs = trainers["authors"].ask("fill_mask", texts=batch)["seconds"]
         samples[f"fill {count} authors"].append(1 / min(theirs.values()))
@@ -186,9 +193,13 @@ def summarise(samples: Samples, peaks: dict[str, int]) -> dict[str, Any]:
         "fill_mask": {
             f"texts_{count}": {
                 "milliseconds": {
-                    name: summary(1000 / np.array(samples[f"fill {count} {name}"])) for name in ("bilma", "authors")
+                    name: summary(1000 / np.array(samples[f"fill {count} {name}"]))
+                    for name in (*FILL_DTYPES, "authors")
                 },
-                "times_as_fast_as_authors": ratio(samples[f"fill {count} bilma"], samples[f"fill {count} authors"]),
+                "times_as_fast_as_authors": {
+                    name: ratio(samples[f"fill {count} {name}"], samples[f"fill {count} authors"])
+                    for name in FILL_DTYPES
+                },
             }
             for count in (1, 64)
         },
