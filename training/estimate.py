@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -15,6 +14,7 @@ from torch import nn
 
 from modeling_bilma import BilmaConfig
 from training.batching import MaskedSteps
+from training.flops import training_flops
 from training.loop import forward_backward, masked_loss
 from training.pretrain_arguments import PretrainArguments
 from training.provenance import machine
@@ -25,7 +25,7 @@ SAMPLE_TEXTS = 20_000  # to count tokens in and to time the making of batches
 WARM_UP_STEPS = 2
 MEASURED_STEPS = 10
 MEASURED_SECONDS = 30  # then no further step is begun
-RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
+BENCHMARK = Path(__file__).parent.parent / "benchmarks" / "results" / "pretraining.json"
 
 # Assumptions for GPUs, used where nothing was measured on one; every estimate prints them.
 GPU = "NVIDIA A100"
@@ -201,7 +201,7 @@ def on_gpus(
     region = REGIONS["ar"]
     tokens = region.tokens_millions * 1e6 * region.published_epochs
     steps = math.ceil(region.tweets_millions * 1e6 * region.published_epochs / args.texts_per_step)
-    gpu_speed, source = speed_of_a_gpu(config, args.mlm_probability, accelerator, speed)
+    gpu_speed, source = speed_of_a_gpu(config, args.mlm_probability, accelerator, sample, speed)
     fed = sample.tokens / sample.seconds
     yield (
         f"The published corpus of {region.country}: {region.tweets_millions} million tweets, "
@@ -225,38 +225,27 @@ def on_gpus(
 
 
 def speed_of_a_gpu(
-    config: BilmaConfig, mlm_probability: float, accelerator: Accelerator, speed: Speed
+    config: BilmaConfig, mlm_probability: float, accelerator: Accelerator, sample: Sample, speed: Speed
 ) -> tuple[float, str]:
     """Tokens a second of one GPU: measured now, else recorded, else assumed; and which of these."""
     if accelerator.device.type == "cuda":
         return speed.tokens_per_second, "measured here"
-    if recorded := recorded_gpu_speed(RESULTS):
-        return recorded["tokens_per_second"], f"recorded on {recorded['machine']['device']}, published model"
-    flops = training_flops(config, mlm_probability)
+    if recorded := recorded_gpu_speed(BENCHMARK):
+        return recorded[0], f"recorded on {recorded[1]}, published model"
+    length = sample.tokens / sample.texts
+    flops = training_flops(config, [length], [mlm_probability * length]) / length
     return GPU_FLOPS * GPU_SHARE / flops, (
         f"assumed: {flops / 1e6:,.0f} million operations a token on an {GPU}, {GPU_SHARE:.0%} of its "
         f"{GPU_FLOPS / 1e12:.0f} TFLOP/s"
     )
 
 
-def recorded_gpu_speed(folder: Path) -> dict[str, Any] | None:
-    """A result of training on one GPU: `tokens_per_second`, and `machine` with the GPU as its `device`."""
-    for path in sorted(folder.glob("*.json")):
-        result = json.loads(path.read_text(encoding="utf-8"))
-        if "tokens_per_second" in result and result["machine"]["device"].startswith("NVIDIA"):
-            return result
-    return None
-
-
-def training_flops(config: BilmaConfig, mlm_probability: float) -> float:
-    """Operations of a training step for one token: two for each weight it meets forward, twice that backward.
-
-    The head sees the masked tokens only. Attention scores are left out: texts are short.
-    """
-    attention = 4 * config.hidden_size * config.num_attention_heads * config.head_dim
-    layer = attention + 2 * config.hidden_size * config.intermediate_size
-    head = mlm_probability * config.hidden_size * config.vocab_size
-    return 3 * 2 * (config.num_hidden_layers * layer + head)
+def recorded_gpu_speed(file: Path) -> tuple[float, str] | None:
+    """Tokens a second of one GPU and its name, if `make bench` was run on one."""
+    result = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    if result is None or not result["machine"]["device"].startswith("NVIDIA"):
+        return None
+    return result["training"]["tokens_per_second"]["bilma"]["median"], result["machine"]["device"]
 
 
 def table(rows: Iterator[tuple[str, str]]) -> Iterator[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from modeling_bilma import BilmaConfig
 
 
-def training_flops(config: BilmaConfig, lengths: Iterable[int], scored: Iterable[int]) -> int:
+def training_flops(config: BilmaConfig, lengths: Iterable[float], scored: Iterable[float]) -> float:
     """Operations of one training step that enter its loss: nothing for padding, nor for states nobody scores.
 
     A product and a sum are two operations, and the gradients cost twice what the forward pass does. In the last layer
@@ -13,7 +13,7 @@ def training_flops(config: BilmaConfig, lengths: Iterable[int], scored: Iterable
     that are small beside the matrix products: norms, softmax, activations, embeddings, the optimizer.
 
     Args:
-        lengths: tokens of each text.
+        lengths: tokens of each text, or what they are on average.
         scored: how many of them are predicted.
     """
     hidden, width = config.hidden_size, config.num_attention_heads * config.head_dim

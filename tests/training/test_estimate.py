@@ -5,7 +5,7 @@ import torch
 
 from modeling_bilma import BilmaConfig
 from training import estimate
-from training.estimate import Sample, Speed, on_gpus, recorded_gpu_speed, take_sample, training_flops
+from training.estimate import Sample, Speed, on_gpus, recorded_gpu_speed, take_sample
 from training.pretrain_arguments import PretrainArguments
 from training.synthetic_corpus import generate_texts
 
@@ -75,22 +75,17 @@ def table(**changes) -> list[list[str]]:
 
 
 def test_hours_on_gpus_follow_from_the_stated_assumptions(monkeypatch, tmp_path):
-    monkeypatch.setattr(estimate, "RESULTS", tmp_path)
+    file = tmp_path / "pretraining.json"
+    monkeypatch.setattr(estimate, "BENCHMARK", file)
     monkeypatch.setattr(estimate, "SCALING", {1: 1.0, 8: 0.5})
-    (tmp_path / "cpu.json").write_text(json.dumps({"tokens_per_second": 9, "machine": {"device": "x86_64 CPU"}}))
-    assert recorded_gpu_speed(tmp_path) is None
-    gpu = {"tokens_per_second": 2_000_000, "machine": {"device": "NVIDIA H100"}}
-    (tmp_path / "gpu.json").write_text(json.dumps(gpu))
+    assert recorded_gpu_speed(file) is None
+    training = {"tokens_per_second": {"bilma": {"median": 2_000_000}}}
+    file.write_text(json.dumps({"training": training, "machine": {"device": "x86_64 CPU"}}))
+    assert recorded_gpu_speed(file) is None
+    file.write_text(json.dumps({"training": training, "machine": {"device": "NVIDIA H100"}}))
     rows = table()[2:4]
     assert rows[0] == ["1", "2,000,000", "0.40", "the GPUs"]  # 2,887.92 million tokens / 2 million / 3600
     assert rows[1] == ["8", "8,000,000", "0.10", "the GPUs"]
     monkeypatch.setattr(estimate, "SCALING", {64: 1.0})
     assert table()[2] == ["64", "10,000,000", "0.08", "the making of batches"]
     assert table(streaming=True)[2] == ["64", "80,000,000", "0.01", "the making of batches"]
-
-
-def test_operations_of_a_token_of_the_published_model():
-    """Against its weights: of a token's 2 forward and 4 backward operations each, embeddings and biases have none."""
-    layers = 2 * (4 * 512 * 2048 + 2 * 512 * 512)
-    assert training_flops(BilmaConfig(vocab_size=29025), 1.0) == 6 * (layers + 512 * 29025)
-    assert training_flops(BilmaConfig(vocab_size=29025), 0.15) == pytest.approx(6 * (layers + 0.15 * 512 * 29025))

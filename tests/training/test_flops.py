@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from modeling_bilma import BilmaForMaskedLM
+from modeling_bilma import BilmaConfig, BilmaForMaskedLM
 from tests.conftest import tiny_config
 from training.flops import training_flops
 
@@ -23,3 +23,9 @@ def test_only_what_is_scored_counts():
     assert with_two - with_one == with_one - with_none > 0
     assert with_none == 6 * 20 * 2 * 32 * 32  # keys and values
     assert training_flops(config, [20, 20], [1, 1]) == pytest.approx(2 * with_one)
+
+
+def test_operations_of_the_published_model_follow_from_its_weights():
+    """Two forward and four backward for each weight that a token meets, and the attention of 20 tokens."""
+    layer = 4 * 512 * 2048 + 2 * 512 * 512 + 2 * 20 * 2048
+    assert training_flops(BilmaConfig(), [20], [20]) == 20 * 6 * (2 * layer + 512 * BilmaConfig().vocab_size)
