@@ -32,7 +32,7 @@ from safetensors.torch import load_file
 
 from benchmarks.hostile_texts import feed_hostile_texts
 from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
-from training import checkpoints, loop, pretrain
+from training import checkpoints, loop, pretrain, run_folder
 from training.batching import IGNORED, MaskedSteps
 from training.errors import run
 from training.provenance import commit, machine, versions
@@ -192,7 +192,7 @@ PLACES = {
     "a checkpoint without its manifest": (checkpoints, "write_manifest"),
     "a checkpoint, just before and just after it is renamed": (checkpoints, "sync"),
     "making the output folder": (pretrain, "draw_loss_curve"),
-    "removing the working folder": (pretrain, "remove_work_dir"),
+    "removing the working folder": (run_folder, "remove_work_dir"),
 }
 
 
