@@ -1,0 +1,40 @@
+import json
+
+import pytest
+
+from training.errors import InputError
+from training.publishing.publication import open_publication
+
+
+def folder(tmp_path, **config):
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("architecture", "repo_id", "pipeline_tag"),
+    [
+        ("BilmaForMaskedLM", "org/bilma-mx", "fill-mask"),
+        ("BilmaForSequenceClassification", "org/bilma-mx-emoji", "text-classification"),
+    ],
+)
+def test_the_repository_follows_from_region_and_task(tmp_path, architecture, repo_id, pipeline_tag):
+    publication = open_publication(folder(tmp_path, architectures=[architecture], region="mx"), "org", "v1.0")
+    assert (publication.repo_id, publication.pipeline_tag) == (repo_id, pipeline_tag)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"architectures": ["BertForMaskedLM"], "region": "mx"}, "holds BertForMaskedLM"),
+        ({"architectures": ["BilmaForMaskedLM"]}, "names no region"),
+    ],
+)
+def test_what_is_not_published_is_said(tmp_path, config, message):
+    with pytest.raises(InputError, match=message):
+        open_publication(folder(tmp_path, **config), "org", None)
+
+
+def test_a_folder_without_a_model_is_said(tmp_path):
+    with pytest.raises(InputError, match="no config.json"):
+        open_publication(tmp_path, "org", None)
