@@ -58,6 +58,7 @@ from training.splits import is_test, is_validation
 from training.streaming import HeldOutTexts, ParquetStream, StreamedSteps, StreamReport
 
 METRICS_SCHEMA = 1
+VALIDATION_MLM_PROBABILITY = 0.15  # so that runs of any masking rate can be compared
 # Flags that change how a run goes on, and not what comes out.
 OPERATIONAL = {
     "num_threads",
@@ -361,7 +362,8 @@ def make_steps(
         )
     else:
         train_steps = MaskedSteps(data.train_tokens, data.train_texts, seed=args.seed, **shared)
-    # The same texts and masks at every evaluation, and for every seed of training.
+    # The same texts and masks at every evaluation, for every seed and masking rate of training.
+    shared["mlm_probability"] = VALIDATION_MLM_PROBABILITY
     validation_steps = MaskedSteps(data.validation_tokens, data.validation_texts, seed=0, shuffle=False, **shared)
     if not any(validation_steps[step].scored_tokens for step in range(validation_steps.steps_per_epoch)):
         raise InputError("no token of the validation texts is masked: give more texts to validate on")
