@@ -27,9 +27,10 @@ api = HfApi()
 for name, keywords in json.loads(sys.argv[1]):
     try:
         value = getattr(api, name)(**keywords)
-        told = [str(getattr(one, "path", one)) for one in value] if name == "list_repo_tree" else value
-        told = getattr(value, "oid", getattr(value, "sha", told))
-        told = told if isinstance(told, (dict, list)) else str(told)
+        if name in ("list_repo_tree", "get_paths_info"):
+            told = [entry.path for entry in value]
+        else:
+            told = str(getattr(value, "oid", getattr(value, "sha", value)))
     except Exception as error:
         status = getattr(getattr(error, "response", None), "status_code", None)
         told = {"error": type(error).__name__, "status": status, "message": str(error)}
@@ -105,6 +106,12 @@ def test_a_changed_folder_replaces_and_deletes(loopback_hub, folder):
     assert len(loopback_hub.commits("org/model")) == 3
 
 
+def test_a_folder_is_deleted_whole(loopback_hub, folder):
+    (folder / "notes-of-others.txt").write_text("aquí")
+    ask(loopback_hub, create(), upload(folder), ("delete_folder", {"repo_id": "org/model", "path_in_repo": "notes"}))
+    assert set(pushed(loopback_hub)) == set(contents(folder)) - {"notes/text.txt"}
+
+
 @pytest.mark.parametrize("up", [False, True], ids=["lfs", "xet"])
 @pytest.mark.parametrize("down", [False, True], ids=["lfs", "xet"])
 def test_what_came_over_one_storage_is_read_over_either(loopback_hub, folder, tmp_path, up, down):
@@ -139,6 +146,7 @@ def test_tags_branches_commits_trees(loopback_hub, folder):
         ("list_repo_tree", name | {"recursive": False}),
         ("list_repo_tree", name | {"path_in_repo": "notes"}),
         ("model_info", name | {"revision": "v1.0"}),
+        ("get_paths_info", name | {"paths": ["README.md", "notes", "none"]}),
         ("delete_tag", name | {"tag": "v1.0"}),
     )
     assert error(told[1]) == ("HfHubHTTPError", 409)
@@ -146,6 +154,7 @@ def test_tags_branches_commits_trees(loopback_hub, folder):
     assert told[5] == [ATTRIBUTES, "README.md", "curve.png", "model.safetensors", "notes"]
     assert told[6] == ["notes/text.txt"]
     assert told[7] == oid
+    assert told[8] == ["README.md", "notes"]
     assert loopback_hub.tags("org/model") == {}
     assert loopback_hub.commits("org/model", "dev")[0].oid == oid
 
