@@ -194,6 +194,7 @@ def test_no_token_reaches_the_storage(hub, found):
     assert not [request for request in elsewhere if request.token in hub.tokens.values()]
 
 
+@pytest.mark.parametrize("hub", ["xet"], indirect=True)
 def test_a_fine_tuned_model_pushed_by_somebody_else_has_the_code_in_its_own_repository(hub, tmp_path):
     succeed(hub.run(FINE_TUNE, TEXT, tmp_path / "there.pt", user="eva", xet=hub.over_xet))
     files = hub.files("eva/opiniones")
