@@ -169,7 +169,7 @@ class LoopbackHub:
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
-            timeout=120,
+            timeout=300,
         )
 
     def user(self, name: str) -> User:

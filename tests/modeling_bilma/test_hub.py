@@ -229,13 +229,13 @@ def test_without_trust_the_model_does_not_load_and_nothing_runs(loopback_hub, fo
 def test_50_concurrent_clients_get_the_same_bytes(hub):
     """Five processes with ten clients each, every one with a cache of its own; no download begins before all asked."""
     everybody = threading.Barrier(50)
-    hub.faults.before("info", lambda: everybody.wait(timeout=60), times=50)
+    hub.faults.before("info", lambda: everybody.wait(timeout=120), times=50)
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", PULL, "10"], env=hub.environment(xet=hub.over_xet), stdout=subprocess.PIPE
         )
         for _ in range(5)
     ]
-    pulled = [files for process in processes for files in json.loads(process.communicate(timeout=120)[0])]
+    pulled = [files for process in processes for files in json.loads(process.communicate(timeout=300)[0])]
     expected = {name: hashlib.sha256(data).hexdigest() for name, data in hub.files("org/bilma-mx").items()}
     assert pulled == [expected] * 50
