@@ -43,7 +43,7 @@ from training.loop import TrainingLoop
 from training.loss_curve import draw_loss_curve
 from training.pretrain_arguments import PretrainArguments, check_arguments
 from training.provenance import commit, machine, versions
-from training.regions import Region, get_region
+from training.regions import ALL_REGIONS, Region, get_region
 from training.run_folder import (
     TEXTS,
     WORK_DIR,
@@ -285,7 +285,7 @@ def column(tokens: Dataset, name: str) -> np.ndarray:
 def make_model(args: PretrainArguments, region: Region, tokenizer: TokenizersBackend) -> BilmaForMaskedLM:
     """A new model of the tokenizer's size, or the one to continue from; it computes logits where there are labels."""
     sizes = read_overrides(args.config_overrides)
-    told = {"region": region.code, "sparse_prediction": True}
+    told = {"region": None if region.code == ALL_REGIONS else region.code, "sparse_prediction": True}
     if args.init_from and sizes:
         raise InputError("--config_overrides is for a new model: leave it out with --init_from")
     with as_input_error(ValueError, OSError, StrictDataclassError):

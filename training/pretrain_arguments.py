@@ -13,7 +13,7 @@ SCHEDULES = ("cosine", "linear", "constant", "constant_with_warmup")
 
 @dataclass(kw_only=True)
 class PretrainArguments(CorpusArguments):
-    region: str = field(metadata={"help": "two-letter country code of the texts, such as mx"})
+    region: str = field(metadata={"help": "two-letter country code of the texts, such as mx, or all"})
     output_dir: str = field(metadata={"help": "folder for the trained model"})
     recipe: str = option("default", "recipe of training/recipes by name, or a YAML file by path")
 

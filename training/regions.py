@@ -37,15 +37,20 @@ REGIONS = {
 }
 
 
+ALL_REGIONS = "all"  # in place of a code: texts of several regions
+
+
 def get_region(code: str) -> Region:
-    """The region of a two-letter country code; one without published facts is welcome too.
+    """The region of a two-letter country code, or "all"; one without published facts is welcome too.
 
     Raises:
         InputError: if it is not two letters.
     """
     code = code.lower()
-    if not re.fullmatch("[a-z]{2}", code):
-        raise InputError(f"--region {code}: give a two-letter country code, such as {', '.join(REGIONS)}")
+    if code != ALL_REGIONS and not re.fullmatch("[a-z]{2}", code):
+        raise InputError(
+            f"--region {code}: give a two-letter country code, such as {', '.join(REGIONS)}, or {ALL_REGIONS}"
+        )
     return REGIONS.get(code, Region(code))
 
 

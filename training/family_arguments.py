@@ -1,0 +1,67 @@
+"""The flags of `training/train_family.py`, which are also the keys of its recipe."""
+
+from dataclasses import dataclass, field
+
+from training.arguments import option
+from training.errors import InputError
+
+# How a region gets its model: from a base of all regions, from nothing, or one model of all with region tokens.
+ADAPTED, SCRATCH, ONE_MODEL = WAYS = ("adapted", "scratch", "one_model")
+
+
+@dataclass(kw_only=True)
+class TrainFamilyArguments:
+    corpora: str = field(
+        metadata={"help": "folder of texts; a region's two letters are in each name, as in mx.jsonl.gz"}
+    )
+    output_dir: str = option("runs/family", "folder for the family; what it holds of this family is kept")
+    recipe: str = option("family", "recipe of training/recipes by name, or a YAML file by path")
+    labelled: str | None = option(
+        None,
+        "labelled file with the columns text, label and region, and split if need be, for Emoji-15 (default: made from "
+        "the texts)",
+    )
+
+    ways: list[str] = field(
+        default_factory=lambda: [ADAPTED],
+        metadata={"help": f"of {', '.join(WAYS)}; the first makes the family, the others are compared with it"},
+    )
+    vocab_size: int = option(29025, "most tokens of the shared vocabulary")
+    min_frequency: int = option(5, "pieces of the vocabulary are met at least this often")
+    test_fraction: float = option(0.05, "share of the texts kept out of everything, for the comparison")
+    pretrain_recipe: str = option("default", "recipe of every pretraining but the adaptation")
+    adapt_recipe: str = option("default", "recipe of the adaptation of the base to a region")
+    base_epochs: float = option(3, "passes of the base over the texts of all regions")
+    adapt_epochs: float = option(
+        3, "passes of an adaptation over its region's texts; the other ways pass as often as base and adaptation do"
+    )
+    finetune_recipe: str = option("finetune", "recipe of the Emoji-15 models")
+    min_emoji_texts: int = option(1000, "a region with fewer texts to learn from gets no Emoji-15 model")
+    num_threads: int | None = option(None, "CPU threads (default: the cores)")
+    estimate: bool = option(
+        False, "say what the family will take, by measuring some steps; trains and writes nothing but the vocabulary"
+    )
+
+    @property
+    def epochs(self) -> float:
+        """Passes over a region's texts, by which every way costs the same."""
+        return self.base_epochs + self.adapt_epochs
+
+
+def check_arguments(args: TrainFamilyArguments) -> None:
+    """Raise `InputError` for values that cannot be."""
+    for way in args.ways:
+        if way not in WAYS:
+            raise InputError(f"--ways {way}: choose of {', '.join(WAYS)}")
+    if len(set(args.ways)) < len(args.ways) or not args.ways:
+        raise InputError(f"--ways {' '.join(args.ways)}: give one or more, each once")
+    if args.ways[0] == ONE_MODEL:
+        raise InputError(f"--ways {ONE_MODEL}: it makes no model of a region: name it after {ADAPTED} or {SCRATCH}")
+    for name in ("vocab_size", "min_frequency", "min_emoji_texts", "num_threads"):
+        if (value := getattr(args, name)) is not None and value < 1:
+            raise InputError(f"--{name} {value} is less than 1")
+    for name in ("base_epochs", "adapt_epochs"):
+        if not 0 < (value := getattr(args, name)) < 1e6:
+            raise InputError(f"--{name} {value} is not above 0")
+    if not 0 < args.test_fraction < 1:
+        raise InputError(f"--test_fraction {args.test_fraction} is not between 0 and 1: the comparison needs texts")

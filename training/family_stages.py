@@ -1,0 +1,246 @@
+"""The stages of a family: each is a script of this folder with its flags, and a record of what it was begun with."""
+
+import hashlib
+import json
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from training.arguments import parse_arguments, public_arguments
+from training.errors import InputError, as_input_error
+from training.evaluation import family_arguments as evaluation_arguments
+from training.evaluation.family_arguments import FamilyArguments
+from training.evaluation.results import write_text
+from training.family_arguments import ADAPTED, ONE_MODEL, SCRATCH, TrainFamilyArguments
+from training.family_texts import LABEL_COLUMN, RegionTexts
+from training.finetune_arguments import FinetuneArguments
+from training.finetune_arguments import check_arguments as check_finetune
+from training.labelled import EMOJI_TASK
+from training.pretrain import OPERATIONAL
+from training.pretrain_arguments import PretrainArguments
+from training.pretrain_arguments import check_arguments as check_pretrain
+from training.regions import ALL_REGIONS, get_region
+from training.train_tokenizer import TokenizerArguments
+
+BASE = "base"
+RESULTS = "results"  # the comparison of the family's models
+WAYS_RESULTS = "ways"  # that of the ways to make them
+RECORDS = "stages"
+# Flags that a stage may be given anew without becoming another one: they change no result.
+FREE = OPERATIONAL | {"recipe", "tokens_per_batch"}
+
+
+@dataclass(frozen=True)
+class Script:
+    """How a script of this folder reads its flags, and the flag with which the same command can be given again."""
+
+    arguments: type[Any]
+    check: Callable[[Any], None]
+    again: str
+
+
+SCRIPTS = {
+    "train_tokenizer.py": Script(TokenizerArguments, lambda args: None, "--overwrite"),
+    "pretrain.py": Script(PretrainArguments, lambda args: check_pretrain(args, get_region(args.region)), "--resume"),
+    "finetune.py": Script(FinetuneArguments, check_finetune, "--overwrite"),
+    "evaluate_family.py": Script(FamilyArguments, evaluation_arguments.check_arguments, "--overwrite"),
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command. `inputs` are the files and folders that it reads, by flag; `texts` how many it reads in training."""
+
+    script: str
+    output_dir: Path
+    inputs: dict[str, Sequence[Path]]
+    settings: dict[str, Any]
+    texts: float = 0
+
+    @property
+    def name(self) -> str:
+        """That of its folder; both comparisons write into one, so what they are about is added."""
+        return f"{self.output_dir.name}-emoji" if "emoji_models" in self.inputs else self.output_dir.name
+
+    @property
+    def proof(self) -> Path:
+        """The file without which the result is not there."""
+        if self.script == "evaluate_family.py":
+            return self.output_dir / ("emoji15_matrix.json" if "emoji_models" in self.inputs else "mlm_matrix.json")
+        return self.output_dir / ("tokenizer.json" if self.script == "train_tokenizer.py" else "config.json")
+
+    def flags(self) -> list[str]:
+        words = []
+        for flag, values in [*self.inputs.items(), *self.settings.items(), ("output_dir", self.output_dir)]:
+            listed = values if isinstance(values, list | tuple) else [values]
+            words += [f"--{flag}", *map(str, listed)]
+        return words
+
+    def command(self) -> list[str]:
+        """What runs it, from the beginning or from where it was broken off."""
+        script = os.path.relpath(Path(__file__).with_name(self.script))
+        return [sys.executable, script, *self.flags(), SCRIPTS[self.script].again]
+
+    def in_words(self) -> str:
+        return shlex.join(["python", *self.command()[1:]])
+
+    def resolved(self) -> dict[str, Any]:
+        """All flags of the script as this stage and the recipe that it names set them, paths and `FREE` ones left out.
+
+        Raises:
+            InputError: for a recipe or a value that the script would refuse.
+        """
+        script = SCRIPTS[self.script]
+        args = parse_arguments(script.arguments, "", self.flags())
+        script.check(args)
+        return {
+            name: value
+            for name, value in public_arguments(args).items()
+            if name not in FREE and name not in self.inputs
+        }
+
+    def identity(self) -> dict[str, Any]:
+        """What has to be the same for its result to be taken: the flags, and what the inputs hold."""
+        inputs = {f"{flag} {path.name}": digest(path) for flag, paths in self.inputs.items() for path in paths}
+        return {"script": self.script} | self.resolved() | inputs
+
+    @property
+    def record_file(self) -> Path:
+        return self.output_dir.parent / RECORDS / f"{self.name}.json"
+
+    def record(self) -> dict[str, Any] | None:
+        if not self.record_file.is_file():
+            return None
+        with as_input_error(OSError, ValueError):
+            return json.loads(self.record_file.read_text(encoding="utf-8"))
+
+    def write_record(self, identity: dict[str, Any], seconds: float, finished: bool) -> None:
+        record = {"identity": identity, "command": self.in_words(), "seconds": round(seconds, 1), "finished": finished}
+        write_text(self.record_file, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+    def has_begun(self) -> bool:
+        """Whether there is something of it, or of the user's in its place."""
+        if self.script == "evaluate_family.py":
+            return self.proof.exists()
+        return self.output_dir.exists() and any(self.output_dir.iterdir())
+
+    def is_finished(self) -> bool:
+        """Whether its result is there and whole; of what, `check_unchanged` says."""
+        record = self.record()
+        return bool(record and record["finished"] and self.proof.is_file())
+
+    def check_unchanged(self, identity: dict[str, Any]) -> None:
+        """What is there was begun with these very flags and inputs.
+
+        Raises:
+            InputError: else, with the first difference.
+        """
+        if not self.has_begun():
+            return
+        if (record := self.record()) is None:
+            raise InputError(f"{self.output_dir} was not made here: move it away, or give another --output_dir")
+        for key, value in identity.items():
+            before = record["identity"].get(key)
+            if before != value:
+                is_content = key.split()[0] in self.inputs
+                change = f"{key.split()[-1]} has changed" if is_content else f"{key} was {before} and is now {value}"
+                raise InputError(
+                    f"{self.output_dir} was made from something else: {change}: give another --output_dir, or remove "
+                    "that folder to have it made anew"
+                )
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file; of a folder, over the weights and the tokenizer that it holds."""
+    if path.is_dir():
+        inside = sorted([*path.glob("*.safetensors"), *path.glob("tokenizer.json")])
+        return hashlib.sha256("".join(map(digest, inside)).encode()).hexdigest()
+    with as_input_error(OSError), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def plan(args: TrainFamilyArguments, regions: Sequence[RegionTexts]) -> list[Stage]:
+    """All stages, each after those whose output it reads."""
+    return list(Plan(args, regions).stages())
+
+
+class Plan:
+    def __init__(self, args: TrainFamilyArguments, regions: Sequence[RegionTexts]):
+        self.args, self.regions = args, regions
+        self.home = Path(args.output_dir)
+        self.files = [file for region in regions for file in region.corpus.files]
+        self.tokenizer = {"tokenizer": [self.home / "tokenizer"]}
+        self.threads = {} if args.num_threads is None else {"num_threads": args.num_threads}
+        self.split = {"test_fraction": args.test_fraction}
+
+    def stages(self) -> Iterator[Stage]:
+        vocabulary = {"vocab_size": self.args.vocab_size, "min_frequency": self.args.min_frequency}
+        yield Stage("train_tokenizer.py", self.home / "tokenizer", {"train_file": self.files}, vocabulary | self.split)
+        models = {}
+        for way in self.args.ways:
+            own = list(self.models(way))
+            yield from own
+            models[way] = [stage.output_dir for stage in own if stage.output_dir.name != BASE]
+        family, *others = models.values()
+        yield self.comparison(RESULTS, {"models": family, "corpora": self.files})
+        if others:
+            every = [folder for folders in models.values() for folder in folders]
+            yield self.comparison(WAYS_RESULTS, {"models": every, "corpora": self.files})
+        yield from self.emoji_stages(dict(zip((region.code for region in self.regions), family, strict=True)))
+
+    def models(self, way: str) -> Iterator[Stage]:
+        args = self.args
+        if way == ADAPTED:
+            yield self.pretraining(BASE, ALL_REGIONS, args.base_epochs, args.pretrain_recipe, self.tokenizer)
+        if way == ONE_MODEL:
+            yield self.pretraining("one-model", ALL_REGIONS, args.epochs, args.pretrain_recipe, self.tokenizer)
+            return
+        for region in self.regions:
+            name = f"{'bilma' if way == args.ways[0] else way}-{region.code}"
+            if way == SCRATCH:
+                yield self.pretraining(name, region.code, args.epochs, args.pretrain_recipe, self.tokenizer)
+            else:
+                base = {"init_from": [self.home / BASE]}
+                yield self.pretraining(name, region.code, args.adapt_epochs, args.adapt_recipe, base)
+
+    def pretraining(
+        self, name: str, region: str, epochs: float, recipe: str, origin: dict[str, Sequence[Path]], **settings: Any
+    ) -> Stage:
+        own = [one for one in self.regions if region in (ALL_REGIONS, one.code)]
+        return Stage(
+            "pretrain.py",
+            self.home / name,
+            {"train_file": [file for one in own for file in one.corpus.files]} | origin,
+            {"recipe": recipe, "region": region, "num_train_epochs": epochs} | self.split | self.threads | settings,
+            texts=epochs * sum(one.texts for one in own),
+        )
+
+    def comparison(self, folder: str, inputs: dict[str, Sequence[Path]]) -> Stage:
+        return Stage("evaluate_family.py", self.home / folder, inputs, self.split | self.threads)
+
+    def emoji_stages(self, models: dict[str, Path]) -> Iterator[Stage]:
+        args = self.args
+        taking_part = [region for region in self.regions if region.emoji_texts >= args.min_emoji_texts]
+        classifiers = []
+        for region in taking_part:
+            made = {"region": region.code, "label_column": LABEL_COLUMN} if args.labelled else {}
+            classifiers.append(self.home / f"bilma-{region.code}-emoji")
+            yield Stage(
+                "finetune.py",
+                classifiers[-1],
+                {
+                    "model": [models[region.code]],
+                    "train_file": [Path(args.labelled)] if args.labelled else list(region.corpus.files),
+                },
+                {"recipe": args.finetune_recipe, "task": EMOJI_TASK} | made | self.split | self.threads,
+                texts=region.emoji_texts,
+            )
+        if classifiers:
+            asked = {"corpora": [file for region in taking_part for file in region.corpus.files]}
+            if args.labelled:
+                asked = {"emoji_files": [Path(args.labelled)]}
+            yield self.comparison(RESULTS, {"emoji_models": classifiers} | asked)
