@@ -1,0 +1,190 @@
+"""What has to hold before a tree is pushed. Each check raises `InputError` with what is wrong, and where.
+
+What they do not prove: that the model is good (that is what its results are for), or that no text of the files is
+personal. They keep out what is published by mistake.
+"""
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from huggingface_hub import EvalResultEntry, ModelCard
+from huggingface_hub.utils import parse_eval_result_entries
+from safetensors import SafetensorError, safe_open
+
+from modeling_bilma.tokenization_bilma import load_tokenizer
+from training.errors import InputError, as_input_error
+from training.evaluation import published
+from training.publishing import clean_opening
+from training.publishing.publication import Publication
+from training.publishing.tree import ABOUT, CODE, LOSS_CURVE, RESULTS, TAKEN, WEIGHTS, files_of
+
+ALLOWED = (
+    *TAKEN,
+    *ABOUT,
+    *(path.name for path in CODE),
+    LOSS_CURVE,
+    "config.json",
+    "README.md",
+    ".eval_results/*.yaml",
+    *(f"results/{kind}.json" for kinds in RESULTS.values() for kind in kinds),
+    *(f"figures/{picture}.png" for kinds in RESULTS.values() for picture in kinds.values() if picture),
+)
+PICKLE = re.compile(rb"PK\x03\x04|\x80[\x02-\x05]")  # a zip, as torch.save writes, or a pickle itself
+# A path from a root, and not a part of a link; what our own URLs hold has a letter or a dot before its first slash.
+ABSOLUTE_PATH = re.compile(
+    r"(?<![\w.:/~-])/(?:home|Users|root|tmp|var|mnt|media|data|opt|srv|work|workspace|scratch|content|private)/[\w.-]+"
+    r"|(?<![\w/])~/[\w.-]+"
+    r"|\b[A-Za-z]:\\{1,2}[\w.-]+"
+    r"|file://[^\s\"]+"
+)
+TOKEN = re.compile(
+    r"\b(?:hf_\w{20,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{20,}|sk-[\w-]{20,}|AKIA[0-9A-Z]{16}"
+    r"|xox[abprs]-[\w-]{10,}|AIza[\w-]{35})|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+)
+UNFINISHED = re.compile(r"\{\{|\}\}|\{%|%\}|\bTODO\b|\bFIXME\b|\bNone\b|\bundefined\b|\bnan\b", re.IGNORECASE)
+METADATA = ("language", "license", "pipeline_tag", "library_name", "tags")
+SPECIAL_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
+ANSWERS = 5
+AS_MEASURED = 0.005  # how far a probability may be from the one in the results, made on another machine
+
+
+def check_tree(tree: Path, publication: Publication) -> None:
+    """Everything that can be seen without running the model."""
+    check_names(tree)
+    check_no_pickle(tree)
+    check_no_secrets(tree)
+    check_sizes(tree)
+    check_card(tree, publication)
+    check_eval_results(tree)
+
+
+def check_names(tree: Path) -> None:
+    """Only files that are meant to be published: no corpus, no checkpoint, no log."""
+    for path in files_of(tree):
+        if (tree / path).is_symlink() or not any(fnmatch(path, allowed) for allowed in ALLOWED):
+            raise InputError(f"{tree.name}/{path}: not a file that is published")
+
+
+def check_no_pickle(tree: Path) -> None:
+    for path in files_of(tree):
+        with (tree / path).open("rb") as file:
+            start = file.read(4)
+        # The first bytes of safetensors are a length, which may look like anything; check_sizes opens that file.
+        if path != WEIGHTS and PICKLE.match(start):
+            raise InputError(f"{tree.name}/{path}: a pickle or a zip, which can run code: publish safetensors only")
+
+
+def check_no_secrets(tree: Path) -> None:
+    """No path of this machine and no key in any text."""
+    for path in files_of(tree):
+        try:
+            text = (tree / path).read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue  # weights and pictures
+        if TOKEN.search(text):  # not shown: it would be in the log as well
+            raise InputError(f"{tree.name}/{path}: holds an access token or a private key: take it out")
+        if found := ABSOLUTE_PATH.search(text):
+            raise InputError(f"{tree.name}/{path}: holds a path of a machine ({found[0]}): take it out")
+
+
+def check_sizes(tree: Path) -> None:
+    """Weights, tokenizer and configuration are of one model."""
+    config = json.loads((tree / "config.json").read_text(encoding="utf-8"))
+    with as_input_error(ValueError, OSError):
+        tokenizer = load_tokenizer(tree)
+    rows = embedding_rows(tree)
+    if rows != config["vocab_size"]:
+        raise InputError(f"{tree.name}: the weights have {rows} tokens and config.json {config['vocab_size']}")
+    if len(tokenizer) > rows:
+        raise InputError(f"{tree.name}: the tokenizer has {len(tokenizer)} tokens and the weights {rows}")
+    for name in SPECIAL_IDS:
+        if config[name] != getattr(tokenizer, name):
+            raise InputError(
+                f"{tree.name}: {name} is {config[name]} in config.json and {getattr(tokenizer, name)} in the tokenizer"
+            )
+    if tokenizer.model_max_length != config["max_position_embeddings"]:
+        raise InputError(
+            f"{tree.name}: the tokenizer takes {tokenizer.model_max_length} tokens and the model "
+            f"{config['max_position_embeddings']}"
+        )
+
+
+def embedding_rows(tree: Path) -> int:
+    """The size of the vocabulary by the header of the weights."""
+    with as_input_error(SafetensorError, OSError), safe_open(tree / WEIGHTS, "pt") as weights:
+        names = [name for name in weights.keys() if name.endswith("word_embeddings.weight")]  # noqa: SIM118
+        if len(names) != 1:
+            raise InputError(f"{tree.name}/{WEIGHTS}: not the weights of one BILMA, {len(names)} word embeddings")
+        return weights.get_slice(names[0]).get_shape()[0]
+
+
+def check_card(tree: Path, publication: Publication) -> None:
+    """The card is finished, its metadata are there, and what it links to in the repository as well."""
+    with as_input_error(ValueError):
+        card = ModelCard((tree / "README.md").read_text(encoding="utf-8"))
+    where = f"{tree.name}/README.md"
+    for name in METADATA:
+        if not card.data.get(name):
+            raise InputError(f"{where}: its metadata lack {name}")
+    if card.data.pipeline_tag != publication.pipeline_tag:
+        raise InputError(f"{where}: says {card.data.pipeline_tag}, and the model is for {publication.pipeline_tag}")
+    if found := UNFINISHED.search(card.text):
+        raise InputError(f"{where}: unfinished, it says {found[0]!r}")
+    if empty := empty_section(card.text):
+        raise InputError(f"{where}: the section {empty!r} is empty")
+    for link in re.findall(r"\]\(([^)\s]+)\)", card.text):
+        if not re.match(r"[a-z]+:|#", link) and not (tree / link).is_file():
+            raise InputError(f"{where}: links to {link}, which is not in the repository")
+
+
+def empty_section(markdown: str) -> str | None:
+    """The first heading with nothing between it and the next one of its level or above."""
+    prose = re.sub(r"^(```.*?^```|<!--.*?-->)", "text", markdown, flags=re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^(#+) +(.+?)\n(.*?)(?=^#|\Z)", prose, flags=re.MULTILINE | re.DOTALL)
+    for (level, title, body), following in zip(blocks, [*blocks[1:], ("#", "", "")], strict=True):
+        if not body.strip() and len(following[0]) <= len(level):
+            return title
+    return None
+
+
+def check_eval_results(tree: Path) -> None:
+    import yaml
+
+    for path in files_of(tree):
+        if path.startswith(".eval_results/"):
+            with as_input_error(ValueError, KeyError, TypeError, yaml.YAMLError):
+                entries = parse_eval_result_entries(yaml.safe_load((tree / path).read_text(encoding="utf-8")))
+            if not entries or not all(isinstance(entry, EvalResultEntry) for entry in entries):
+                raise InputError(f"{tree.name}/{path}: holds no result")
+
+
+def check_opening(trees: Sequence[tuple[Path, Publication]], results: dict[str, dict[str, Any]]) -> None:
+    """Every tree opens in a clean process by its own code, and answers sanely: as the results say it did.
+
+    Raises:
+        InputError: for the first that does not.
+    """
+    measured = [measured_answers(publication, results) for _, publication in trees]
+    questions = [
+        {
+            "folder": str(tree),
+            "pipeline_tag": publication.pipeline_tag,
+            "texts": list(dict.fromkeys([*published.completions(), *answers])),
+            "top_k": ANSWERS,
+        }
+        for (tree, publication), answers in zip(trees, measured, strict=True)
+    ]
+    reports = open_in_clean_process(questions)
+    for (tree, _), question, report, answers in zip(trees, questions, reports, measured, strict=True):
+        config = json.loads((tree / "config.json").read_text(encoding="utf-8"))
+        check_report(tree.name, report, question["pipeline_tag"] == "fill-mask" and config["tie_word_embeddings"])
+        check_answers(tree.name, dict(zip(question["texts"], report["answers"], strict=True)), answers)
