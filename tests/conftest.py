@@ -14,6 +14,7 @@ from transformers import TokenizersBackend
 
 from modeling_bilma import BilmaConfig
 from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
+from tests.loopback_hub import LoopbackHub
 
 ROOT = Path(__file__).parent.parent
 TINY = {
@@ -49,6 +50,13 @@ def fixed_seed_and_threads():
 @pytest.fixture(scope="session")
 def tokenizer() -> TokenizersBackend:
     return build_tokenizer(train_vocabulary(TEXTS * 3), max_length=TINY["max_position_embeddings"])
+
+
+@pytest.fixture
+def loopback_hub():
+    """A Hub on 127.0.0.1; clients are processes of their own, with `loopback_hub.environment(token)`."""
+    with LoopbackHub() as hub:
+        yield hub
 
 
 @pytest.fixture(scope="session")
