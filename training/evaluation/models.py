@@ -72,7 +72,7 @@ class ModelFolder:
 
 
 def weights_fingerprint(folder: Path) -> str:
-    """SHA-256 over the weights of a folder."""
+    """SHA-256 over the weights of a model folder."""
     digest = hashlib.sha256()
     for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
         with path.open("rb") as file:

@@ -16,14 +16,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from huggingface_hub import EvalResultEntry, ModelCard
-from huggingface_hub.utils import parse_eval_result_entries
+import yaml
+from huggingface_hub import ModelCard, parse_eval_result_entries
 from safetensors import SafetensorError, safe_open
 
 from modeling_bilma.tokenization_bilma import load_tokenizer
 from training.errors import InputError, as_input_error
 from training.evaluation import published
 from training.publishing import clean_opening
+from training.publishing.eval_results import name_in
 from training.publishing.publication import Publication
 from training.publishing.tree import ABOUT, CODE, LOSS_CURVE, RESULTS, TAKEN, WEIGHTS, files_of
 
@@ -157,13 +158,12 @@ def empty_section(markdown: str) -> str | None:
 
 
 def check_eval_results(tree: Path) -> None:
-    import yaml
-
+    """The results that the Hub reads are as it reads them."""
     for path in files_of(tree):
         if path.startswith(".eval_results/"):
             with as_input_error(ValueError, KeyError, TypeError, yaml.YAMLError):
                 entries = parse_eval_result_entries(yaml.safe_load((tree / path).read_text(encoding="utf-8")))
-            if not entries or not all(isinstance(entry, EvalResultEntry) for entry in entries):
+            if not entries:
                 raise InputError(f"{tree.name}/{path}: holds no result")
 
 
@@ -187,4 +187,79 @@ def check_opening(trees: Sequence[tuple[Path, Publication]], results: dict[str, 
     for (tree, _), question, report, answers in zip(trees, questions, reports, measured, strict=True):
         config = json.loads((tree / "config.json").read_text(encoding="utf-8"))
         check_report(tree.name, report, question["pipeline_tag"] == "fill-mask" and config["tie_word_embeddings"])
-        check_answers(tree.name, dict(zip(question["texts"], report["answers"], strict=True)), answers)
+        found = dict(zip(question["texts"], report["answers"], strict=True))
+        check_answers(tree.name, report["special"], found, answers)
+
+
+def measured_answers(publication: Publication, results: dict[str, dict[str, Any]]) -> dict[str, tuple[str, float]]:
+    """Phrase -> the first word and its probability, as the results have it of this model; classifiers have none."""
+    if publication.pipeline_tag != "fill-mask" or "completions" not in results:
+        return {}
+    name = name_in(results["completions"], publication)
+    return {
+        entry["phrase"]: (column["answers"][0]["word"], column["answers"][0]["probability"])
+        for entry in results["completions"]["phrases"]
+        for column in entry["by_model"]
+        if column["model"] == name
+    }
+
+
+def open_in_clean_process(questions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What `clean_opening.py` finds in each folder: without this project, without a network, without anyone's token."""
+    with TemporaryDirectory() as home:
+        private = ("HF_", "HUGGING", "PYTHONPATH")
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(private)}
+        completed = subprocess.run(
+            [sys.executable, "-I", clean_opening.__file__],
+            input=json.dumps(questions),
+            capture_output=True,
+            text=True,
+            cwd=home,
+            env=clean | {"HF_HOME": home, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
+        )
+    reports = [json.loads(line) for line in completed.stdout.splitlines() if line.startswith("{")]
+    if len(reports) < len(questions):
+        folder = Path(questions[len(reports)]["folder"]).name
+        last = (completed.stderr.strip().splitlines() or ["no message"])[-1]
+        raise InputError(f"{folder}: the process that opened it ended with status {completed.returncode}: {last}")
+    return reports
+
+
+def check_report(name: str, report: dict[str, Any], tied: bool) -> None:
+    """A model that opened is whole, and its probabilities are some."""
+    if "error" in report:
+        raise InputError(f"{name}: does not open in a clean process: {' '.join(report['error'].split())}")
+    if report["mismatched"]:
+        raise InputError(f"{name}: weights and code do not fit: {report['mismatched'][0]}")
+    if report["not_finite"]:
+        raise InputError(f"{name}: {report['not_finite'][0]} holds a value that is no number")
+    if report["tied"] != tied:
+        raise InputError(f"{name}: config.json says tie_word_embeddings={tied}, and the opened model is not so")
+    if not all(math.isclose(total, 1, abs_tol=1e-3) for total in report["sums"]):
+        raise InputError(f"{name}: probabilities sum to {report['sums'][0]} to {report['sums'][1]}, not to 1")
+
+
+def check_answers(
+    name: str,
+    special: Iterable[str],
+    answers: dict[str, list[tuple[str, float]]],
+    measured: dict[str, tuple[str, float]],
+) -> None:
+    """The answers to several texts are words, are not all the same, and are those of the evaluation.
+
+    Args:
+        answers: text -> answers with their probabilities, the likeliest first.
+        measured: text -> the likeliest answer and its probability, as the results have them.
+    """
+    for text, found in answers.items():
+        if found[0][0] in special:
+            raise InputError(f"{name}: answers {found[0][0]} to {text!r}, which is no word")
+    if len({tuple((word, round(probability, 4)) for word, probability in found) for found in answers.values()}) == 1:
+        raise InputError(f"{name}: gives the same answers to every text, such as {min(answers)!r}")
+    for text, (word, probability) in measured.items():
+        now = dict(answers[text]).get(word, 0.0)
+        if abs(now - probability) > AS_MEASURED:
+            raise InputError(
+                f"{name}: gives {word!r} the probability {now:.3f} in {text!r}, and completions.json says "
+                f"{probability:.3f}: run evaluate_family.py again"
+            )

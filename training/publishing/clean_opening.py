@@ -29,7 +29,9 @@ def look_at(folder: str, pipeline_tag: str, texts: list[str], top_k: int) -> dic
         probabilities = model.eval()(**inputs).logits.double().softmax(-1)
     output = model.get_output_embeddings()
     return {
-        "mismatched": sorted(str(key) for kind in ("missing", "unexpected", "mismatched") for key in info[f"{kind}_keys"]),
+        "mismatched": sorted(
+            str(key) for kind in ("missing", "unexpected", "mismatched") for key in info[f"{kind}_keys"]
+        ),
         "not_finite": [name for name, weight in model.named_parameters() if not weight.isfinite().all()],
         "tied": output is not None and output.weight is model.get_input_embeddings().weight,
         "sums": [probabilities.sum(-1).min().item(), probabilities.sum(-1).max().item()],

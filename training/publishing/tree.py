@@ -10,11 +10,10 @@ from typing import Any
 from modeling_bilma import configuration_bilma, modeling_bilma
 from modeling_bilma.configuration_bilma import AUTO_MAP
 from training.errors import InputError, as_input_error
-from training.evaluation.models import weights_fingerprint
 from training.evaluation.results import write_text
 from training.folders import written_whole
 from training.publishing.card import render_card
-from training.publishing.eval_results import eval_result_files
+from training.publishing.eval_results import eval_result_files, name_in
 from training.publishing.publication import Publication
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +25,7 @@ LOSS_CURVE = "loss_curve.png"  # finetune.py draws none
 # The package's code and not the folder's copy: it is what the evaluation ran, and one code for the whole family. That it
 # opens these weights, and answers what the results say, is seen in a clean process before anything is pushed.
 CODE = tuple(Path(module.__file__) for module in (configuration_bilma, modeling_bilma))
-# The results that tell of a model, by its pipeline: the first has to be there. Their pictures stand beside them.
+# The results that tell of a model, by its pipeline, each with the picture that the card shows.
 RESULTS = {
     "fill-mask": {
         "mlm_matrix": "mlm_matrix_masked_accuracy_all",
@@ -51,7 +50,8 @@ def build_tree(publication: Publication, results_dir: Path, results: dict[str, d
     """
     pictures_of = RESULTS[publication.pipeline_tag]
     told = {kind: results[kind] for kind in pictures_of if kind in results}
-    check_evaluated(publication, results_dir, told)
+    for result in told.values():
+        name_in(result, publication)  # measured on these very weights
     for name in TAKEN:
         copy(publication.folder / name, tree / name, "not a finished folder of pretrain.py or finetune.py")
     write_config(publication.folder / "config.json", tree / "config.json")
@@ -69,24 +69,6 @@ def build_tree(publication: Publication, results_dir: Path, results: dict[str, d
     for path, text in eval_result_files(publication, told).items():
         write_text(tree / path, text)
     write_text(tree / "README.md", render_card(publication, told, pictures))
-
-
-def check_evaluated(publication: Publication, results_dir: Path, results: dict[str, dict[str, Any]]) -> None:
-    """Every result that is told of was measured on these very weights.
-
-    Raises:
-        InputError: if one was not, or the matrix is missing.
-    """
-    matrix = next(iter(RESULTS[publication.pipeline_tag]))
-    if matrix not in results:
-        raise InputError(f"{results_dir}: no {matrix}.json: make it with evaluate_family.py, the card needs it")
-    fingerprint = weights_fingerprint(publication.folder)
-    for kind, result in results.items():
-        if fingerprint not in (model["fingerprint"] for model in result["models"]):
-            raise InputError(
-                f"{results_dir}: {kind}.json was not measured on the weights of {publication.folder}: "
-                "run evaluate_family.py on this folder"
-            )
 
 
 def write_config(source: Path, target: Path) -> None:
@@ -136,7 +118,9 @@ def check_dry_run(dry_run: Path, names: Iterable[str]) -> None:
     for name in names:
         folder = dry_run / name
         if folder.exists() and not (folder.is_dir() and digests(folder) == manifest.get(name)):
-            raise InputError(f"{folder} is not as a dry run left it: move it away, or give another folder as --dry_run")
+            raise InputError(
+                f"{folder} is not as a dry run left it: move it away, or give another folder as --dry_run"
+            )
 
 
 def write_dry_run(dry_run: Path, trees: Sequence[Path]) -> Iterator[Path]:
