@@ -205,7 +205,7 @@ def measured_answers(publication: Publication, results: dict[str, dict[str, Any]
 
 
 def open_in_clean_process(questions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What `clean_opening.py` finds in each folder: without this project, without a network, without anyone's token."""
+    """What `clean_opening.py` finds in each folder, without this project, a network or anyone's token."""
     with TemporaryDirectory() as home:
         private = ("HF_", "HUGGING", "PYTHONPATH")
         clean = {name: value for name, value in os.environ.items() if not name.startswith(private)}

@@ -7,8 +7,6 @@ ask each, stdout one line of JSON for each folder.
 import json
 import sys
 
-sys.modules["modeling_bilma"] = None  # where it is installed its classes would win over the folder's own code
-
 import torch
 import transformers
 from transformers import AutoTokenizer, pipeline
@@ -28,10 +26,9 @@ def look_at(folder: str, pipeline_tag: str, texts: list[str], top_k: int) -> dic
     with torch.no_grad():
         probabilities = model.eval()(**inputs).logits.double().softmax(-1)
     output = model.get_output_embeddings()
+    unlike = [key for kind in ("missing", "unexpected", "mismatched") for key in info[f"{kind}_keys"]]
     return {
-        "mismatched": sorted(
-            str(key) for kind in ("missing", "unexpected", "mismatched") for key in info[f"{kind}_keys"]
-        ),
+        "mismatched": sorted(map(str, unlike)),
         "not_finite": [name for name, weight in model.named_parameters() if not weight.isfinite().all()],
         "tied": output is not None and output.weight is model.get_input_embeddings().weight,
         "sums": [probabilities.sum(-1).min().item(), probabilities.sum(-1).max().item()],
@@ -49,6 +46,7 @@ def ask(ready, pipeline_tag: str, texts: list[str], top_k: int) -> list[list[tup
 
 
 def main() -> None:
+    sys.modules["modeling_bilma"] = None  # imported by anything, its classes would win over the folder's own code
     for question in json.load(sys.stdin):
         try:
             found = look_at(**question)

@@ -1,7 +1,7 @@
 """The Hub: what it holds, what has to change there, and the one commit, the tag and the collection that change it.
 
-An upload can have succeeded although its answer was lost, so after any error the Hub is asked what it holds now, before
-anything is said. Every error becomes one line, without the token.
+An upload can have succeeded although its answer was lost, so after any error the Hub is asked what it holds now,
+before anything is said. Every error becomes one line, without the token.
 """
 
 import hashlib
@@ -19,8 +19,8 @@ from training.errors import InputError
 from training.publishing.tree import files_of
 
 COLLECTION = "BILMA"
-# What the client raises: its own HTTP errors and httpx2's; ConnectionError of Xet; RuntimeError around a failed upload;
-# ValueError for a card that the Hub refuses and for a token that cannot stand in a header.
+# What the client raises: its own HTTP errors and httpx2's; ConnectionError of Xet; RuntimeError around a failed
+# upload; ValueError for a card that the Hub refuses and for a token that cannot stand in a header.
 HUB_ERRORS = (HTTPError, OSError, RuntimeError, ValueError)
 OF_THE_HUB = {".gitattributes"}  # made and kept by the Hub itself: which files are large
 REASONS = {
@@ -49,10 +49,8 @@ class Changes:
         return bool(self.sent or self.removed)
 
     def __str__(self) -> str:
-        counts = ((self.sent, "sent"), (self.removed, "removed"))
-        return ", ".join(
-            f"{len(files)} {'file' if len(files) == 1 else 'files'} {verb}" for files, verb in counts if files
-        )
+        parts = ((self.sent, "sent"), (self.removed, "removed"))
+        return ", ".join(f"{len(files)} file{'s' * (len(files) > 1)} {verb}" for files, verb in parts if files)
 
 
 @dataclass(frozen=True)
