@@ -4,10 +4,10 @@
     python training/publish.py --models bilma-* --org ORG --results results --tag v1.0
 
 A folder of pretrain.py becomes ORG/bilma-REGION, one of finetune.py ORG/bilma-REGION-emoji; `results` is what
-evaluate_family.py wrote about these models. Everything is checked before anything is pushed. Then each repository gets
-one commit and the tag, and stands in the organization's collection "BILMA". What the Hub has already is not sent again:
-a run that broke off is finished by the same command. Log in with `hf auth login`, or set HF_TOKEN. The exit status is 1
-if a repository failed, 2 if nothing was pushed because the input is wrong.
+evaluate_family.py wrote about these models. Everything is checked before anything is pushed. Then each repository
+gets one commit and the tag, and stands in the organization's collection "BILMA". What the Hub has already is not sent
+again: a run that broke off is finished by the same command. Log in with `hf auth login`, or set HF_TOKEN. The exit
+status is 1 if a repository failed, 2 if nothing was pushed because the input is wrong.
 """
 
 import re
