@@ -12,6 +12,7 @@ training_args.json, and metrics.json with the scores of every seed, their mean a
 
 import json
 import math
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,7 @@ def finetune(args: FinetuneArguments, splits: LabelledSplits, accelerator: Accel
     work_dir = output_dir / WORK_DIR
     prepare_work_dir(work_dir, False, accelerator)
     runs: list[dict[str, Any]] = []
+    started = time.monotonic()
     for seed in args.seeds:
         outcome, model = train_seed(args, task, tokenizer, seed, accelerator)
         runs.append(outcome)
@@ -84,7 +86,7 @@ def finetune(args: FinetuneArguments, splits: LabelledSplits, accelerator: Accel
         if accelerator.is_main_process and summarise(runs)["kept_seed"] == seed:
             model.save_pretrained(work_dir / "best")
     if accelerator.is_main_process:
-        finish(args, splits, tokenizer, runs, accelerator, output_dir)
+        finish(args, splits, tokenizer, runs, round(time.monotonic() - started, 1), accelerator, output_dir)
 
 
 def tokenise(splits: LabelledSplits, tokenizer: TokenizersBackend, max_length: int) -> Task:
@@ -219,6 +221,7 @@ def finish(
     splits: LabelledSplits,
     tokenizer: TokenizersBackend,
     runs: list[dict[str, Any]],
+    seconds: float,
     accelerator: Accelerator,
     output_dir: Path,
 ) -> None:
@@ -226,6 +229,7 @@ def finish(
     best = output_dir / WORK_DIR / "best"
     tokenizer.save_pretrained(best)
     metrics = describe_result(Path(args.model).name, splits, runs, accelerator.device)
+    metrics["seconds"] = seconds
     metrics["machine"] |= {"processes": accelerator.num_processes, "mixed_precision": accelerator.mixed_precision}
     write_json(best / "metrics.json", metrics)
     write_json(best / "training_args.json", public_arguments(args))

@@ -49,12 +49,7 @@ class ModelFolder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the weights."""
-        digest = hashlib.sha256()
-        for path in sorted([*self.path.glob("*.safetensors"), *self.path.glob("*.bin")]):
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        return digest.hexdigest()
+        return weights_fingerprint(self.path)
 
     def open(self, auto_class: Any, device: torch.device) -> PreTrainedModel:
         """The whole model in fp32, for evaluation.
@@ -74,6 +69,15 @@ class ModelFolder:
     def facts(self) -> dict[str, Any]:
         """What a result says about the model."""
         return {"name": self.name, "region": self.region, "fingerprint": self.fingerprint}
+
+
+def weights_fingerprint(folder: Path) -> str:
+    """SHA-256 over the weights of a model folder."""
+    digest = hashlib.sha256()
+    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 @contextmanager

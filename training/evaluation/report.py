@@ -54,14 +54,14 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
 
 
-def number(estimate: dict[str, float] | None, digits: int = 3) -> str:
+def number(estimate: dict[str, float] | None, digits: int = 3, to: str = "to") -> str:
     """A value with its interval, as `0.345 (0.331 to 0.359)`, or alone where it has none."""
     if estimate is None:
         return "–"
     if estimate["low"] is None:
         return f"{estimate['value']:.{digits}f}"
     value, low, high = (f"{estimate[name]:.{digits}f}" for name in ("value", "low", "high"))
-    return f"{value} ({low} to {high})"
+    return f"{value} ({low} {to} {high})"
 
 
 def matrix_table(cells: Sequence[dict[str, Any]], score: str, result: dict[str, Any], digits: int = 3) -> str:
