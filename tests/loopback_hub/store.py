@@ -80,7 +80,7 @@ class Repository:
 
     def commit(self, revision: str) -> Commit:
         """The commit that a branch, a tag or a full commit id names."""
-        known = {commit.oid: commit for tip in self.branches.values() for commit in tip.history}
+        known = {commit.oid: commit for tip in list(self.branches.values()) for commit in tip.history}
         for names in (self.branches, self.tags, known):
             if revision in names:
                 return names[revision]
