@@ -51,7 +51,7 @@ TOKEN = re.compile(
     r"\b(?:hf_\w{20,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{20,}|sk-[\w-]{20,}|AKIA[0-9A-Z]{16}"
     r"|xox[abprs]-[\w-]{10,}|AIza[\w-]{35})|-----BEGIN [A-Z ]*PRIVATE KEY-----"
 )
-UNFINISHED = re.compile(r"\{\{|\}\}|\{%|%\}|\bTODO\b|\bFIXME\b|\bNone\b|\bundefined\b|\bnan\b", re.IGNORECASE)
+UNFINISHED = re.compile(r"\{\{|\}\}|\{%|%\}|\bTODO\b|\bFIXME\b|\bNone\b|\| *nan\b")  # `todo` is a word of Spanish
 METADATA = ("language", "license", "pipeline_tag", "library_name", "tags")
 SPECIAL_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
 ANSWERS = 5
