@@ -27,7 +27,7 @@ from training.errors import InputError, as_input_error, run
 from training.evaluation.report import markdown_table
 from training.evaluation.results import read_results
 from training.publishing.checks import check_opening, check_tree
-from training.publishing.hub import COLLECTION, Outcome, check_login, collect, push
+from training.publishing.hub import OF_COLLECTION, Outcome, check_login, collect, push
 from training.publishing.publication import Publication, open_publication
 from training.publishing.tree import build_tree, check_dry_run, write_dry_run
 
@@ -118,7 +118,7 @@ def publish(
         try:
             outcomes.append(collect(api, args.org, there, args.private))
         except InputError as error:
-            outcomes.append(Outcome(f"collection {COLLECTION}", None, f"FAILED: {error}", failed=True))
+            outcomes.append(Outcome(OF_COLLECTION, None, f"FAILED: {error}", failed=True))
     return outcomes
 
 

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-from huggingface_hub.errors import HTTPError, RepositoryNotFoundError
-from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.errors import HfHubHTTPError, HTTPError, RepositoryNotFoundError
+from huggingface_hub.hf_api import Collection, RepoFile
 from huggingface_hub.utils.sha import git_hash
 
 from training.errors import InputError
 from training.publishing.tree import files_of
 
 COLLECTION = "BILMA"
+OF_COLLECTION = f"collection {COLLECTION}"  # in the table and in messages
 # What the client raises: its own HTTP errors and httpx2's; ConnectionError of Xet; RuntimeError around a failed
 # upload; ValueError for a card that the Hub refuses and for a token that cannot stand in a header.
 HUB_ERRORS = (HTTPError, OSError, RuntimeError, ValueError)
@@ -69,6 +70,10 @@ def check_login(api: HfApi) -> None:
     Raises:
         InputError: if there is none, if it is not valid, or if the Hub does not answer.
     """
+    if isinstance(api.token, str) and not re.fullmatch("[!-~]+", api.token):  # an error of the client would show it
+        raise InputError("the token holds a character that no token has: log in with `hf auth login`, or set HF_TOKEN")
+    if not api.token:
+        raise InputError("no token: log in with `hf auth login`, or set HF_TOKEN")
     try:
         api.whoami()
     except HUB_ERRORS as error:
@@ -183,10 +188,9 @@ def send(api: HfApi, repo_id: str, tree: Path, changes: Changes, remote: Remote,
         arrived = read_files(api, repo_id, commit)
     except HUB_ERRORS as error:
         return found_after(error, api, repo_id, tree, remote, say)
-    if missing := compare(arrived, tree):
-        raise InputError(
-            f"{repo_id}: commit {commit[:8]} is not what was sent ({missing}): look at it, then run again"
-        )
+    if unlike := compare(arrived, tree):
+        names = ", ".join(unlike.sent + unlike.removed)
+        raise InputError(f"{repo_id}: commit {commit[:8]} does not hold what was sent: look at its {names}")
     return commit
 
 
@@ -237,47 +241,52 @@ def collect(api: HfApi, org: str, repo_ids: Sequence[str], private: bool) -> Out
     Raises:
         InputError: if it could not be brought about.
     """
-    name = f"collection {COLLECTION}"
-    try:
-        found = find_collection(api, org)
-        missing = [repo_id for repo_id in repo_ids if found is None or repo_id not in found[1]]
-    except HUB_ERRORS as error:
-        raise InputError(f"{name}: cannot be read: {in_one_line(error, api)}: run again") from error
-    if found is None:
+    collection = find_collection(api, org)
+    if collection is None:
         settled(
             lambda: api.create_collection(COLLECTION, namespace=org, private=private, exists_ok=True),
             lambda: find_collection(api, org) is not None,
-            f"{name} was not made",
+            f"{OF_COLLECTION} was not made",
             api,
         )
-        found = find_collection(api, org)
+        collection = find_collection(api, org)
+    if collection is None:
+        raise InputError(f"{OF_COLLECTION} was made and cannot be read: run again")
+    held = {item.item_id for item in collection.items}
+    missing = [repo_id for repo_id in repo_ids if repo_id not in held]
     for repo_id in missing:
         settled(
-            lambda repo_id=repo_id: api.add_collection_item(found[0], repo_id, "model", exists_ok=True),
-            lambda repo_id=repo_id: repo_id in find_collection(api, org)[1],
-            f"{name}: {repo_id} was not added",
+            lambda repo_id=repo_id: api.add_collection_item(collection.slug, repo_id, "model", exists_ok=True),
+            lambda repo_id=repo_id: repo_id in (item.item_id for item in find_collection(api, org).items),
+            f"{OF_COLLECTION}: {repo_id} was not added",
             api,
         )
-    return Outcome(name, None, f"{len(missing)} added" if missing else "nothing new")
+    return Outcome(OF_COLLECTION, None, f"{len(missing)} added" if missing else "nothing new")
 
 
-def find_collection(api: HfApi, org: str) -> tuple[str, set[str]] | None:
-    """Slug and items of the collection of our title; the list itself shows only some of the items."""
-    for collection in api.list_collections(owner=org):
-        if collection.title == COLLECTION:
-            return collection.slug, {item.item_id for item in api.get_collection(collection.slug).items}
-    return None
+def find_collection(api: HfApi, org: str) -> Collection | None:
+    """The collection of our title with all of its items, of which the list itself shows only some."""
+    try:
+        for collection in api.list_collections(owner=org):
+            if collection.title == COLLECTION:
+                return api.get_collection(collection.slug)
+        return None
+    except HUB_ERRORS as error:
+        raise InputError(f"{OF_COLLECTION}: cannot be read: {in_one_line(error, api)}: run again") from error
 
 
 def in_one_line(error: Exception, api: HfApi) -> str:
-    """What an error of the client says, with the remedy where there is one, and without the token."""
-    causes = [error] if error.__cause__ is None else [error, error.__cause__]
+    """What an error of the client says, with the remedy where there is one; without the token or a signed address."""
+    causes = [error, error.__cause__] if type(error) is RuntimeError and error.__cause__ else [error]
     for cause in causes:
         status = getattr(getattr(cause, "response", None), "status_code", None)
         if status in REASONS:
             return REASONS[status]
-    lines = [next(iter(str(cause).strip().splitlines()), "") or type(cause).__name__ for cause in causes]
-    text = ": ".join(dict.fromkeys(lines))
-    if isinstance(api.token, str):
-        text = text.replace(api.token, "<token>")
-    return re.sub(r"hf_\w+", "<token>", text)
+    text = re.sub(r"\?[^\s']+", "", " ".join(map(in_words, causes)))
+    return text.replace(api.token, "<token>") if isinstance(api.token, str) else text
+
+
+def in_words(error: BaseException) -> str:
+    if isinstance(error, HfHubHTTPError):
+        return " ".join(filter(None, [str(error).strip().splitlines()[0], error.server_message]))
+    return " ".join(str(error).split()) or type(error).__name__
