@@ -130,9 +130,11 @@ def embedding_rows(tree: Path) -> int:
 
 def check_card(tree: Path, publication: Publication) -> None:
     """The card is finished, its metadata are there, and what it links to in the repository as well."""
-    with as_input_error(ValueError):
-        card = ModelCard((tree / "README.md").read_text(encoding="utf-8"))
     where = f"{tree.name}/README.md"
+    try:
+        card = ModelCard((tree / "README.md").read_text(encoding="utf-8"))
+    except (ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{where}: its metadata cannot be read ({' '.join(str(error).split())})") from error
     for name in METADATA:
         if not card.data.get(name):
             raise InputError(f"{where}: its metadata lack {name}")
@@ -149,7 +151,8 @@ def check_card(tree: Path, publication: Publication) -> None:
 
 def empty_section(markdown: str) -> str | None:
     """The first heading with nothing between it and the next one of its level or above."""
-    prose = re.sub(r"^(```.*?^```|<!--.*?-->)", "text", markdown, flags=re.MULTILINE | re.DOTALL)
+    prose = re.sub(r"<!--.*?-->", "", markdown, flags=re.DOTALL)
+    prose = re.sub(r"^```.*?^```", "code", prose, flags=re.MULTILINE | re.DOTALL)  # where # is no heading
     blocks = re.findall(r"^(#+) +(.+?)\n(.*?)(?=^#|\Z)", prose, flags=re.MULTILINE | re.DOTALL)
     for (level, title, body), following in zip(blocks, [*blocks[1:], ("#", "", "")], strict=True):
         if not body.strip() and len(following[0]) <= len(level):

@@ -23,6 +23,7 @@ FAULTS = ("answer", "cut", "cut_midway", "lose_answer")
 
 @pytest.fixture
 def tree(tmp_path):
+    """A small card, a large file and a file in a folder; the Hub does not look into them."""
     folder = tmp_path / "bilma-mx"
     (folder / "results").mkdir(parents=True)
     (folder / "README.md").write_text(CARD)
