@@ -12,12 +12,12 @@ from typing import Any
 import yaml
 from huggingface_hub import ModelCardData
 from huggingface_hub.utils import HFValidationError, validate_repo_id
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, UndefinedError
 from safetensors import safe_open
 
-from training.errors import InputError, as_input_error
+from training.errors import InputError
 from training.evaluation.report import markdown_table, number
-from training.publishing.card_evaluation import TOP_COMPLETIONS, Results, evaluation_facts, score_table
+from training.publishing.card_evaluation import Results, evaluation_facts, score_table
 from training.publishing.eval_results import EVALUATIONS, RESULTS, model_index
 from training.publishing.facts import MODEL_CARDS, read_facts
 from training.publishing.publication import Publication
@@ -25,11 +25,11 @@ from training.regions import REGIONS
 
 TEMPLATE = "card.md.jinja"
 # The flags that say how a model was trained; those that name texts and folders, or only steer a run, are not shown.
-RECIPE = (
-    "pooling class_weights mlm_weight num_train_epochs max_steps patience texts_per_step max_length mlm_probability "
-    "learning_rate lr_scheduler_type warmup_ratio weight_decay adam_beta1 adam_beta2 adam_epsilon max_grad_norm "
-    "tie_word_embeddings attend_to_padding config_overrides seed seeds"
-).split()
+RECIPE = """
+    pooling class_weights mlm_weight num_train_epochs max_steps patience texts_per_step max_length mlm_probability
+    learning_rate lr_scheduler_type warmup_ratio weight_decay adam_beta1 adam_beta2 adam_epsilon max_grad_norm
+    tie_word_embeddings attend_to_padding config_overrides seed seeds
+"""
 
 
 def render_card(publication: Publication, results: Results, figures: Sequence[str]) -> str:
@@ -47,17 +47,8 @@ def render_card(publication: Publication, results: Results, figures: Sequence[st
     )
     facts = read_facts(publication.region)
     base = base_model(publication, training_args)
-    environment = Environment(
-        loader=FileSystemLoader(MODEL_CARDS),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["thousands"] = "{:,}".format
-    environment.filters["duration"] = duration
     try:
-        return environment.get_template(TEMPLATE).render(
+        return card_template().render(
             front_matter=metadata(publication, results, training_args, facts, base).to_yaml(),
             repo_id=publication.repo_id,
             name=publication.name,
@@ -72,10 +63,8 @@ def render_card(publication: Publication, results: Results, figures: Sequence[st
             parameters=count_parameters(publication.folder / "model.safetensors"),
             base=base,
             started_from=started_from(training_args),
-            corpus=metrics["corpus"] if "corpus" in metrics else metrics["texts"],
             evaluation=evaluation_facts(publication, results),
             figures=figures,
-            completions_shown=TOP_COMPLETIONS,
             results_folder=RESULTS,
             markdown_table=markdown_table,
             number=number,
@@ -88,13 +77,28 @@ def render_card(publication: Publication, results: Results, figures: Sequence[st
         ) from error
 
 
+def card_template() -> Template:
+    """The template, in which what is missing is an error and never an empty place."""
+    environment = Environment(
+        loader=FileSystemLoader(MODEL_CARDS),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"thousands": thousands, "percent": percent, "duration": duration}
+    return environment.get_template(TEMPLATE)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(
             f"{path}: missing, and the card is made from it: publish what pretrain.py or finetune.py wrote"
         )
-    with as_input_error(OSError, ValueError):
+    try:
         return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not readable as JSON ({error})") from error
 
 
 def metadata(
@@ -103,7 +107,7 @@ def metadata(
     """The front matter: what the Hub files the model under."""
     locale = f"es-{publication.region.code.upper()}"
     fills_masks = publication.pipeline_tag == "fill-mask"
-    dataset = training_args["dataset_name"]
+    dataset = training_args.get("dataset_name")
     metric_ids = [metric for metric, _ in EVALUATIONS[publication.pipeline_tag].metrics.values()]
     return ModelCardData(
         language="es",
@@ -138,7 +142,7 @@ def base_model(publication: Publication, training_args: dict[str, Any]) -> str |
 
 def started_from(training_args: dict[str, Any]) -> str | None:
     """The model that was trained on: `--init_from` of pretrain.py, `--model` of finetune.py."""
-    return training_args["model"] if "task" in training_args else training_args["init_from"]
+    return training_args.get("model" if "task" in training_args else "init_from")
 
 
 def is_hub_id(name: str) -> bool:
@@ -151,7 +155,7 @@ def is_hub_id(name: str) -> bool:
 
 def recipe(training_args: dict[str, Any]) -> str:
     """The flags that decided the model, as a recipe of YAML."""
-    told = {name: training_args[name] for name in RECIPE if training_args.get(name) not in (None, "")}
+    told = {name: training_args[name] for name in RECIPE.split() if training_args.get(name) not in (None, "")}
     return yaml.safe_dump(told, sort_keys=False).strip()
 
 
@@ -162,5 +166,17 @@ def count_parameters(weights: Path) -> int:
     return sum(map(math.prod, shapes))
 
 
+# The filters do arithmetic before they format: on what is missing that is an UndefinedError, and formatting is not.
+def thousands(number: float) -> str:
+    return f"{+number:,}"
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.0f}"
+
+
 def duration(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"

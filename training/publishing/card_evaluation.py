@@ -18,7 +18,7 @@ NOT_TRIVIAL = "without_trivial"
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a matrix as the card has it: who answered or whose texts were asked, scores, the published accuracy."""
+    """A line of a matrix: who answered or whose texts were asked, the scores, the published accuracy."""
 
     name: str
     is_own: bool
@@ -51,6 +51,7 @@ def evaluation_facts(publication: Publication, results: Results) -> dict[str, An
         "asked": corpora[publication.region.code],
         "row": row(publication, result),
         "column": column(publication, result, list(corpora)),
+        "baselines": baselines(publication, result),
         "comparison": comparison(publication, result),
     }
     if kind == "mlm_matrix":
@@ -59,7 +60,7 @@ def evaluation_facts(publication: Publication, results: Results) -> dict[str, An
             "words": words(publication, results.get("region_words")),
             "likeness": likeness(publication, results.get("similarity")),
         }
-    return facts | {"labels": result["labels"]}
+    return facts | {"labels": result["labels"], "words": [], "likeness": []}
 
 
 def row(publication: Publication, result: dict[str, Any]) -> list[Line]:
@@ -67,16 +68,16 @@ def row(publication: Publication, result: dict[str, Any]) -> list[Line]:
     own, region = name_in(result, publication), publication.region.code
     models = list(dict.fromkeys(cell["model"] for cell in result["cells"] if cell["region"] == region))
     models.sort(key=lambda name: name != own)
-    return [line(publication, result, region, name, publication.name if name == own else name) for name in models]
+    return [line(result, region, name, publication.name if name == own else name, name == own) for name in models]
 
 
 def column(publication: Publication, result: dict[str, Any], regions: Sequence[str]) -> list[Line]:
     """The model on the texts of all regions, given with its own first."""
     own = name_in(result, publication)
-    return [line(publication, result, region, own, region) for region in regions]
+    return [line(result, region, own, region, region == publication.region.code) for region in regions]
 
 
-def line(publication: Publication, result: dict[str, Any], region: str, model: str, name: str) -> Line:
+def line(result: dict[str, Any], region: str, model: str, name: str, is_own: bool) -> Line:
     cells = {
         cell.get("targets", "all"): cell
         for cell in result["cells"]
@@ -89,8 +90,14 @@ def line(publication: Publication, result: dict[str, Any], region: str, model: s
     else:
         scores = [(cells["all"]["accuracy"], 3), (cells["all"]["macro_f1"], 3)]
     theirs = published.matrix(PUBLISHED[result["kind"]]).get((region, regions.get(model)))
-    is_own = name in (publication.name, publication.region.code)
     return Line(name, is_own, scores, theirs)
+
+
+def baselines(publication: Publication, result: dict[str, Any]) -> list[str]:
+    """What answered about the model's region and is no model."""
+    models = {model["name"] for model in result["models"]}
+    answered = (cell["model"] for cell in result["cells"] if cell["region"] == publication.region.code)
+    return [name for name in dict.fromkeys(answered) if name not in models]
 
 
 def comparison(publication: Publication, result: dict[str, Any]) -> dict[str, Any] | None:
@@ -112,7 +119,7 @@ def completions(publication: Publication, result: dict[str, Any]) -> list[list[s
         answers = next(column["answers"] for column in entry["by_model"] if column["model"] == own)
         told = theirs.get(entry["phrase"], {}).get(publication.region.code, [])
         ours = (f"{answer['word']} {answer['probability']:.2f}" for answer in answers[:TOP_COMPLETIONS])
-        rows.append([entry["phrase"], ", ".join(ours), ", ".join(told[:TOP_COMPLETIONS]) or "–"])
+        rows.append([f"`{entry['phrase']}`", " · ".join(ours), " · ".join(told[:TOP_COMPLETIONS]) or "–"])
     return rows
 
 

@@ -1,8 +1,8 @@
-"""The evaluation of a model as the Hub reads it: `.eval_results/*.yaml`, and `model-index` in the card's front matter.
+"""The evaluation of a model as the Hub reads it: `.eval_results/*.yaml`, and `model-index` in the front matter.
 
-Both say the same numbers, those of the result's JSON. A task is the test texts of a region: `mlm_mx`, `emoji15_mx`. The
-Hub wants the id of a benchmark, a dataset repository that declares the tasks; ours is `ORG/bilma-benchmark`. Until there
-is one that the Hub has admitted, it keeps the files and shows no leaderboard.
+Both say the same numbers, those of the result's JSON. A task is the test texts of a region: `mlm_mx`, `emoji15_mx`.
+The Hub wants the id of a benchmark, a dataset repository that declares the tasks; ours is `ORG/bilma-benchmark`. Until
+there is one that the Hub has admitted, it keeps the files and shows no leaderboard.
 """
 
 from collections.abc import Iterator
@@ -156,7 +156,7 @@ def note(cell: dict[str, Any], corpus: dict[str, Any], score: str, settings: dic
     """What was asked, so that the value can be understood away from the card."""
     texts = corpus["texts"] if "texts" in corpus else corpus["test_texts"]
     asked = f"{cell['count']:,} hidden tokens of {texts:,} texts" if "targets" in cell else f"{texts:,} texts"
-    how = f", {settings['mlm_probability']:.0%} hidden, all as [MASK]" if "targets" in cell else ""
+    how = f", {100 * settings['mlm_probability']:.0f} % hidden, all as [MASK]" if "targets" in cell else ""
     low, high = (f"{cell[score][end]:.{DIGITS}f}" for end in ("low", "high"))
     return (
         f"{asked} of {', '.join(corpus['names'])} (fingerprint {corpus['fingerprint'][:12]}){how}; "

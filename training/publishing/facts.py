@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from training.errors import InputError, as_input_error
+from training.errors import InputError
 from training.regions import Region
 
 # A part of the repository and not of the package: people write there, and publish.py is run from a checkout.
@@ -24,8 +24,10 @@ def read_facts(region: Region, folder: Path = MODEL_CARDS) -> dict[str, Any]:
     path = folder / f"bilma-{region.code}" / "facts.yaml"
     if not path.is_file():
         raise InputError(f"{path}: no facts for the card of {region.code}: write them as {folder / 'README.md'} says")
-    with as_input_error(OSError, ValueError, yaml.YAMLError):
+    try:
         facts = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from error
     if not isinstance(facts, dict):
         raise InputError(f"{path}: not a list of `key: value` lines")
     for key in IN_BOTH_LANGUAGES:
@@ -34,6 +36,8 @@ def read_facts(region: Region, folder: Path = MODEL_CARDS) -> dict[str, Any]:
         if not (isinstance(facts.get(key), list) and facts[key] and all(isinstance(text, str) for text in facts[key])):
             raise InputError(f"{path}: {key} is not a list of texts")
     corpora = facts.setdefault("corpora", {})
+    if not isinstance(corpora, dict):
+        raise InputError(f"{path}: corpora is not fingerprints with their descriptions")
     for fingerprint, words in corpora.items():
         check_languages(words, f"{path}: corpora: {fingerprint}")
     return facts
