@@ -129,7 +129,8 @@ def commit(call: Call) -> Answer:
             case "deletedFile":
                 changes.append((value["path"], None))
             case "deletedFolder":
-                changes += [(path, None) for path in call.commit().files if path.startswith(value["path"])]
+                inside = value["path"].rstrip("/") + "/"
+                changes += [(path, None) for path in call.commit().files if path.startswith(inside)]
     made = call.hub.store.add_commit(repository, call.user, call.revision, header, changes)
     return Answer.of({"commitOid": made.oid, "commitUrl": f"{call.hub.endpoint}/{call.repo}/commit/{made.oid}"})
 

@@ -10,7 +10,9 @@ FOR_EVER = 1_000_000
 
 @dataclass
 class Fault:
-    """`only` is a part of the path, to let other repositories alone; `times` counts down at each use."""
+    """`only` is a part of the path, to let other repositories alone (large files are stored under their hashes, not
+    under a repository); `times` counts down at each use.
+    """
 
     step: str
     kind: Literal["answer", "cut", "cut_midway", "lose_answer", "before"]

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import subprocess
 import sys
 import tempfile
 import threading
@@ -13,7 +14,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from tests.loopback_hub import api  # noqa: F401  (its routes)
 from tests.loopback_hub.faults import Fault, Faults
 from tests.loopback_hub.routing import Answer, Call, find_route, in_range
-from tests.loopback_hub.store import Commit, HubError, Store, User
+from tests.loopback_hub.store import Commit, File, HubError, Store, User
 from tests.loopback_hub.xet import XetStorage
 
 
@@ -156,6 +157,28 @@ class LoopbackHub:
             }
             | ({"HF_TOKEN": token} if token else {})
         )
+
+    def run(
+        self, code: str, *arguments: object, user: str | None = None, xet: bool = False
+    ) -> subprocess.CompletedProcess:
+        """Run Python code in a process of its own, as a client with the token of `user` and nothing on its stdin."""
+        return subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            env=self.environment(user and self.tokens[user], xet=xet),
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=120,
+        )
+
+    def user(self, name: str) -> User:
+        return self.store.users[self.tokens[name]]
+
+    def commit(self, repo_id: str, files: dict[str, bytes | None], user: str = "leo", title: str = "a commit") -> str:
+        """Commit to `main` what somebody else pushed (None: deletes), and give the commit's id."""
+        repository, author = self.store.repositories[repo_id], self.user(user)
+        changes = [(path, data if data is None else File.regular(data)) for path, data in files.items()]
+        return self.store.add_commit(repository, author, "main", {"summary": title}, changes).oid
 
     def files(self, repo_id: str, revision: str = "main") -> dict[str, bytes]:
         """The content of every file of a repository by its path; `.gitattributes` is among them."""
