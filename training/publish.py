@@ -100,7 +100,7 @@ def prepare(
         build_tree(publication, Path(args.results), results, tree)
         check_tree(tree, publication)
     check_opening(list(zip(trees, publications, strict=True)), results)
-    print(f"checked: {', '.join(publication.name for publication in publications)}", flush=True)
+    say(f"checked: {', '.join(publication.name for publication in publications)}")
 
 
 def publish(
@@ -110,7 +110,7 @@ def publish(
     outcomes = []
     for publication, tree in zip(publications, trees, strict=True):
         try:
-            outcomes.append(push(api, publication.repo_id, tree, private=args.private, tag=args.tag))
+            outcomes.append(push(api, publication.repo_id, tree, private=args.private, tag=args.tag, say=say))
         except InputError as error:
             outcomes.append(Outcome(publication.repo_id, None, f"FAILED: {error}", failed=True))
     there = [outcome.name for outcome in outcomes if not outcome.failed]
@@ -120,6 +120,10 @@ def publish(
         except InputError as error:
             outcomes.append(Outcome(OF_COLLECTION, None, f"FAILED: {error}", failed=True))
     return outcomes
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
 
 
 def table(publications: Sequence[Publication], outcomes: Sequence[Outcome]) -> str:

@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 from accelerate.state import AcceleratorState, GradientState, PartialState
+from huggingface_hub import constants
 
 from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
 from tests.conftest import TINY_OVERRIDES
@@ -100,3 +101,19 @@ def run_main(script: ModuleType, **flags: object) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", argv)
         script.main()
+
+
+@pytest.fixture
+def online(monkeypatch):
+    """`online(xet)` lets clients of this process out, over Xet or LFS, and makes them not wait before they retry.
+
+    The tests' environment says offline, which the library reads once, at its import.
+    """
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+
+    def choose(xet: bool) -> None:
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", not xet)
+
+    choose(False)
+    return choose

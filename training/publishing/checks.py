@@ -24,9 +24,9 @@ from modeling_bilma.tokenization_bilma import load_tokenizer
 from training.errors import InputError, as_input_error
 from training.evaluation import published
 from training.publishing import clean_opening
-from training.publishing.eval_results import name_in
+from training.publishing.eval_results import RESULTS, name_in
 from training.publishing.publication import Publication
-from training.publishing.tree import ABOUT, CODE, LOSS_CURVE, RESULTS, TAKEN, WEIGHTS, files_of
+from training.publishing.tree import ABOUT, CODE, LOSS_CURVE, TAKEN, TOLD, WEIGHTS, files_of
 
 ALLOWED = (
     *TAKEN,
@@ -36,8 +36,8 @@ ALLOWED = (
     "config.json",
     "README.md",
     ".eval_results/*.yaml",
-    *(f"results/{kind}.json" for kinds in RESULTS.values() for kind in kinds),
-    *(f"figures/{picture}.png" for kinds in RESULTS.values() for picture in kinds.values() if picture),
+    *(f"{RESULTS}/{kind}.json" for kinds in TOLD.values() for kind in kinds),
+    *(f"figures/{picture}.png" for kinds in TOLD.values() for picture in kinds.values() if picture),
 )
 PICKLE = re.compile(rb"PK\x03\x04|\x80[\x02-\x05]")  # a zip, as torch.save writes, or a pickle itself
 # A path from a root, and not a part of a link; what our own URLs hold has a letter or a dot before its first slash.
@@ -51,7 +51,7 @@ TOKEN = re.compile(
     r"\b(?:hf_\w{20,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{20,}|sk-[\w-]{20,}|AKIA[0-9A-Z]{16}"
     r"|xox[abprs]-[\w-]{10,}|AIza[\w-]{35})|-----BEGIN [A-Z ]*PRIVATE KEY-----"
 )
-UNFINISHED = re.compile(r"\{\{|\}\}|\{%|%\}|\bTODO\b|\bFIXME\b|\bNone\b|\| *nan\b")  # `todo` is a word of Spanish
+UNFINISHED = re.compile(r"\{\{|\}\}|\{%|%\}|\bTODO\b|\bFIXME\b|\bNone\b|\| *nan *[|(]")  # `todo` is a word of Spanish
 METADATA = ("language", "license", "pipeline_tag", "library_name", "tags")
 SPECIAL_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
 ANSWERS = 5

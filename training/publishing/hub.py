@@ -81,7 +81,7 @@ def check_login(api: HfApi) -> None:
 
 
 def push(
-    api: HfApi, repo_id: str, tree: Path, *, private: bool, tag: str | None, say: Callable[[str], None] = print
+    api: HfApi, repo_id: str, tree: Path, *, private: bool, tag: str | None, say: Callable[[str], None]
 ) -> Outcome:
     """Make the repository hold exactly the files of `tree`, by one commit, and `tag` name that commit.
 

@@ -13,7 +13,7 @@ from training.errors import InputError, as_input_error
 from training.evaluation.results import write_text
 from training.folders import written_whole
 from training.publishing.card import render_card
-from training.publishing.eval_results import eval_result_files, name_in
+from training.publishing.eval_results import RESULTS, eval_result_files, name_in
 from training.publishing.publication import Publication
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +26,7 @@ LOSS_CURVE = "loss_curve.png"  # finetune.py draws none
 # it opens these weights, and answers what the results say, is seen in a clean process before anything is pushed.
 CODE = tuple(Path(module.__file__) for module in (configuration_bilma, modeling_bilma))
 # The results that tell of a model, by its pipeline, each with the picture that the card shows.
-RESULTS = {
+TOLD = {
     "fill-mask": {
         "mlm_matrix": "mlm_matrix_masked_accuracy_all",
         "completions": "completions",
@@ -48,7 +48,7 @@ def build_tree(publication: Publication, results_dir: Path, results: dict[str, d
     Raises:
         InputError: if a file is not there, or the results are not of these weights.
     """
-    pictures_of = RESULTS[publication.pipeline_tag]
+    pictures_of = TOLD[publication.pipeline_tag]
     told = {kind: results[kind] for kind in pictures_of if kind in results}
     for result in told.values():
         name_in(result, publication)  # measured on these very weights
@@ -58,7 +58,7 @@ def build_tree(publication: Publication, results_dir: Path, results: dict[str, d
     for path in (*CODE, *(ROOT / name for name in ABOUT)):
         copy(path, tree / path.name, "run this from a whole checkout")
     for kind in told:
-        copy(results_dir / f"{kind}.json", tree / "results" / f"{kind}.json", "")
+        copy(results_dir / f"{kind}.json", tree / RESULTS / f"{kind}.json", "")
     pictures = []
     if (publication.folder / LOSS_CURVE).is_file():
         copy(publication.folder / LOSS_CURVE, tree / LOSS_CURVE, "")

@@ -3,28 +3,12 @@
 import shutil
 
 import pytest
-from huggingface_hub import HfApi, constants
+from huggingface_hub import HfApi
 
 from tests.training.conftest import REGIONS
 from training.evaluation.results import read_results
 from training.publishing.publication import open_publication
 from training.publishing.tree import build_tree
-
-
-@pytest.fixture
-def online(monkeypatch):
-    """`online(xet)` lets clients of this process out, over Xet or LFS, and makes them not wait before they retry.
-
-    The tests' environment says offline, which the library reads once, at its import.
-    """
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
-
-    def choose(xet: bool) -> None:
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", not xet)
-
-    choose(False)
-    return choose
 
 
 @pytest.fixture
