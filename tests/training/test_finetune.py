@@ -98,6 +98,7 @@ def test_emoji15_from_raw_texts_opens_as_a_pipeline_with_emoji_for_labels(tune, 
     assert list(classify.model.config.id2label.values()) == list(EMOJI_15)
     assert classify.tokenizer.model_max_length == 40
     metrics = read(out)
+    assert metrics["seconds"] > 0
     runs = metrics["seeds"]
     assert [run["seed"] for run in runs] == [3, 4]
     kept = max(runs, key=lambda run: run["validation"]["accuracy"])

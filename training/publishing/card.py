@@ -50,11 +50,7 @@ def render_card(publication: Publication, results: Results, figures: Sequence[st
     try:
         return card_template().render(
             front_matter=metadata(publication, results, training_args, facts, base).to_yaml(),
-            repo_id=publication.repo_id,
-            name=publication.name,
-            tag=publication.tag,
-            fills_masks=publication.pipeline_tag == "fill-mask",
-            region=publication.region,
+            publication=publication,
             facts=facts,
             metrics=metrics,
             training_args=training_args,
@@ -65,10 +61,6 @@ def render_card(publication: Publication, results: Results, figures: Sequence[st
             started_from=started_from(training_args),
             evaluation=evaluation_facts(publication, results),
             figures=figures,
-            results_folder=RESULTS,
-            markdown_table=markdown_table,
-            number=number,
-            score_table=score_table,
         )
     except UndefinedError as error:
         raise InputError(
@@ -87,6 +79,8 @@ def card_template() -> Template:
         keep_trailing_newline=True,
     )
     environment.filters |= {"thousands": thousands, "percent": percent, "duration": duration}
+    helpers = {"markdown_table": markdown_table, "number": number, "score_table": score_table}
+    environment.globals |= helpers | {"results_folder": RESULTS}
     return environment.get_template(TEMPLATE)
 
 
@@ -96,9 +90,12 @@ def read_json(path: Path) -> dict[str, Any]:
             f"{path}: missing, and the card is made from it: publish what pretrain.py or finetune.py wrote"
         )
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not readable as JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds no JSON object")
+    return content
 
 
 def metadata(
@@ -137,7 +134,7 @@ def base_model(publication: Publication, training_args: dict[str, Any]) -> str |
         return None
     if name in {f"bilma-{region}" for region in REGIONS} and name != publication.name:
         return f"{publication.org}/{name}"
-    return name if "/" in name and is_hub_id(name) else None
+    return name if "/" in name and is_hub_id(name) and name != publication.repo_id else None
 
 
 def started_from(training_args: dict[str, Any]) -> str | None:

@@ -103,6 +103,7 @@ def test_a_classifier_names_its_base_and_is_tried_with_whole_texts(emoji):
         ("bilma-all", None),  # a local folder of any name
         ("bilma-ar", "org/bilma-ar"),  # one of the family
         ("bilma-mx", None),  # an earlier state of itself
+        ("org/bilma-mx", None),
         ("someone/bilma-latam", "someone/bilma-latam"),
         ("not an/id", None),
     ],
@@ -185,6 +186,7 @@ def test_a_model_evaluated_alone(own):
             lambda own, results: (own.folder / "training_args.json").write_text("{"),
             "training_args.json: not readable as JSON",
         ),
+        (lambda own, results: (own.folder / "config.json").write_text("[]"), "config.json: holds no JSON object"),
         (lambda own, results: change_json(own.folder / "metrics.json", training={}), "has no attribute 'texts'"),
     ],
 )

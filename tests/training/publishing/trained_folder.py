@@ -65,7 +65,7 @@ def mlm_metrics() -> dict[str, Any]:
 
 
 def emoji_args(region: str) -> dict[str, Any]:
-    return ARGS | {"task": "emoji15", "model": f"bilma-{region}", "pooling": "mean", "seeds": [0, 1]}
+    return ARGS | {"task": "emoji15", "model": f"bilma-{region}", "label_column": None, "seeds": [0, 1]}
 
 
 def emoji_metrics() -> dict[str, Any]:
