@@ -153,6 +153,7 @@ class LoopbackHub:
                 "HF_HUB_DISABLE_PROGRESS_BARS": "1",
                 "HF_HUB_DISABLE_XET": "0" if xet else "1",
                 "HF_HUB_OFFLINE": "0",
+                "HF_XET_CLIENT_RETRY_BASE_DELAY": "50ms",  # not 3 s: it tries again as often, but sooner
                 "NO_PROXY": "127.0.0.1,localhost",
             }
             | ({"HF_TOKEN": token} if token else {})
@@ -168,7 +169,7 @@ class LoopbackHub:
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
-            timeout=120,
+            timeout=300,
         )
 
     def user(self, name: str) -> User:

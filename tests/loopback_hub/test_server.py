@@ -275,6 +275,17 @@ def test_a_commit_refused_for_ever_leaves_the_tip_and_a_rerun_sends_no_blob_agai
     assert count(loopback_hub, "lfs_put") == before
 
 
+@pytest.mark.parametrize(("step", "fault"), [("xet_xorb", "answer"), ("xet_shard", "cut"), ("xet_token", "answer")])
+def test_a_storage_that_fails_for_ever_leaves_the_tip_and_a_rerun_heals(loopback_hub, folder, step, fault):
+    getattr(loopback_hub.faults, fault)(step, times=FOR_EVER)
+    told = ask(loopback_hub, create(), upload(folder), xet=True)
+    assert error(told[1]) == ("ConnectionError", None)
+    assert pushed(loopback_hub) == {}
+    loopback_hub.faults.clear()
+    ask(loopback_hub, upload(folder), xet=True)
+    assert pushed(loopback_hub) == contents(folder)
+
+
 @pytest.mark.parametrize("xet", [False, True], ids=["lfs", "xet"])
 def test_an_answer_that_is_lost_hides_a_commit_that_was_made(loopback_hub, folder, xet):
     """Over LFS the client fails though it succeeded; over Xet it tries again, and meets its own commit."""

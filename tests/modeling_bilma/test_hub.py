@@ -194,6 +194,7 @@ def test_no_token_reaches_the_storage(hub, found):
     assert not [request for request in elsewhere if request.token in hub.tokens.values()]
 
 
+@pytest.mark.parametrize("hub", ["xet"], indirect=True)
 def test_a_fine_tuned_model_pushed_by_somebody_else_has_the_code_in_its_own_repository(hub, tmp_path):
     succeed(hub.run(FINE_TUNE, TEXT, tmp_path / "there.pt", user="eva", xet=hub.over_xet))
     files = hub.files("eva/opiniones")
@@ -228,13 +229,13 @@ def test_without_trust_the_model_does_not_load_and_nothing_runs(loopback_hub, fo
 def test_50_concurrent_clients_get_the_same_bytes(hub):
     """Five processes with ten clients each, every one with a cache of its own; no download begins before all asked."""
     everybody = threading.Barrier(50)
-    hub.faults.before("info", lambda: everybody.wait(timeout=60), times=50)
+    hub.faults.before("info", lambda: everybody.wait(timeout=120), times=50)
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", PULL, "10"], env=hub.environment(xet=hub.over_xet), stdout=subprocess.PIPE
         )
         for _ in range(5)
     ]
-    pulled = [files for process in processes for files in json.loads(process.communicate(timeout=120)[0])]
+    pulled = [files for process in processes for files in json.loads(process.communicate(timeout=300)[0])]
     expected = {name: hashlib.sha256(data).hexdigest() for name, data in hub.files("org/bilma-mx").items()}
     assert pulled == [expected] * 50
