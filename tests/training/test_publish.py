@@ -131,7 +131,7 @@ def test_what_is_published_is_the_dry_run_and_opens_everywhere(
         assert contents(loopback_hub, repo_id) == {path: (tree / path).read_bytes() for path in files_of(tree)}
         (commit,) = published_commits(loopback_hub, repo_id)
         assert loopback_hub.tags(repo_id) == {"v1.0": commit}
-        assert rows(said)[repo_id].startswith("created, ")
+        assert rows(said)[repo_id].startswith("created with ")
     assert loopback_hub.collections() == {"BILMA": list(REPOS)}
 
     before = len(loopback_hub.requests)
@@ -190,7 +190,7 @@ def test_killed_in_an_upload_and_gone_on_with(publish, flags, loopback_hub):
     status, said = publish()
     assert status == 0
     assert rows(said)["org/bilma-ar"] == rows(said)["org/bilma-mx-emoji"] == "nothing new"
-    assert rows(said)["org/bilma-mx"].startswith("created, ")
+    assert rows(said)["org/bilma-mx"].startswith("created with ")
     assert [len(published_commits(loopback_hub, repo_id)) for repo_id in REPOS] == [1, 1, 1]
     assert set(loopback_hub.collections()["BILMA"]) == set(REPOS)
 

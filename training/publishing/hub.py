@@ -50,8 +50,8 @@ class Changes:
         return bool(self.sent or self.removed)
 
     def __str__(self) -> str:
-        parts = ((self.sent, "sent"), (self.removed, "removed"))
-        return ", ".join(f"{len(files)} file{'s' * (len(files) > 1)} {verb}" for files, verb in parts if files)
+        parts = ((self.sent, "updated"), (self.removed, "removed"))
+        return ", ".join(f"{verb} {len(files)} file{'s' * (len(files) > 1)}" for files, verb in parts if files)
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,12 @@ def push(
         )
     done, commit = [], remote.tip
     if changes:
-        say(f"{repo_id}: {changes}: {', '.join(changes.sent + changes.removed)}")
+        megabytes = sum((tree / path).stat().st_size for path in changes.sent) / 1e6
+        say(
+            f"{repo_id}: sending {len(changes.sent)} files of {megabytes:.1f} MB; removing {changes.removed or 'none'}"
+        )
         commit = send(api, repo_id, tree, changes, remote, say)
-        done.append(str(changes) if set(remote.files) - OF_THE_HUB else f"created, {changes}")
+        done.append(str(changes) if set(remote.files) - OF_THE_HUB else f"created with {len(changes.sent)} files")
     if tag and not tagged:
         settled(
             lambda: api.create_tag(repo_id, tag=tag, revision=commit),
@@ -288,5 +291,6 @@ def in_one_line(error: Exception, api: HfApi) -> str:
 
 def in_words(error: BaseException) -> str:
     if isinstance(error, HfHubHTTPError):
-        return " ".join(filter(None, [str(error).strip().splitlines()[0], error.server_message]))
+        said = f" ({error.server_message})" if error.server_message else ""
+        return str(error).strip().splitlines()[0] + said
     return " ".join(str(error).split()) or type(error).__name__

@@ -65,7 +65,7 @@ def test_one_commit_with_exactly_the_tree_and_the_tag(loopback_hub, online, publ
     assert contents(loopback_hub) == local(tree)
     assert published_commits(loopback_hub) == [outcome.commit]
     assert loopback_hub.tags(REPO) == {"v1.0": outcome.commit}
-    assert outcome.changed == "created, 3 files sent, tag v1.0 added"
+    assert outcome.changed == "created with 3 files, tag v1.0 added"
     used = {request.step for request in loopback_hub.requests}
     assert ("xet_xorb" in used, "lfs_put" in used) == (transport == "xet", transport == "lfs")
 
@@ -83,7 +83,7 @@ def test_only_what_changed_is_sent_and_what_is_gone_is_removed(loopback_hub, pub
     (tree / "README.md").write_text(CARD + "More.\n")
     (tree / "results" / "mlm_matrix.json").unlink()
     outcome = publish(tag="v1.1")
-    assert outcome.changed == "1 file sent, 1 file removed, tag v1.1 added"
+    assert outcome.changed == "updated 1 file, removed 1 file, tag v1.1 added"
     assert contents(loopback_hub) == local(tree)
     assert [request.step for request in loopback_hub.requests].count("lfs_put") == 1  # in the first run
     assert len(published_commits(loopback_hub)) == 2
@@ -151,7 +151,7 @@ def test_a_lost_answer_to_the_commit_is_found_out(loopback_hub, online, publish,
     loopback_hub.faults.lose_answer("commit")
     outcome = publish()
     assert published_commits(loopback_hub) == [outcome.commit]
-    assert outcome.changed == "created, 3 files sent, tag v1.0 added"
+    assert outcome.changed == "created with 3 files, tag v1.0 added"
     assert "holds all that was sent, although the answer was an error" in publish.said[-1]
 
 
@@ -217,7 +217,7 @@ def test_of_two_publishers_at_once_one_wins_and_the_other_is_told(loopback_hub, 
         thread.start()
     for thread in threads:
         thread.join()
-    (winner,) = [user for user, text in said.items() if text == "1 file sent, 2 files removed"]
+    (winner,) = [user for user, text in said.items() if text == "updated 1 file, removed 2 files"]
     (loser,) = set(said) - {winner}
     assert f"{REPO}: somebody else pushed commit" in said[loser]
     assert contents(loopback_hub) == {"README.md": (CARD + winner).encode()}
