@@ -104,12 +104,13 @@ def run_main(script: ModuleType, **flags: object) -> None:
 
 
 @pytest.fixture
-def online(monkeypatch):
+def online(monkeypatch, tmp_path):
     """`online(xet)` lets clients of this process out, over Xet or LFS, and makes them not wait before they retry.
 
     The tests' environment says offline, which the library reads once, at its import.
     """
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("HF_XET_CACHE", str(tmp_path / "xet"))  # and not the user's own
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
 
     def choose(xet: bool) -> None:

@@ -100,20 +100,23 @@ def push(
     done, commit = [], remote.tip
     if changes:
         megabytes = sum((tree / path).stat().st_size for path in changes.sent) / 1e6
-        say(
-            f"{repo_id}: sending {len(changes.sent)} files of {megabytes:.1f} MB; removing {changes.removed or 'none'}"
-        )
+        removed = ", ".join(changes.removed) or "none"
+        say(f"{repo_id}: sending {len(changes.sent)} files of {megabytes:.1f} MB, removing {removed}")
         commit = send(api, repo_id, tree, changes, remote, say)
         done.append(str(changes) if set(remote.files) - OF_THE_HUB else f"created with {len(changes.sent)} files")
     if tag and not tagged:
-        settled(
-            lambda: api.create_tag(repo_id, tag=tag, revision=commit),
-            lambda: read_tags(api, repo_id).get(tag) == commit,
-            f"{repo_id}: commit {commit[:8]} is there, and the tag {tag} is not",
-            api,
-        )
+        add_tag(api, repo_id, tag, commit)
         done.append(f"tag {tag} added")
     return Outcome(repo_id, commit, ", ".join(done) or "nothing new")
+
+
+def add_tag(api: HfApi, repo_id: str, tag: str, commit: str) -> None:
+    settled(
+        lambda: api.create_tag(repo_id, tag=tag, revision=commit),
+        lambda: read_tags(api, repo_id).get(tag) == commit,
+        f"{repo_id}: commit {commit[:8]} is there, and the tag {tag} is not",
+        api,
+    )
 
 
 def open_repository(api: HfApi, repo_id: str, private: bool) -> Remote:
@@ -132,7 +135,7 @@ def open_repository(api: HfApi, repo_id: str, private: bool) -> Remote:
         )
         remote = read(api, repo_id)
     if remote is None:
-        raise InputError(f"{repo_id}: was created and cannot be read: run again")
+        raise InputError(f"{repo_id} is there, and cannot be read with this token")
     if private and not remote.private:
         raise InputError(f"{repo_id} is public: make it private on the Hub first, or leave out --private")
     return remote
@@ -233,7 +236,7 @@ def settled(action: Callable[[], object], arrived: Callable[[], bool], without: 
         try:
             done = arrived()
         except (*HUB_ERRORS, InputError):
-            done = False
+            raise InputError(f"{without}, or it is not known: {reason}: run again") from error
         if not done:
             raise InputError(f"{without}: {reason}: run again") from error
 

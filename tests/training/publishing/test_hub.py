@@ -22,12 +22,16 @@ FAULTS = ("answer", "cut", "cut_midway", "lose_answer")
 
 
 @pytest.fixture
-def tree(tmp_path):
-    """A small card, a large file and a file in a folder; the Hub does not look into them."""
+def tree(tmp_path, loopback_hub):
+    """A small card, a large file and a file in a folder.
+
+    The large file is another one for every Hub: a Xet client remembers what it sent to which address, and the next Hub
+    may be given the port of an earlier one.
+    """
     folder = tmp_path / "bilma-mx"
     (folder / "results").mkdir(parents=True)
     (folder / "README.md").write_text(CARD)
-    (folder / "model.safetensors").write_bytes(bytes(range(256)) * 400)
+    (folder / "model.safetensors").write_bytes(loopback_hub.tokens["ana"].encode() * 2000)
     (folder / "results" / "mlm_matrix.json").write_text("{}\n")
     return folder
 
@@ -175,6 +179,16 @@ def test_a_hub_that_is_gone_after_the_commit_is_said_not_to_be_known(loopback_hu
     loopback_hub.faults.before("validate", lambda: loopback_hub.faults.answer("info", 500, times=100))
     loopback_hub.faults.lose_answer("commit")
     with pytest.raises(InputError, match="cannot be read: .*run again later, which looks first whether it arrived"):
+        publish()
+    loopback_hub.faults.clear()
+    assert publish().changed == "tag v1.0 added"
+
+
+def test_a_tag_of_which_nothing_can_be_known(loopback_hub, publish):
+    publish(tag=None)
+    loopback_hub.faults.before("refs", lambda: loopback_hub.faults.cut("refs", times=100))
+    loopback_hub.faults.cut("tag")
+    with pytest.raises(InputError, match="the tag v1.0 is not, or it is not known: .*: run again"):
         publish()
     loopback_hub.faults.clear()
     assert publish().changed == "tag v1.0 added"
