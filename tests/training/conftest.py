@@ -4,13 +4,15 @@ import json
 import sys
 from itertools import chain
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from accelerate.state import AcceleratorState, GradientState, PartialState
+from huggingface_hub import constants
 
 from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
 from tests.conftest import TINY_OVERRIDES
-from training import pretrain
+from training import evaluate_family, finetune, pretrain
 from training.synthetic_corpus import generate_texts
 
 REGIONS = ("ar", "mx")
@@ -36,27 +38,83 @@ def family(tmp_path_factory) -> Path:
         write_texts(home / "corpora" / f"{region}.jsonl", texts[region])
     build_tokenizer(train_vocabulary(chain(*texts.values()), 500)).save_pretrained(home / "tokenizer")
     for region in REGIONS:
-        for state in (AcceleratorState, GradientState, PartialState):
-            state._reset_state()
-        settings = {
-            "region": region,
-            "train_file": home / "corpora" / f"{region}.jsonl",
-            "output_dir": home / f"bilma-{region}",
-            "tokenizer": home / "tokenizer",
-            "cache_dir": home / "cache",
-            "config_overrides": TINY_OVERRIDES,
-            "test_fraction": TEST_FRACTION,
-            "max_steps": 40,
-            "eval_steps": 40,
-            "save_steps": 40,
-            "max_length": 32,
-            "texts_per_step": 64,
-            "learning_rate": 0.02,
-            "mixed_precision": "no",
-            "num_threads": 1,
-        }
-        with pytest.MonkeyPatch.context() as patch:
-            flags = [str(word) for name, value in settings.items() for word in (f"--{name}", value)]
-            patch.setattr(sys, "argv", ["pretrain.py", *flags])
-            pretrain.main()
+        run_main(
+            pretrain,
+            region=region,
+            train_file=home / "corpora" / f"{region}.jsonl",
+            output_dir=home / f"bilma-{region}",
+            tokenizer=home / "tokenizer",
+            cache_dir=home / "cache",
+            config_overrides=TINY_OVERRIDES,
+            test_fraction=TEST_FRACTION,
+            max_steps=40,
+            eval_steps=40,
+            save_steps=40,
+            max_length=32,
+            texts_per_step=64,
+            learning_rate=0.02,
+            mixed_precision="no",
+            num_threads=1,
+        )
     return home
+
+
+@pytest.fixture(scope="session")
+def evaluated_family(family, tmp_path_factory) -> Path:
+    """A folder with `bilma-mx-emoji` as finetune.py writes it, and `results`, where it and the family are compared."""
+    home = tmp_path_factory.mktemp("evaluated")
+    run_main(
+        finetune,
+        model=family / "bilma-mx",
+        task="emoji15",
+        train_file=family / "corpora" / "mx.jsonl",
+        output_dir=home / "bilma-mx-emoji",
+        test_fraction=TEST_FRACTION,
+        num_train_epochs=2,
+        learning_rate=0.02,
+        max_length=24,
+        mixed_precision="no",
+        num_threads=1,
+    )
+    run_main(
+        evaluate_family,
+        models=[family / f"bilma-{region}" for region in REGIONS],
+        emoji_models=home / "bilma-mx-emoji",
+        corpora=family / "corpora",
+        output_dir=home / "results",
+        test_fraction=TEST_FRACTION,
+        max_length=24,
+        mask_draws=1,
+        resamples=100,
+        max_test_texts=60,
+    )
+    return home
+
+
+def run_main(script: ModuleType, **flags: object) -> None:
+    """Run a script of training/ in this process with these flags."""
+    for state in (AcceleratorState, GradientState, PartialState):
+        state._reset_state()
+    argv = [script.__name__]
+    for name, value in flags.items():
+        argv += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", argv)
+        script.main()
+
+
+@pytest.fixture
+def online(monkeypatch, tmp_path):
+    """`online(xet)` lets clients of this process out, over Xet or LFS, and makes them not wait before they retry.
+
+    The tests' environment says offline, which the library reads once, at its import.
+    """
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("HF_XET_CACHE", str(tmp_path / "xet"))  # and not the user's own
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+
+    def choose(xet: bool) -> None:
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", not xet)
+
+    choose(False)
+    return choose
