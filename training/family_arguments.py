@@ -18,8 +18,8 @@ class TrainFamilyArguments:
     recipe: str = option("family", "recipe of training/recipes by name, or a YAML file by path")
     labelled: str | None = option(
         None,
-        "labelled file with the columns text, label and region, and split if need be, for Emoji-15 (default: made from "
-        "the texts)",
+        "labelled file with the columns text, label and region, and split if need be, for Emoji-15 (default: made "
+        "from the texts)",
     )
 
     ways: list[str] = field(

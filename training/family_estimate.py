@@ -1,4 +1,4 @@
-"""What is left of a family to be trained, in hours: one of its pretrainings is measured, the others are as their texts."""
+"""What is left of a family to be trained, in hours: one pretraining is measured, the others are as their texts."""
 
 import re
 from collections.abc import Sequence

@@ -53,7 +53,7 @@ SCRIPTS = {
 
 @dataclass(frozen=True)
 class Stage:
-    """One command. `inputs` are the files and folders that it reads, by flag; `texts` how many it reads in training."""
+    """One command. `inputs` are files and folders that it reads, by flag; `texts` how many it reads in training."""
 
     script: str
     output_dir: Path
