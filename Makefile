@@ -2,12 +2,15 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 CORPUS := corpora/synthetic
+FAMILY ?= runs/family
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help quickstart test soak parity bench bench-inference lint clean
+.PHONY: help quickstart family present test soak parity bench bench-inference lint clean
 
 help:
 	@echo "make quickstart  train two small regional models on the synthetic corpus and compare them"
+	@echo "make family      train the whole family on the texts in CORPORA, or go on with it, and compare its models"
+	@echo "make present     renew model_cards/ from it, for the organization ORG"
 	@echo "make test        run the tests"
 	@echo "make soak        kill, interrupt and sabotage runs, and see that they end as if nothing had happened"
 	@echo "make parity      compare converted checkpoints with the authors' TensorFlow code (Python 3.11 or older)"
@@ -31,6 +34,15 @@ runs/quickstart/%/config.json: $(CORPUS)/README.md training/recipes/quickstart.y
 
 quickstart: runs/quickstart/mx/config.json runs/quickstart/ar/config.json
 	$(BIN)/python training/complete.py --models runs/quickstart/mx runs/quickstart/ar --phrases "vamos a comer [MASK]"
+
+# FLAGS are more flags of the script: FLAGS=--estimate says what it will take.
+family: .venv/installed
+	$(BIN)/python training/train_family.py --output_dir $(FAMILY) $(if $(LABELLED),--labelled $(LABELLED)) $(FLAGS) \
+		--corpora $(or $(CORPORA),$(error give the folder of the texts: make family CORPORA=FOLDER))
+
+present: .venv/installed
+	$(BIN)/python training/present_family.py --family $(FAMILY) \
+		--org $(or $(ORG),$(error give the organization of the Hub: make present ORG=NAME)) $(FLAGS)
 
 test: .venv/installed
 	$(BIN)/pytest

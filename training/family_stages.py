@@ -118,8 +118,14 @@ class Stage:
         with as_input_error(OSError, ValueError):
             return json.loads(self.record_file.read_text(encoding="utf-8"))
 
-    def write_record(self, identity: dict[str, Any], seconds: float, finished: bool) -> None:
-        record = {"identity": identity, "command": self.in_words(), "seconds": round(seconds, 1), "finished": finished}
+    def write_record(self, number: int, identity: dict[str, Any], seconds: float, finished: bool) -> None:
+        record = {
+            "number": number,
+            "command": self.in_words(),
+            "identity": identity,
+            "seconds": round(seconds, 1),
+            "finished": finished,
+        }
         write_text(self.record_file, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
     def has_begun(self) -> bool:

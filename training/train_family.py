@@ -4,11 +4,11 @@
     python training/train_family.py --corpora corpora --labelled emoji15.jsonl.gz --output_dir runs/family
     python training/train_family.py --corpora corpora --ways adapted scratch one_model --output_dir runs/ways
 
-Everything is decided by one recipe, training/recipes/family.yaml, and those that it names. Each stage is one of the other
-scripts, run with a command that is printed and can be given alone. The same command goes on after an interruption:
-stages whose result is there are skipped, and an unfinished training is resumed. A stage that was begun with another
-recipe, corpus or base is refused, never taken. SIGTERM or Ctrl-C reaches the script that runs, which writes a
-checkpoint; the exit status is then 75.
+Everything is decided by one recipe, training/recipes/family.yaml, and those that it names. Each stage is one of the
+other scripts, run with a command that is printed and can be given alone. The same command goes on after an
+interruption: stages whose result is there are skipped, and an unfinished training is resumed. A stage that was begun
+with another recipe, corpus or base is refused, never taken. SIGTERM or Ctrl-C reaches the script that runs, which
+writes a checkpoint; the exit status is then 75.
 """
 
 import fcntl
@@ -128,12 +128,12 @@ def make(stage: Stage, number: int, count: int, scripts: Scripts) -> None:
         say(f"[{number}/{count}] {stage.name}: is there")
         return
     before = stage.record()["seconds"] if stage.has_begun() else 0.0
-    stage.write_record(identity, before, finished=False)
+    stage.write_record(number, identity, before, finished=False)
     say(f"[{number}/{count}] {stage.name}:\n{stage.in_words()}")
     scripts.check_not_stopped()
     began = time.monotonic()
     status, _ = scripts.run(stage.command())
-    stage.write_record(identity, before + time.monotonic() - began, finished=status == 0)
+    stage.write_record(number, identity, before + time.monotonic() - began, finished=status == 0)
     scripts.check_not_stopped()
     if status == STOPPED:
         say(f"{stage.name} was stopped: go on with the same command, {own_command()}")

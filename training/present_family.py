@@ -1,0 +1,147 @@
+"""Renew `model_cards/` from a trained family: cards, facts, results, pictures, and the family at a glance.
+
+    python training/present_family.py --family runs/family --org ORG
+
+Each model's folder there gets what `publish.py` would push with the same --org and --tag, but for weights, tokenizer,
+code and licence; what people write there, facts.yaml, is left alone. The results of all are in `model_cards/results`.
+Of README.md the part between the two marks is replaced. Everything is made and checked before anything is replaced.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from training.arguments import option, parse_arguments
+from training.errors import InputError, as_input_error, run
+from training.evaluation.figures import save
+from training.evaluation.results import read_results, write_text
+from training.family_stages import RECORDS, WAYS_RESULTS
+from training.family_stages import RESULTS as FAMILY_RESULTS
+from training.publishing.card import read_json
+from training.publishing.checks import check_tree
+from training.publishing.eval_results import RESULTS
+from training.publishing.facts import MODEL_CARDS
+from training.publishing.family_page import (
+    FIGURES,
+    STAGES_FILE,
+    WAYS_FILE,
+    FamilyModel,
+    open_model,
+    published_figures,
+    render_page,
+)
+from training.publishing.publication import open_publication
+from training.publishing.tree import LOSS_CURVE, build_tree
+
+PAGE = "README.md"
+BEGIN, END = "<!-- family: made by training/present_family.py -->", "<!-- end of family -->"
+# Of a repository's tree, what is shown here; all of it is replaced each time.
+SHOWN = ("README.md", "metrics.json", "training_args.json", LOSS_CURVE, ".eval_results", RESULTS, FIGURES)
+
+
+@dataclass(kw_only=True)
+class PresentArguments:
+    family: str = field(metadata={"help": "output folder of train_family.py"})
+    org: str = field(metadata={"help": "organization or user of the Hub, for the cards"})
+    tag: str | None = option(None, "tag of the commits, such as v1.0; the cards pin it")
+    output_dir: str = option(str(MODEL_CARDS), "folder to renew, with a README.md that holds the two marks")
+
+
+def main() -> None:
+    args = parse_arguments(PresentArguments, __doc__.splitlines()[0])
+    family, output_dir = Path(args.family), Path(args.output_dir)
+    page = read_page(output_dir / PAGE)
+    results = read_results(family / FAMILY_RESULTS)
+    models = open_models(family, results, args)
+    with TemporaryDirectory() as folder:
+        new = Path(folder)
+        for model in models:
+            tree = new / model.publication.name
+            build_tree(model.publication, family / FAMILY_RESULTS, results, tree)
+            check_tree(tree, model.publication)
+        ways, stages = copy_results(family, results, new)
+        text = render_page(models, results, ways, stages)
+        put_in_place(new, [model.publication.name for model in models], output_dir)
+    write_text(output_dir / PAGE, page.replace("\0", f"{BEGIN}\n{text}\n{END}"))
+    print(output_dir / PAGE)
+
+
+def read_page(path: Path) -> str:
+    """The page with a null character in the place of the generated part.
+
+    Raises:
+        InputError: if the page or one of the marks is not there.
+    """
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise InputError(
+            f"{path}: no part to replace: write {BEGIN} and, below it, {END} where the family is to stand"
+        )
+    return f"{before}\0{after}"
+
+
+def open_models(family: Path, results: dict[str, dict[str, Any]], args: PresentArguments) -> list[FamilyModel]:
+    """The models that the results are of, from the folders that have their names.
+
+    Raises:
+        InputError: if there is no result of masked models, or a folder is not there.
+    """
+    if "mlm_matrix" not in results:
+        raise InputError(f"{family / FAMILY_RESULTS}: no mlm_matrix.json: go on with train_family.py")
+    names = [
+        model["name"] for kind in ("mlm_matrix", "emoji15_matrix") for model in results.get(kind, {}).get("models", [])
+    ]
+    return [open_model(open_publication(family / name, args.org, args.tag), name) for name in names]
+
+
+def copy_results(
+    family: Path, results: dict[str, dict[str, Any]], new: Path
+) -> tuple[dict[str, Any] | None, dict[str, float]]:
+    """Fill the results' folder; returns the comparison of ways, if there is one, and the seconds of each stage."""
+    source = family / FAMILY_RESULTS
+    (new / RESULTS / FIGURES).mkdir(parents=True)
+    for path in [source / "report.md", *(source / f"{kind}.json" for kind in results), *source.glob("figures/*.png")]:
+        shutil.copyfile(path, new / RESULTS / path.relative_to(source))
+    for name, figure in published_figures(results):
+        save(figure, new / RESULTS / FIGURES / name).with_suffix(".svg").unlink()
+    ways = read_results(family / WAYS_RESULTS)["mlm_matrix"] if (family / WAYS_RESULTS).is_dir() else None
+    if ways is not None:
+        shutil.copyfile(family / WAYS_RESULTS / "mlm_matrix.json", new / WAYS_FILE)
+    records = {path.stem: read_json(path) for path in (family / RECORDS).glob("*.json")}
+    told = {
+        name: {"seconds": record["seconds"], "made_from": record["identity"]}
+        for name, record in sorted(records.items(), key=lambda item: item[1]["number"])
+    }
+    write_text(new / STAGES_FILE, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+    return ways, {name: record["seconds"] for name, record in told.items()}
+
+
+def put_in_place(new: Path, names: Sequence[str], output_dir: Path) -> None:
+    """Replace what is generated, and nothing else."""
+    with as_input_error(OSError):
+        shutil.rmtree(output_dir / RESULTS, ignore_errors=True)
+        shutil.copytree(new / RESULTS, output_dir / RESULTS)
+        for name in names:
+            for shown in SHOWN:
+                place(new / name / shown, output_dir / name / shown)
+
+
+def place(source: Path, target: Path) -> None:
+    if target.is_dir():
+        shutil.rmtree(target)
+    target.unlink(missing_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target)
+    elif source.exists():
+        shutil.copyfile(source, target)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,222 @@
+"""The family at a glance: the generated part of `model_cards/README.md`, from results and each metrics.json."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from training.evaluation import published
+from training.evaluation.figures import heatmap
+from training.evaluation.report import markdown_table, number
+from training.evaluation.results import regions_in_order
+from training.publishing.card import count_parameters, duration, read_json, started_from
+from training.publishing.card_evaluation import PUBLISHED, TOP_COMPLETIONS, TOP_WORDS, Results
+from training.publishing.eval_results import EVALUATIONS, RESULTS
+from training.publishing.publication import Publication
+from training.publishing.tree import WEIGHTS
+
+FIGURES = "figures"
+PUBLISHED_NAMES = {"mlm_matrix": "published_mlm_accuracy", "emoji15_matrix": "published_emoji15_accuracy"}
+OURS = {"mlm_matrix": "mlm_matrix_masked_accuracy_all", "emoji15_matrix": "emoji15_accuracy"}
+WAYS_FILE = f"{RESULTS}/ways.json"
+STAGES_FILE = f"{RESULTS}/stages.json"
+TITLES = {"mlm_matrix": "Masked tokens", "emoji15_matrix": "Emoji-15"}
+
+
+@dataclass(frozen=True)
+class FamilyModel:
+    """A model of a region, its name in the results, and its metrics.json."""
+
+    publication: Publication
+    name: str
+    metrics: dict[str, Any]
+    parameters: int
+
+    @property
+    def region(self) -> str:
+        return self.publication.region.code
+
+    @property
+    def fills_masks(self) -> bool:
+        return self.publication.pipeline_tag == "fill-mask"
+
+
+def open_model(publication: Publication, name: str) -> FamilyModel:
+    """Raises `InputError` if the folder is not finished."""
+    metrics = read_json(publication.folder / "metrics.json")
+    return FamilyModel(publication, name, metrics, count_parameters(publication.folder / WEIGHTS))
+
+
+def render_page(
+    models: Sequence[FamilyModel], results: Results, ways: dict[str, Any] | None, stages: dict[str, float]
+) -> str:
+    """The page, in Markdown.
+
+    Args:
+        ways: the matrix in which several ways to make the models are compared, if there are several.
+        stages: of each stage of train_family.py, its seconds.
+    """
+    parts = [
+        "## The family at a glance",
+        models_table(models, results),
+        "Masked accuracy, perplexity and Emoji-15 accuracy are those on the test texts of the model's own region, in "
+        "brackets 95 % intervals. How they were measured, and all else that was, is in "
+        f"[the report]({RESULTS}/report.md).",
+    ]
+    if have_base(models):
+        parts.append(
+            "Each was adapted from one base, trained on the texts of all regions; its epochs come after the base's."
+        )
+    for kind in PUBLISHED_NAMES:
+        if kind in results:
+            parts += [f"### {TITLES[kind]}: ours and the published", pictures_of(kind)]
+    parts.append("The texts differ, and what the authors masked with is not published: compare patterns, not levels.")
+    if ways is not None:
+        parts += ["### Ways to make a model of a region", *ways_section(models, ways)]
+    parts += ["### Completions", completions_table(models, results["completions"])]
+    if "region_words" in results:
+        parts += ["### Words of a region", *words_section(models, results["region_words"])]
+    if "similarity" in results:
+        parts += ["### Which models are alike", f"![map of the models]({RESULTS}/{FIGURES}/similarity_map.png)"]
+    parts += ["### Time and machine", *cost_section(models, results, stages)]
+    return "\n\n".join(parts)
+
+
+def models_table(models: Sequence[FamilyModel], results: Results) -> str:
+    classifiers = {model.region: model for model in models if not model.fills_masks}
+    rows = []
+    for model in models:
+        if not model.fills_masks:
+            continue
+        training, home = model.metrics["training"], cell_at_home(model, results)
+        classifier = classifiers.get(model.region)
+        rows.append(
+            [
+                model.region,
+                link(model),
+                f"{model.parameters:,}",
+                f"{training['texts']:,}",
+                f"{training['texts_seen'] / training['texts']:.1f}",
+                number(home["masked_accuracy"]),
+                number(home["perplexity"], 1),
+                number(cell_at_home(classifier, results)["accuracy"]) if classifier else "–",
+                link(classifier) if classifier else "–",
+            ]
+        )
+    head = ["region", "model", "parameters", "texts", "epochs", "masked accuracy", "perplexity", "Emoji-15", ""]
+    return markdown_table(head, rows)
+
+
+def have_base(models: Sequence[FamilyModel]) -> bool:
+    """Whether the models were adapted from one of all regions."""
+    arguments = (read_json(model.publication.folder / "training_args.json") for model in models if model.fills_masks)
+    return all(started_from(told) is not None for told in arguments)
+
+
+def link(model: FamilyModel) -> str:
+    return f"[{model.publication.name}]({model.publication.name}/README.md)"
+
+
+def cell_at_home(model: FamilyModel, results: Results) -> dict[str, Any]:
+    """The scores of a model on all targets of its own region's texts."""
+    cells = results[EVALUATIONS[model.publication.pipeline_tag].kind]["cells"]
+    place = (model.name, model.region, "all")
+    return next(cell for cell in cells if (cell["model"], cell["region"], cell.get("targets", "all")) == place)
+
+
+def pictures_of(kind: str) -> str:
+    ours, theirs = (f"{RESULTS}/{FIGURES}/{name}.png" for name in (OURS[kind], PUBLISHED_NAMES[kind]))
+    return markdown_table(["ours", "published"], [[f"![ours]({ours})", f"![published]({theirs})"]])
+
+
+def published_figures(results: Results) -> Iterator[tuple[str, Figure]]:
+    """The published matrices that stand beside ours, drawn as ours are, with their names."""
+    for kind, name in PUBLISHED_NAMES.items():
+        if kind in results:
+            yield name, published_heatmap(kind)
+
+
+def published_heatmap(kind: str) -> Figure:
+    scores = published.matrix(PUBLISHED[kind])
+    tested, trained = (sorted(set(codes)) for codes in zip(*scores, strict=True))  # in the order of ours
+    values = [[scores[region, model] for model in trained] for region in tested]
+    labels = [[f"{value:.3f}" for value in row] for row in values]
+    title = f"{TITLES[kind]}: accuracy as the authors published it"
+    return heatmap(np.array(values), labels, tested, trained, title, "texts of", "model of")
+
+
+def ways_section(models: Sequence[FamilyModel], result: dict[str, Any]) -> list[str]:
+    """Each region's own model of every way, on its texts; a model of all regions is every region's."""
+    regions = regions_in_order(result)
+    ways: dict[str, dict[str, str]] = {}  # way -> region -> model
+    for model in result["models"]:
+        way = model["name"].removesuffix(f"-{model['region']}")
+        ways.setdefault(way, {}).update(
+            dict.fromkeys([model["region"]] if model["region"] else regions, model["name"])
+        )
+    cells = {(cell["region"], cell["model"]): cell for cell in result["cells"] if cell["targets"] == "all"}
+    rows = [
+        [
+            region,
+            *(number(cells.get((region, named.get(region)), {}).get("masked_accuracy")) for named in ways.values()),
+        ]
+        for region in regions
+    ]
+    return [
+        "Masked accuracy on the texts of the region, at the same number of passes over texts, the base's included. "
+        f"`bilma` are the models above, {'adapted from the base' if have_base(models) else 'trained from scratch'}. "
+        f"[All figures]({WAYS_FILE}).",
+        markdown_table(["texts of", *ways], rows),
+    ]
+
+
+def completions_table(models: Sequence[FamilyModel], result: dict[str, Any]) -> str:
+    """Of each region and phrase the likeliest words, and those that the authors report for their model."""
+    theirs = published.completions()
+    ours = {
+        (column["model"], entry["phrase"]): [answer["word"] for answer in column["answers"]]
+        for entry in result["phrases"]
+        for column in entry["by_model"]
+    }
+    phrases = [entry["phrase"] for entry in result["phrases"]]
+    rows = []
+    for model in models:
+        if model.fills_masks:
+            rows.append([model.region, "ours", *(first_words(ours[model.name, phrase]) for phrase in phrases)])
+            told = [theirs.get(phrase, {}).get(model.region, []) for phrase in phrases]
+            rows.append([model.region, "published", *map(first_words, told)])
+    return markdown_table(["region", "", *(f"`{phrase}`" for phrase in phrases)], rows)
+
+
+def first_words(words: Sequence[str]) -> str:
+    return " · ".join(words[:TOP_COMPLETIONS]) or "–"
+
+
+def words_section(models: Sequence[FamilyModel], result: dict[str, Any]) -> list[str]:
+    words = {entry["model"]: [word["word"] for word in entry["words"][:TOP_WORDS]] for entry in result["by_model"]}
+    rows = [[model.region, ", ".join(words[model.name])] for model in models if model.fills_masks]
+    return [
+        "Those that a model prefers where the others do not. What its texts are about shows here as much as how the "
+        "region speaks.",
+        markdown_table(["region", "words"], rows),
+    ]
+
+
+def cost_section(models: Sequence[FamilyModel], results: Results, stages: dict[str, float]) -> list[str]:
+    """How long every stage took, and on what; the machines are those that the models and results name."""
+    made_on = [model.metrics["machine"] for model in models] + [result["machine"] for result in results.values()]
+    machines = dict.fromkeys(machine_in_words(machine) for machine in made_on)
+    rows = [[name, duration(seconds)] for name, seconds in stages.items()]
+    rows.append(["**together**", f"**{duration(sum(stages.values()))}**"])
+    return [
+        f"On {' and '.join(machines)}. Trials before it are not counted.",
+        markdown_table(["stage", "time"], rows),
+    ]
+
+
+def machine_in_words(machine: dict[str, Any]) -> str:
+    if "gpus" in machine:
+        return machine["device"]
+    return f"{machine['device']}, {machine['threads']} of {machine['cores']} cores"
