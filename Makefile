@@ -17,7 +17,7 @@ help:
 	@echo "make bench       time training, tokenising and fill-mask against the authors' code and a plain BERT"
 	@echo "make bench-inference  time converted checkpoints against it"
 	@echo "make lint        check style and format"
-	@echo "make clean       remove what the other targets made, but for the environment"
+	@echo "make clean       remove what the other targets made, but for the environment and the family"
 
 .venv/installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed: make PYTHON=...')"
@@ -70,4 +70,4 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 
 clean:
-	rm -rf runs corpora build *.egg-info
+	rm -rf runs/quickstart $(CORPUS) build *.egg-info

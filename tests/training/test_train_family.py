@@ -1,0 +1,270 @@
+"""The stages as they are planned; and one small family, interrupted, gone on with, and protected from what changed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, TINY
+from tests.training.conftest import write_texts
+from training import family_texts, train_family
+from training.errors import InputError, run
+from training.family_arguments import TrainFamilyArguments, check_arguments
+from training.family_stages import plan
+from training.signals import STOPPED
+from training.synthetic_corpus import generate_texts
+
+SIZES = {name: value for name, value in TINY.items() if name != "max_position_embeddings"}
+PRETRAIN = {
+    "config_overrides": ",".join(f"{name}={value}" for name, value in SIZES.items()),
+    "max_length": 32,
+    "learning_rate": 0.01,
+    "mixed_precision": '"no"',
+    "eval_steps": 0.5,
+    "save_steps": 5,
+}
+ADAPT = {name: value for name, value in PRETRAIN.items() if name != "config_overrides"}
+FINETUNE = {"num_train_epochs": 1, "max_length": 32, "mixed_precision": '"no"'}
+
+
+def write_recipe(path: Path, settings: dict) -> Path:
+    path.write_text("".join(f"{name}: {value}\n" for name, value in settings.items()))
+    return path
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with `corpora/{ar,mx}.jsonl` and small recipes, the first of which is family.yaml."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "corpora").mkdir()
+    for region in ("ar", "mx"):
+        write_texts(home / "corpora" / f"{region}.jsonl", generate_texts(region, 300))
+    for name, settings in (("pretrain", PRETRAIN), ("adapt", ADAPT), ("finetune", FINETUNE)):
+        write_recipe(home / f"{name}.yaml", settings)
+    write_recipe(
+        home / "family.yaml",
+        {
+            "vocab_size": 400,
+            "min_frequency": 2,
+            "test_fraction": 0.2,
+            "pretrain_recipe": home / "pretrain.yaml",
+            "adapt_recipe": home / "adapt.yaml",
+            "base_epochs": 20,
+            "adapt_epochs": 2,
+            "finetune_recipe": home / "finetune.yaml",
+            "min_emoji_texts": 10,
+            "num_threads": 1,
+        },
+    )
+    return home
+
+
+def arguments(home, **changes):
+    settings = {"corpora": str(home / "corpora"), "output_dir": str(home / "family"), "min_emoji_texts": 10}
+    return TrainFamilyArguments(**settings | changes)
+
+
+def planned(home, **changes):
+    args = arguments(home, **changes)
+    check_arguments(args)
+    return plan(args, family_texts.read_regions(args.corpora, args.labelled))
+
+
+# --- the plan
+
+
+def test_stages_in_the_order_in_which_they_need_each_other(home):
+    stages = planned(home)
+    assert [stage.name for stage in stages] == [
+        *("tokenizer", "base", "bilma-ar", "bilma-mx", "results"),
+        *("bilma-ar-emoji", "bilma-mx-emoji", "results-emoji"),
+    ]
+    made = {stage.output_dir for stage in stages}
+    for number, stage in enumerate(stages):
+        needed = {path for paths in stage.inputs.values() for path in paths} & made
+        assert needed <= {before.output_dir for before in stages[:number]}
+
+
+def test_flags_are_those_of_the_scripts(home):
+    """Every stage's flags are read by the script's own parser and checks."""
+    by_name = {stage.name: stage.resolved() for stage in planned(home, test_fraction=0.1)}
+    assert by_name["tokenizer"]["vocab_size"] == 29025
+    assert by_name["base"]["region"] == "all"
+    assert by_name["bilma-mx"]["region"] == "mx"
+    assert by_name["bilma-mx"]["learning_rate"] == 5e-4  # of the recipe it names
+    assert by_name["bilma-mx-emoji"]["task"] == "emoji15"
+    assert {flags["test_fraction"] for flags in by_name.values()} == {0.1}
+
+
+def test_every_way_reads_the_same_number_of_texts(home):
+    stages = planned(home, ways=["scratch", "adapted", "one_model"], base_epochs=4, adapt_epochs=2)
+    texts = {stage.name: stage.texts for stage in stages}
+    assert texts["bilma-ar"] + texts["bilma-mx"] == 6 * 600
+    assert texts["base"] + texts["adapted-ar"] + texts["adapted-mx"] == 6 * 600
+    assert texts["one-model"] == 6 * 600
+    by_name = {stage.name: stage for stage in stages}
+    assert "init_from" not in by_name["bilma-ar"].inputs
+    assert [path.name for path in by_name["adapted-ar"].inputs["init_from"]] == ["base"]
+    assert [path.name for path in by_name["results"].inputs["models"]] == ["bilma-ar", "bilma-mx"]
+    assert [path.name for path in by_name["ways"].inputs["models"]] == [
+        *("bilma-ar", "bilma-mx", "adapted-ar", "adapted-mx", "one-model")
+    ]
+
+
+def test_emoji_models_of_regions_with_enough_labelled_texts(home, tmp_path):
+    rows = [("mx", "train")] * 12 + [("ar", "train")] * 9 + [("ar", "test")] * 5
+    texts = [f"texto {number}" for number in range(len(rows))]
+    regions, splits = zip(*rows, strict=True)
+    labelled = write_texts(tmp_path / "labelled.jsonl", texts, label=["😍"] * len(rows), region=regions, split=splits)
+    stages = planned(home, labelled=str(labelled))
+    emoji = [stage for stage in stages if stage.script == "finetune.py"]
+    assert [stage.name for stage in emoji] == ["bilma-mx-emoji"]
+    assert emoji[0].resolved()["label_column"] == "label"
+    assert stages[-1].inputs == {"emoji_models": [emoji[0].output_dir], "emoji_files": [labelled]}
+
+
+@pytest.mark.parametrize(
+    ("label", "region", "message"),
+    [("🌮", "mx", "label '🌮' is none of the fifteen emoji"), ("😍", "mexico", "region 'mexico' is no code")],
+)
+def test_labels_and_regions_of_odd_names(tmp_path, label, region, message):
+    labelled = write_texts(tmp_path / "labelled.jsonl", ["hola"], label=[label], region=[region])
+    with pytest.raises(InputError, match=message):
+        family_texts.count_labelled(labelled)
+
+
+def test_files_of_odd_names(tmp_path):
+    write_texts(tmp_path / "tweets.jsonl", ["hola"])
+    with pytest.raises(InputError, match="tweets.jsonl: the name holds no region's two letters"):
+        family_texts.read_regions(str(tmp_path), None)
+
+
+def test_folders_inside_are_not_the_familys(home, tmp_path):
+    (tmp_path / "extra").mkdir()
+    write_texts(tmp_path / "extra" / "pe.jsonl", ["hola"])
+    with pytest.raises(InputError, match="the text files are in folders inside"):
+        family_texts.read_regions(str(tmp_path), None)
+    write_texts(tmp_path / "mx.jsonl", ["hola", "hola 😍"])
+    (found,) = family_texts.read_regions(str(tmp_path), None)
+    assert (found.code, found.texts, found.emoji_texts) == ("mx", 2, 1)
+    assert list(family_texts.describe([found], ["ar", "mx", "ve"]))[-1].startswith("no texts of ar, ve:")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ways": ["best"]}, "--ways best: choose of adapted, scratch, one_model"),
+        ({"ways": ["scratch", "scratch"]}, "each once"),
+        ({"ways": []}, "give one or more"),
+        ({"ways": ["one_model"]}, "it makes no model of a region"),
+        ({"base_epochs": 0}, "--base_epochs 0 is not above 0"),
+        ({"test_fraction": 0}, "--test_fraction 0 is not between 0 and 1"),
+        ({"min_emoji_texts": 0}, "--min_emoji_texts 0 is less than 1"),
+    ],
+)
+def test_values_that_cannot_be(home, changes, message):
+    with pytest.raises(InputError, match=message):
+        check_arguments(arguments(home, **changes))
+
+
+# --- running it
+
+
+@pytest.fixture
+def flags(home):
+    (home / "one").mkdir(exist_ok=True)
+    corpus = home / "one" / "mx.jsonl"
+    corpus.write_bytes((home / "corpora" / "mx.jsonl").read_bytes())
+    return ["--corpora", corpus.parent, "--output_dir", home / "family", "--recipe", home / "family.yaml"]
+
+
+@pytest.fixture
+def family_main(monkeypatch, capfd, home):
+    """Run the script in this process; returns its exit status, what it said, and its errors and progress."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("HF_HOME", str(home / "hf_home"))
+
+    def call(flags) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["training/train_family.py", *map(str, flags)])
+        with pytest.raises(SystemExit) as stop:
+            run(train_family.main)
+        said = capfd.readouterr()
+        return stop.value.code or 0, said.out, said.err.replace("\r", "\n")
+
+    return call
+
+
+def test_interrupted_gone_on_with_and_protected(home, flags, family_main):
+    family = home / "family"
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "training" / "train_family.py", *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "HF_HOME": str(home / "hf_home")},
+    )
+    while process.poll() is None and not list((family / "base").glob("unfinished_run/step-*")):
+        time.sleep(0.02)
+    status, _, error = family_main(flags)  # while the other one is at work
+    assert (status, "another run is at work there" in error) == (2, True)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate()
+    assert process.returncode == STOPPED
+    assert "What is left to train, on this machine\n  base " in said
+    assert said.rstrip().split("\n")[-1].startswith("stopped by SIGTERM: go on with the same command")
+    assert not (family / "base" / "config.json").exists()
+
+    status, said, error = family_main(flags)
+    assert status == 0, error
+    assert json.loads((family / "stages" / "base.json").read_text())["finished"]
+    assert "[1/6] tokenizer: is there" in said
+    assert "going on from step" in said + error
+    results = {path.stem for path in (family / "results").glob("*.json")}
+    assert {"mlm_matrix", "completions", "emoji15_matrix"} <= results
+    matrix = json.loads((family / "results" / "mlm_matrix.json").read_text())
+    assert [(model["name"], model["region"]) for model in matrix["models"]] == [("bilma-mx", "mx")]
+    assert json.loads((family / "bilma-mx" / "training_args.json").read_text())["init_from"] == "base"
+    assert json.loads((family / "base" / "config.json").read_text()).get("region") is None
+
+    before = {path: path.stat().st_mtime_ns for path in family.rglob("*") if path.suffix in (".json", ".safetensors")}
+    status, said, _ = family_main(flags)
+    assert status == 0
+    assert said.count(": is there") == 6
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+    status, _, error = family_main([*flags, "--adapt_epochs", 3])
+    assert status == 2
+    assert "bilma-mx was made from something else: num_train_epochs was 2.0 and is now 3.0" in error
+    corpus = home / "one" / "mx.jsonl"
+    corpus.write_text(corpus.read_text().replace("tacos", "tortas"))
+    status, _, error = family_main(flags)
+    assert (status, "tokenizer was made from something else: mx.jsonl has changed" in error) == (2, True)
+
+
+def test_what_was_not_made_here_is_not_taken(flags, family_main, tmp_path):
+    (tmp_path / "tokenizer").mkdir()
+    (tmp_path / "tokenizer" / "tokenizer.json").write_text("{}")
+    status, _, error = family_main([*flags, "--output_dir", tmp_path])
+    assert (status, "tokenizer was not made here" in error) == (2, True)
+    assert (tmp_path / "tokenizer" / "tokenizer.json").read_text() == "{}"
+
+
+def test_a_wrong_recipe_is_said_before_anything_is_trained(flags, family_main, tmp_path):
+    recipe = write_recipe(tmp_path / "wrong.yaml", {"lerning_rate": 1})
+    status, _, error = family_main([*flags, "--output_dir", tmp_path / "family", "--finetune_recipe", recipe])
+    assert (status, "unknown key lerning_rate: did you mean learning_rate?" in error) == (2, True)
+    assert not (tmp_path / "family").exists()
+
+
+def test_a_stage_that_fails(flags, family_main, tmp_path):
+    status, _, error = family_main([*flags, "--output_dir", tmp_path / "family", "--vocab_size", 10])
+    assert status == 2
+    own, last = error.strip().splitlines()[-2:]
+    assert own.startswith("train_tokenizer.py: error: vocab_size=10 is less than")
+    assert last.startswith("train_family.py: error: tokenizer failed with status 2")
+    assert last.endswith("--vocab_size 10")
