@@ -1,6 +1,7 @@
 """The flags of `training/pretrain.py`, which are also the keys of its recipes."""
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from training.arguments import CorpusArguments, option
@@ -9,6 +10,29 @@ from training.regions import Region
 
 # Those of transformers that need no settings of their own.
 SCHEDULES = ("cosine", "linear", "constant", "constant_with_warmup")
+# Flags that change how a run goes on, and not what comes out.
+OPERATIONAL = (
+    "num_threads",
+    "tokens_per_micro_batch",
+    "logging_steps",
+    "save_steps",
+    "save_minutes",
+    "keep_checkpoints",
+    "max_bad_batches",
+    "report_to",
+)
+SIZES = (  # of a new model, that --config_overrides may set
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "head_dim",
+    "intermediate_size",
+    "hidden_act",
+    "hidden_dropout_prob",
+    "max_position_embeddings",
+    "layer_norm_eps",
+    "initializer_range",
+)
 
 
 @dataclass(kw_only=True)
@@ -107,3 +131,21 @@ def check_arguments(args: PretrainArguments, region: Region) -> None:
             raise InputError(f"--{name} {value}: choose one of {', '.join(known)}")
     if args.max_length < 3:
         raise InputError(f"--max_length {args.max_length} leaves no room for a token between [START] and [END]")
+
+
+def size_overrides(text: str) -> dict[str, int | float | str]:
+    """What `--config_overrides` sets, each value as the kind of number that it looks like."""
+    overrides = {}
+    for pair in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = pair.partition("=")
+        if not equals or name not in SIZES:
+            raise InputError(f"--config_overrides {pair!r}: not name=value, with a name of {', '.join(sorted(SIZES))}")
+        overrides[name] = _plain_value(value)
+    return overrides
+
+
+def _plain_value(text: str) -> int | float | str:
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text

@@ -21,6 +21,7 @@ from training import loop, pretrain
 from training.batching import MaskedSteps
 from training.corpus import Corpus, load_tokens
 from training.errors import InputError, run
+from training.pretrain_data import hashes_of
 from training.synthetic_corpus import generate_texts
 
 WORDS = "bilma.embeddings.word_embeddings.weight"
@@ -141,7 +142,7 @@ def pretrain_validation(out):
     corpus = Corpus(files=(out.parent / "again.jsonl",))
     corpus.files[0].write_text("".join(json.dumps({"text": text}) + "\n" for text in generate_texts("mx", 400)))
     tokens, _ = load_tokens(corpus, tokenizer, 32, out.parent / "cache")
-    hashes = pretrain.column(tokens, "text_hash")
+    hashes = hashes_of(tokens)
     held_out = np.flatnonzero(hashes < int(0.05 * 2**63))
     steps = MaskedSteps(tokens, held_out, tokenizer, 32, 16384, seed=0, shuffle=False)
     return [micro for number in range(steps.steps_per_epoch) for micro in steps[number].micro_batches]
