@@ -2,8 +2,9 @@
 
 import argparse
 import dataclasses
+import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -14,6 +15,8 @@ from transformers import HfArgumentParser
 from training.errors import InputError
 
 RECIPES = Path(__file__).parent / "recipes"
+SCHEDULES = ("cosine", "linear", "constant", "constant_with_warmup")  # those that need no settings of their own
+PRECISIONS = ("auto", "no", "bf16", "fp16")
 Arguments = TypeVar("Arguments")
 
 
@@ -39,6 +42,59 @@ class CorpusArguments:
         0.05, "share of the texts kept out for testing, chosen by a hash of the text; evaluate_family.py asks these"
     )
     strict: bool = option(False, "refuse texts that are not UTF-8 instead of skipping and counting them")
+
+
+@dataclasses.dataclass(kw_only=True)
+class EngineArguments:
+    """The flags of every script that trains a model with Accelerate; `training.engine` makes of them what they say."""
+
+    output_dir: str = dataclasses.field(metadata={"help": "folder for the trained model"})
+    overwrite: bool = option(False, "replace the model that the output folder holds")
+
+    max_length: int = option(128, "texts are cut at this many tokens")
+    learning_rate: float = option(5e-4, "highest learning rate")
+    lr_scheduler_type: str = option("cosine", f"schedule of the rate: {', '.join(SCHEDULES)}")
+    warmup_ratio: float = option(0.06, "share of the steps in which the rate rises")
+    weight_decay: float = option(0.01, "AdamW decay, of matrices only")
+    adam_beta1: float = option(0.9, "AdamW beta 1")
+    adam_beta2: float = option(0.98, "AdamW beta 2")
+    adam_epsilon: float = option(1e-8, "AdamW epsilon")
+    max_grad_norm: float = option(1.0, "clip the gradient to this norm (0: do not)")
+    mixed_precision: str = option("auto", "auto (bf16 where the machine has it), no, bf16 or fp16")
+    num_threads: int | None = option(None, "CPU threads of each process (default: the cores, shared out)")
+    report_to: str | None = option(None, "tracker, such as tensorboard")
+
+
+def check_engine_arguments(args: EngineArguments) -> None:
+    """Raise `InputError` for a value that cannot be."""
+    check_each(args, "from 0 to below 1", "warmup_ratio", "adam_beta1", "adam_beta2")
+    check_each(args, "0 or more", "weight_decay", "max_grad_norm")
+    check_each(args, "above 0", "learning_rate", "adam_epsilon")
+    check_each(args, "1 or more", "num_threads")
+    check_each(args, ROOM_FOR_A_TOKEN, "max_length")
+    for name, known in {"mixed_precision": PRECISIONS, "lr_scheduler_type": SCHEDULES}.items():
+        if (value := getattr(args, name)) not in known:
+            raise InputError(f"--{name} {value}: choose one of {', '.join(known)}")
+
+
+ROOM_FOR_A_TOKEN = "3 or more (a token between two special ones)"
+RULES: dict[str, Callable[[float], bool]] = {
+    "above 0": lambda value: 0 < value < math.inf,
+    "0 or more": lambda value: 0 <= value < math.inf,
+    "1 or more": lambda value: 1 <= value < math.inf,
+    ROOM_FOR_A_TOKEN: lambda value: value >= 3,
+    "between 0 and 1": lambda value: 0 < value < 1,
+    "from 0 to below 1": lambda value: 0 <= value < 1,
+    "above 0 and at most 1": lambda value: 0 < value <= 1,
+    "from 0 to below 2^32": lambda value: 0 <= value < 2**32,
+}
+
+
+def check_each(args: Any, rule: str, *names: str) -> None:
+    """Raise `InputError` for the first of these arguments that breaks a rule of RULES; None keeps every rule."""
+    for name in names:
+        if (value := getattr(args, name)) is not None and not RULES[rule](value):
+            raise InputError(f"--{name} {value} is not {rule}")
 
 
 class _Parser(HfArgumentParser):

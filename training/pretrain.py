@@ -12,7 +12,6 @@ it at once. However it was interrupted, it goes on with the same command and `--
 
 import dataclasses
 import hashlib
-import json
 import math
 import sys
 from pathlib import Path
@@ -24,14 +23,14 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from huggingface_hub.errors import StrictDataclassError
 from tqdm import tqdm
-from transformers import TokenizersBackend, get_scheduler
+from transformers import TokenizersBackend
 
 from modeling_bilma import BilmaConfig, BilmaForMaskedLM
 from modeling_bilma.tokenization_bilma import build_tokenizer, load_tokenizer, train_vocabulary
 from training.arguments import parse_arguments, public_arguments
 from training.checkpoints import load_checkpoint
 from training.corpus import Corpus, find_files, open_corpus, text_hash
-from training.engine import make_accelerator, make_optimizer, open_whole, say, tell_deepspeed
+from training.engine import make_accelerator, make_optimizer, make_scheduler, open_whole, say, tell_deepspeed
 from training.errors import InputError, as_input_error, as_lost_process_error, as_write_error, run
 from training.estimate import estimate
 from training.folders import written_whole
@@ -49,6 +48,7 @@ from training.run_folder import (
     is_finished,
     prepare_work_dir,
     put_in_place,
+    write_json,
 )
 from training.signals import STOPPED
 from training.streaming import ParquetStream
@@ -118,9 +118,7 @@ def pretrain(
     say(accelerator, in_words(args, model, total_steps, epochs, accelerator))
 
     optimizer = make_optimizer(args, model)
-    scheduler = get_scheduler(
-        args.lr_scheduler_type, optimizer, math.ceil(args.warmup_ratio * total_steps), total_steps
-    )
+    scheduler = make_scheduler(args, optimizer, total_steps)
     # The steps are shared out by MaskedSteps itself, and the schedule counts whole steps: neither is prepared.
     model, optimizer = accelerator.prepare(model, optimizer)
     if args.estimate:
@@ -236,8 +234,8 @@ def finish(
     best = output_dir / WORK_DIR / "best"
     tokenizer.save_pretrained(best)
     metrics = result(region, data, progress, accelerator)
-    (best / "metrics.json").write_text(json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    (best / "training_args.json").write_text(json.dumps(public_arguments(args), indent=1, ensure_ascii=False) + "\n")
+    write_json(best / "metrics.json", metrics)
+    write_json(best / "training_args.json", public_arguments(args))
     draw_loss_curve(metrics, best / "loss_curve.png")
     put_in_place(best, output_dir)
     scores = metrics["validation"]

@@ -184,7 +184,7 @@ def test_checkpoints_by_the_step_and_by_the_clock(train, monkeypatch, refused):
     assert sorted(path.name for path in work_dir.glob("step-*")) == names[2:]
     work_dir = train("--save_steps", 3, "--save_minutes", 60, name="by_step") / "unfinished_run"
     assert sorted(path.name for path in work_dir.glob("step-*")) == [names[2], names[5]]
-    assert "--keep_checkpoints 0 is less than 1" in refused("--keep_checkpoints", 0)
+    assert "--keep_checkpoints 0 is not 1 or more" in refused("--keep_checkpoints", 0)
     assert "--save_minutes 0.0 is not above 0" in refused("--save_minutes", 0)
     assert "--max_bad_batches -1 is not from 0" in refused("--max_bad_batches", -1)
 
@@ -399,7 +399,7 @@ def test_wrong_flags_are_named(refused, tmp_path, texts):
     assert "--warmup_ratio 5.0 is not from 0" in refused("--warmup_ratio", 5)
     assert "this tracker is not installed" in refused("--report_to", "wandb")
     assert "--resume or --overwrite, not both" in refused("--resume", "--overwrite")
-    assert "--texts_per_step 0 is less than 1" in refused("--texts_per_step", 0)
+    assert "--texts_per_step 0 is not 1 or more" in refused("--texts_per_step", 0)
     assert "'hiden_size=9': not name=value" in refused("--config_overrides", "hiden_size=9")
     assert "'to_dict=3': not name=value" in refused("--config_overrides", "to_dict=3")
     assert "hidden_act='foo' is unknown" in refused("--config_overrides", "hidden_act=foo")
