@@ -121,16 +121,16 @@ def pretrain(
     scheduler = make_scheduler(args, optimizer, total_steps)
     # The steps are shared out by MaskedSteps itself, and the schedule counts whole steps: neither is prepared.
     model, optimizer = accelerator.prepare(model, optimizer)
+    loop = TrainingLoop(
+        args, accelerator, model, optimizer, scheduler, train_steps, validation_steps, total_steps, progress, work_dir
+    )
     if args.estimate:
-        print(estimate(args, accelerator, model, optimizer, train_steps, validation_steps, total_steps))
+        print(estimate(loop))
         return True
     accelerator.register_for_checkpointing(scheduler)
     if checkpoint:
         load_checkpoint(accelerator, checkpoint, work_dir / "best")
 
-    loop = TrainingLoop(
-        args, accelerator, model, optimizer, scheduler, train_steps, validation_steps, total_steps, progress, work_dir
-    )
     if not loop.run():
         say(accelerator, f"stopped after step {progress['step']:,}: go on with the same command and --resume")
         return False
