@@ -105,6 +105,8 @@ class _Parser(HfArgumentParser):
 def parse_arguments(kind: type[Arguments], description: str, argv: Sequence[str] | None = None) -> Arguments:
     """Read the command line into the dataclass `kind`; if it has a field `recipe`, over the settings of that recipe.
 
+    `kind.ALTERNATIVES`, if there are any, say the same in several ways: one that is a flag replaces all in the recipe.
+
     Raises:
         InputError: for an unknown flag or recipe key, a missing flag, or a value of the wrong type.
     """
@@ -119,6 +121,7 @@ def parse_arguments(kind: type[Arguments], description: str, argv: Sequence[str]
     names = list(fields)
     if "recipe" in names:
         recipe = read_recipe(_recipe_named(argv) or kind.recipe, fields)
+        recipe = _without_replaced(recipe, argv, getattr(kind, "ALTERNATIVES", ()))
         parser.set_defaults(**recipe)
         for action in parser._actions:  # argparse asks for a required flag although it has a default
             action.required = action.required and action.dest not in recipe
@@ -136,6 +139,14 @@ def _recipe_named(argv: Sequence[str]) -> str | None:
         return parser.parse_known_args(argv)[0].recipe
     except argparse.ArgumentError as error:
         raise InputError(str(error)) from error
+
+
+def _without_replaced(recipe: dict[str, Any], argv: Sequence[str], alternatives: Sequence[str]) -> dict[str, Any]:
+    """The recipe without the alternatives to a flag that is given."""
+    flags = {word.split("=")[0].removeprefix("--").replace("-", "_") for word in argv if word.startswith("--")}
+    if flags.isdisjoint(alternatives):
+        return recipe
+    return {key: value for key, value in recipe.items() if key not in alternatives}
 
 
 def read_recipe(name_or_path: str, fields: Mapping[str, dataclasses.Field]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from training.arguments import CorpusArguments, EngineArguments, check_each, check_engine_arguments, option
 from training.errors import InputError
@@ -61,6 +62,7 @@ class PretrainArguments(EngineArguments, CorpusArguments):
 
     num_train_epochs: float | None = option(None, "passes over the texts (default: as published for the region)")
     max_steps: int | None = option(None, "stop after this many steps instead")
+    ALTERNATIVES: ClassVar = ("num_train_epochs", "max_steps")
     mlm_probability: float = option(0.15, "share of the tokens to predict")
     texts_per_step: int = option(64, "texts of one optimizer step, over all processes")
     tokens_per_micro_batch: int = option(16384, "most tokens that go through the model at once in one process")
@@ -81,6 +83,8 @@ class PretrainArguments(EngineArguments, CorpusArguments):
 def check_arguments(args: PretrainArguments, region: Region) -> None:
     if bool(args.train_file) == bool(args.dataset_name):
         raise InputError("give either --train_file or --dataset_name: the texts to train on")
+    if args.num_train_epochs is not None and args.max_steps is not None:
+        raise InputError("give --num_train_epochs or --max_steps, not both: how long the run is")
     if args.num_train_epochs is None and args.max_steps is None and region.published_epochs is None:
         raise InputError(f"region {region.code} has no published number of epochs: give --num_train_epochs")
     if args.streaming and not (args.tokenizer or args.init_from):

@@ -1,9 +1,12 @@
-"""A small family: two regions of the synthetic corpus, and models trained on them with one vocabulary."""
+"""Scripts run in this process, and a small family: two regions of the synthetic corpus, models with one vocabulary."""
 
 import json
 import sys
+from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 from accelerate.state import AcceleratorState, GradientState, PartialState
@@ -11,19 +14,47 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
 from tests.conftest import TINY_OVERRIDES
 from training import pretrain
+from training.errors import run
 from training.synthetic_corpus import generate_texts
 
 REGIONS = ("ar", "mx")
 TEST_FRACTION = 0.2
 
 
-def write_texts(path: Path, texts: list[str], **columns: list[str]) -> Path:
+def write_texts(path: Path, texts: Sequence[str], **columns: Sequence[str]) -> Path:
     rows = [
         {"text": text} | {name: values[number] for name, values in columns.items()}
         for number, text in enumerate(texts)
     ]
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+def run_here(script: ModuleType, settings: dict[str, Any], *argv: object) -> Path:
+    """Run a script in this process and return its `output_dir`; the flags of `argv` replace those of `settings`."""
+    for state in (AcceleratorState, GradientState, PartialState):
+        state._reset_state()
+    flags = [word for name, value in settings.items() if f"--{name}" not in argv for word in (f"--{name}", value)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [Path(script.__file__).name, *map(str, [*flags, *argv])])
+        script.main()
+    return Path(settings["output_dir"])
+
+
+@pytest.fixture
+def refusal(capsys) -> Callable[..., str]:
+    """`refusal(main)`: the one line that a script's `main` says when it ends for wrong input, without its name."""
+
+    def refusal(main: Callable[[], object]) -> str:
+        with pytest.raises(SystemExit) as stop:
+            run(main)
+        assert stop.value.code == 2
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+        _, found, message = line.partition(".py: error: ")
+        assert found
+        return message
+
+    return refusal
 
 
 @pytest.fixture(scope="session")
@@ -36,8 +67,6 @@ def family(tmp_path_factory) -> Path:
         write_texts(home / "corpora" / f"{region}.jsonl", texts[region])
     build_tokenizer(train_vocabulary(chain(*texts.values()), 500)).save_pretrained(home / "tokenizer")
     for region in REGIONS:
-        for state in (AcceleratorState, GradientState, PartialState):
-            state._reset_state()
         settings = {
             "region": region,
             "train_file": home / "corpora" / f"{region}.jsonl",
@@ -55,8 +84,5 @@ def family(tmp_path_factory) -> Path:
             "mixed_precision": "no",
             "num_threads": 1,
         }
-        with pytest.MonkeyPatch.context() as patch:
-            flags = [str(word) for name, value in settings.items() for word in (f"--{name}", value)]
-            patch.setattr(sys, "argv", ["pretrain.py", *flags])
-            pretrain.main()
+        run_here(pretrain, settings)
     return home
