@@ -8,6 +8,9 @@
 
 The output folder holds the classifier of the best seed by validation accuracy with its code, its tokenizer,
 training_args.json, and metrics.json with the scores of every seed, their mean and their spread.
+
+A run takes minutes and is not resumed: one that is interrupted leaves the output folder without a model (or, with
+--overwrite, with the one that it held), and the same command begins again.
 """
 
 import json
