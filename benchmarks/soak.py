@@ -9,293 +9,45 @@ benchmarks/results/soak.json say what was tried and what was survived. The tests
 
 import argparse
 import datetime
-import errno
 import json
-import multiprocessing
 import os
 import random
-import resource
 import shutil
 import signal
-import socket
 import sys
 import tempfile
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property, partial
-from itertools import pairwise
+from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 
 from benchmarks.hostile_texts import feed_hostile_texts
-from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
-from training import checkpoints, loop, pretrain, run_folder
-from training.batching import IGNORED, MaskedSteps
-from training.errors import run
+from benchmarks.laboratory import (
+    KILLED,
+    SIGINT,
+    SIGKILL,
+    SIGTERM,
+    Fault,
+    Laboratory,
+    NotSurvivedError,
+    PoisonedGradient,
+    RecordTexts,
+    kill_after,
+    no_space,
+    require,
+    send,
+    small_files_only,
+    texts_by_step,
+)
+from training import checkpoints
 from training.provenance import commit, machine, versions
-from training.run_folder import WORK_DIR
+from training.run_folder import write_json
 from training.signals import STOPPED
-from training.synthetic_corpus import generate_texts
 
 ROOT = Path(__file__).resolve().parents[1]
-STEPS = 12  # of a run: one epoch and a half
-KILLED = -signal.SIGKILL
-PATIENCE = 120  # seconds after which a run counts as hanging
-FLAGS = {
-    "--region": "mx",
-    "--config_overrides": "hidden_size=32,head_dim=16,num_attention_heads=2,intermediate_size=24",
-    "--max_steps": STEPS,
-    "--max_length": 32,
-    "--texts_per_step": 24,
-    "--tokens_per_micro_batch": 256,  # two micro-batches a step, of packed rows
-    "--learning_rate": 5e-3,
-    "--test_fraction": 0,
-    "--mixed_precision": "no",
-    "--num_threads": 1,
-    "--logging_steps": 3,
-    "--eval_steps": 4,
-    "--save_steps": 2,
-}
-# The children are forked from a process that has imported everything and run nothing: a start costs little.
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["training.pretrain", "benchmarks.hostile_texts"])
 
-
-class NotSurvivedError(Exception):
-    """What a run should have stood, and did not."""
-
-
-def require(condition: bool, message: str) -> None:
-    if not condition:
-        raise NotSurvivedError(message)
-
-
-@dataclass
-class Ended:
-    """How the processes of a run ended: their exit codes, and all that they said."""
-
-    codes: list[int | None]
-    output: str
-
-    def expect(self, *codes: int, says: str = "") -> None:
-        require(self.codes == list(codes), f"exit codes {self.codes} instead of {list(codes)}: {self.output[-1500:]}")
-        require(says in self.output, f"{says!r} was not said: {self.output[-1500:]}")
-
-
-@dataclass
-class Laboratory:
-    """A folder with a corpus and a tokenizer, and the ways to run the script there."""
-
-    folder: Path
-
-    def __post_init__(self) -> None:
-        texts = generate_texts("mx", 200)
-        self.corpus = self.folder / "mx.jsonl"
-        self.corpus.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-        build_tokenizer(train_vocabulary(texts, 400)).save_pretrained(self.folder / "tokenizer")
-
-    def run(self, name: str, *flags: object, fault: Callable[[], None] | None = None, processes: int = 1) -> Ended:
-        """Run the script to its end; `fault` is called first in every process and can read the rank from RANK."""
-        paths = {
-            "--train_file": self.corpus,
-            "--tokenizer": self.folder / "tokenizer",
-            "--output_dir": self.folder / name,
-            "--cache_dir": self.folder / "cache",
-        }
-        argv = [str(word) for pair in (FLAGS | paths).items() if pair[0] not in flags for word in pair]
-        log = self.folder / f"{name}.log"
-        log.write_text("")
-        children = [
-            CONTEXT.Process(target=_child, args=([*argv, *map(str, flags)], log, environment, fault))
-            for environment in _environments(processes)
-        ]
-        for child in children:
-            child.start()
-        for child in children:
-            child.join(PATIENCE)
-            child.kill()
-        for child in children:
-            child.join()
-        return Ended([child.exitcode for child in children], log.read_text(errors="replace"))
-
-    @cached_property
-    def unbroken(self) -> str:
-        """The name of a run that nothing happens to."""
-        self.run("unbroken", fault=RecordTexts(self.folder / "unbroken.texts")).expect(0)
-        return "unbroken"
-
-    @cached_property
-    def killed(self) -> str:
-        """The name of a run that was killed in step 10; its last two checkpoints are those of steps 6 and 8."""
-        self.run("killed", fault=Fault("a step", 10, SIGKILL)).expect(KILLED)
-        return "killed"
-
-    def copy_killed(self, name: str) -> None:
-        shutil.copytree(self.folder / self.killed, self.folder / name)
-
-    def finish(self, name: str, like: str = "", says: str = "going on from step", processes: int = 1) -> None:
-        """Resume a run: it has to end with the weights and the curve of the run `like`, of the unbroken one."""
-        self.run(name, "--resume", processes=processes).expect(*[0] * processes, says=says)
-        (weights, curve), (other_weights, other_curve) = self.result(name), self.result(like or self.unbroken)
-        same = all(torch.equal(weights[key], other_weights[key]) for key in other_weights)
-        require(same, "the weights differ from those of the unbroken run")
-        require(curve == other_curve, "the curve differs from that of the unbroken run")
-        require(not self.work_dir(name).exists(), "the working folder is still there")
-
-    def result(self, name: str) -> tuple[dict[str, torch.Tensor], list[dict]]:
-        """The weights and the curve of a finished run."""
-        metrics = json.loads((self.folder / name / "metrics.json").read_text())
-        return load_file(self.folder / name / "model.safetensors"), [*metrics["history"], metrics["validation"]]
-
-    def seconds_of_the_loop(self) -> float:
-        return json.loads((self.folder / self.unbroken / "metrics.json").read_text())["training"]["seconds"]
-
-    def work_dir(self, name: str) -> Path:
-        return self.folder / name / WORK_DIR
-
-
-def _environments(processes: int) -> list[dict[str, str]]:
-    shared = {"ACCELERATE_USE_CPU": "true"}
-    if processes == 1:
-        return [shared]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_WORLD_SIZE": str(processes)}
-    ranks = ({"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes))
-    return [shared | rank | {"WORLD_SIZE": str(processes)} for rank in ranks]
-
-
-def _child(argv: list[str], log: Path, environment: dict[str, str], fault: Callable[[], None] | None) -> None:
-    os.environ.update(environment)
-    with log.open("ab") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    sys.argv = ["pretrain.py", *argv]
-    pretrain.draw_loss_curve = lambda *_: None  # a picture costs as much as such a run
-    if fault:
-        fault()
-    run(pretrain.main)
-
-
-# Faults that happen inside a run. Each is called in its process before the script begins, and lies in wait there.
-
-PLACES = {
-    "the loop": (loop.TrainingLoop, "begin"),
-    "a step": (loop, "forward_backward"),
-    "an evaluation": (loop, "evaluate"),
-    "writing the best model": (loop, "save_best"),
-    "a checkpoint": (loop, "save_checkpoint"),
-    "a checkpoint without its manifest": (checkpoints, "write_manifest"),
-    "a checkpoint, just before and just after it is renamed": (checkpoints, "sync"),
-    "making the output folder": (pretrain, "draw_loss_curve"),
-    "removing the working folder": (run_folder, "remove_work_dir"),
-}
-
-
-@dataclass
-class Fault:
-    """Something that a process does when it comes by a place of PLACES for the `call`-th time."""
-
-    place: str
-    call: int
-    act: Callable[[], None]
-    rank: int = 0
-
-    def __call__(self) -> None:
-        if int(os.environ.get("RANK", 0)) != self.rank:
-            return
-        owner, name = PLACES[self.place]
-        original, calls = getattr(owner, name), 0
-
-        def watched(*args, **kwargs):
-            nonlocal calls
-            calls += 1
-            if calls == self.call:
-                self.act()
-            return original(*args, **kwargs)
-
-        setattr(owner, name, watched)
-
-
-def send(*signals: int) -> None:
-    for number in signals:
-        os.kill(os.getpid(), number)
-
-
-SIGTERM, SIGINT, SIGKILL = (partial(send, number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL))
-
-
-def kill_after(seconds: float) -> None:
-    threading.Timer(seconds, SIGKILL).start()
-
-
-def no_space() -> None:
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def small_files_only(size: int) -> None:
-    """Let the system refuse to write a file beyond this size, in the middle of it, as a full disk would."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
-
-
-@dataclass
-class PoisonedGradient:
-    """A gradient that is no number in the step of that number."""
-
-    step: int
-
-    def __call__(self) -> None:
-        original, calls = loop.forward_backward, 0
-
-        def poisoned(accelerator, model, batch):
-            nonlocal calls
-            calls += 1
-            sums = original(accelerator, model, batch)
-            if calls == self.step:
-                next(model.parameters()).grad[0] = float("nan")
-            return sums
-
-        loop.forward_backward = poisoned
-
-
-@dataclass
-class RecordTexts:
-    """Write down the texts of every step of training that this process takes part in."""
-
-    path: Path
-    fault: Callable[[], None] | None = None
-
-    def __call__(self) -> None:
-        if self.fault:
-            self.fault()
-        original = MaskedSteps.__getitem__
-
-        def recording(steps: MaskedSteps, step: int):
-            batch = original(steps, step)
-            if steps.shuffle:  # else of an evaluation
-                texts = [text for micro_batch in batch.micro_batches for text in texts_of(micro_batch)]
-                with self.path.open("a") as file:
-                    file.write(json.dumps({"step": step, "texts": texts}) + "\n")
-            return batch
-
-        MaskedSteps.__getitem__ = recording
-
-
-def texts_of(micro_batch: dict[str, torch.Tensor]) -> list[list[int]]:
-    """The texts of packed rows, unmasked again; padding, which is a text of its own, left out."""
-    texts = []
-    ids = torch.where(micro_batch["labels"] == IGNORED, micro_batch["input_ids"], micro_batch["labels"])
-    for row, positions in zip(ids.tolist(), micro_batch["position_ids"], strict=True):
-        starts = [*torch.nonzero(positions == 0).flatten().tolist(), len(row)]
-        texts += [row[a:b] for a, b in pairwise(starts) if row[a] != 0]
-    return texts
-
-
-# Trials: a fault, what the run has to say and how it has to end, and the resumed run as the unbroken one.
+# A trial is a fault, what the run has to say and how it has to end, and the resumed run as the unbroken one.
 
 
 def die(lab: Laboratory, name: str, fault: Fault) -> None:
@@ -403,14 +155,6 @@ def other_number_of_processes(lab: Laboratory, name: str) -> None:
     resumed = lab.run(name, "--resume", fault=RecordTexts(record))
     resumed.expect(0, says="2 process(es) before, 1 now")
     require(lab.unbroken and texts_by_step(record) == texts_by_step(lab.folder / "unbroken.texts"), "other texts")
-
-
-def texts_by_step(record: Path) -> dict[int, list[list[int]]]:
-    steps: dict[int, list[list[int]]] = {}
-    for line in record.read_text().splitlines():
-        entry = json.loads(line)
-        steps[entry["step"]] = sorted(steps.get(entry["step"], []) + entry["texts"])
-    return steps
 
 
 def die_unsaved(lab: Laboratory, name: str) -> None:
@@ -527,7 +271,7 @@ def main() -> None:
         "faults": faults,
     }
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(args.output, result)
     print(f"{survived} of {len(faults)} survived")
     sys.exit(survived < len(faults))
 

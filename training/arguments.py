@@ -2,8 +2,9 @@
 
 import argparse
 import dataclasses
+import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -14,6 +15,8 @@ from transformers import HfArgumentParser
 from training.errors import InputError
 
 RECIPES = Path(__file__).parent / "recipes"
+SCHEDULES = ("cosine", "linear", "constant", "constant_with_warmup")  # those that need no settings of their own
+PRECISIONS = ("auto", "no", "bf16", "fp16")
 Arguments = TypeVar("Arguments")
 
 
@@ -41,6 +44,59 @@ class CorpusArguments:
     strict: bool = option(False, "refuse texts that are not UTF-8 instead of skipping and counting them")
 
 
+@dataclasses.dataclass(kw_only=True)
+class EngineArguments:
+    """The flags of every script that trains a model with Accelerate; `training.engine` makes of them what they say."""
+
+    output_dir: str = dataclasses.field(metadata={"help": "folder for the trained model"})
+    overwrite: bool = option(False, "replace the model that the output folder holds")
+
+    max_length: int = option(128, "texts are cut at this many tokens")
+    learning_rate: float = option(5e-4, "highest learning rate")
+    lr_scheduler_type: str = option("cosine", f"schedule of the rate: {', '.join(SCHEDULES)}")
+    warmup_ratio: float = option(0.06, "share of the steps in which the rate rises")
+    weight_decay: float = option(0.01, "AdamW decay, of matrices only")
+    adam_beta1: float = option(0.9, "AdamW beta 1")
+    adam_beta2: float = option(0.98, "AdamW beta 2")
+    adam_epsilon: float = option(1e-8, "AdamW epsilon")
+    max_grad_norm: float = option(1.0, "clip the gradient to this norm (0: do not)")
+    mixed_precision: str = option("auto", "auto (bf16 where the machine has it), no, bf16 or fp16")
+    num_threads: int | None = option(None, "CPU threads of each process (default: the cores, shared out)")
+    report_to: str | None = option(None, "tracker, such as tensorboard")
+
+
+def check_engine_arguments(args: EngineArguments) -> None:
+    """Raise `InputError` for a value that cannot be."""
+    check_each(args, "from 0 to below 1", "warmup_ratio", "adam_beta1", "adam_beta2")
+    check_each(args, "0 or more", "weight_decay", "max_grad_norm")
+    check_each(args, "above 0", "learning_rate", "adam_epsilon")
+    check_each(args, "1 or more", "num_threads")
+    check_each(args, ROOM_FOR_A_TOKEN, "max_length")
+    for name, known in {"mixed_precision": PRECISIONS, "lr_scheduler_type": SCHEDULES}.items():
+        if (value := getattr(args, name)) not in known:
+            raise InputError(f"--{name} {value}: choose one of {', '.join(known)}")
+
+
+ROOM_FOR_A_TOKEN = "3 or more (a token between two special ones)"
+RULES: dict[str, Callable[[float], bool]] = {
+    "above 0": lambda value: 0 < value < math.inf,
+    "0 or more": lambda value: 0 <= value < math.inf,
+    "1 or more": lambda value: 1 <= value < math.inf,
+    ROOM_FOR_A_TOKEN: lambda value: value >= 3,
+    "between 0 and 1": lambda value: 0 < value < 1,
+    "from 0 to below 1": lambda value: 0 <= value < 1,
+    "above 0 and at most 1": lambda value: 0 < value <= 1,
+    "from 0 to below 2^32": lambda value: 0 <= value < 2**32,
+}
+
+
+def check_each(args: Any, rule: str, *names: str) -> None:
+    """Raise `InputError` for the first of these arguments that breaks a rule of RULES; None keeps every rule."""
+    for name in names:
+        if (value := getattr(args, name)) is not None and not RULES[rule](value):
+            raise InputError(f"--{name} {value} is not {rule}")
+
+
 class _Parser(HfArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message} (--help lists the flags)")
@@ -48,6 +104,8 @@ class _Parser(HfArgumentParser):
 
 def parse_arguments(kind: type[Arguments], description: str, argv: Sequence[str] | None = None) -> Arguments:
     """Read the command line into the dataclass `kind`; if it has a field `recipe`, over the settings of that recipe.
+
+    `kind.ALTERNATIVES`, if there are any, say the same in several ways: one that is a flag replaces all in the recipe.
 
     Raises:
         InputError: for an unknown flag or recipe key, a missing flag, or a value of the wrong type.
@@ -63,6 +121,7 @@ def parse_arguments(kind: type[Arguments], description: str, argv: Sequence[str]
     names = list(fields)
     if "recipe" in names:
         recipe = read_recipe(_recipe_named(argv) or kind.recipe, fields)
+        recipe = _without_replaced(recipe, argv, getattr(kind, "ALTERNATIVES", ()))
         parser.set_defaults(**recipe)
         for action in parser._actions:  # argparse asks for a required flag although it has a default
             action.required = action.required and action.dest not in recipe
@@ -80,6 +139,14 @@ def _recipe_named(argv: Sequence[str]) -> str | None:
         return parser.parse_known_args(argv)[0].recipe
     except argparse.ArgumentError as error:
         raise InputError(str(error)) from error
+
+
+def _without_replaced(recipe: dict[str, Any], argv: Sequence[str], alternatives: Sequence[str]) -> dict[str, Any]:
+    """The recipe without the alternatives to a flag that is given."""
+    flags = {word.split("=")[0].removeprefix("--").replace("-", "_") for word in argv if word.startswith("--")}
+    if flags.isdisjoint(alternatives):
+        return recipe
+    return {key: value for key, value in recipe.items() if key not in alternatives}
 
 
 def read_recipe(name_or_path: str, fields: Mapping[str, dataclasses.Field]) -> dict[str, Any]:

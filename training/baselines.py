@@ -19,12 +19,13 @@ import torch
 from tqdm import tqdm
 
 from modeling_bilma.tokenization_bilma import normalize
-from training.arguments import option, parse_arguments
+from training.arguments import check_each, option, parse_arguments
 from training.corpus import Corpus, find_files, text_hash
 from training.errors import InputError, as_input_error, run
 from training.folders import written_whole
 from training.labelled import LabelledArguments, label_ids, open_labelled
-from training.scores import classification_scores, describe_result, in_words, write_json
+from training.run_folder import write_json
+from training.scores import classification_scores, describe_result, in_words
 from training.splits import is_test
 
 WORD = r"[a-z0-9]+|[^\sa-z0-9]"  # what a word is to a BILMA
@@ -50,9 +51,7 @@ def main() -> None:
     for package in ("sklearn", "gensim"):
         if not find_spec(package):
             raise InputError(f'{package} is not installed: pip install "modeling-bilma[baselines]"')
-    for name in ("vector_size", "fasttext_epochs"):
-        if getattr(args, name) < 1:
-            raise InputError(f"--{name} {getattr(args, name)} is less than 1")
+    check_each(args, "1 or more", "vector_size", "fasttext_epochs")
     output_dir = Path(args.output_dir)
     if output_dir.exists() and not (output_dir.is_dir() and not any(output_dir.iterdir())):
         raise InputError(f"{output_dir} exists already: give a new or empty folder as --output_dir")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from transformers import pipeline
 
+from training.arguments import check_each
 from training.errors import InputError, as_input_error, run
 
 MASK = "[MASK]"  # not imported: with our package loaded, its classes would win over the folder's own code
@@ -62,8 +63,7 @@ def main() -> None:
     parser.add_argument("--phrases", nargs="+", required=True, help="texts with one [MASK] each")
     parser.add_argument("--top_k", type=int, default=5, help="answers for each phrase")
     args = parser.parse_args()
-    if args.top_k < 1:
-        raise InputError(f"--top_k {args.top_k} is less than 1")
+    check_each(args, "1 or more", "top_k")
     check_phrases(args.phrases)
     by_model = [completions(model, args.phrases, args.top_k) for model in args.models]
     names = [Path(model).name for model in args.models]

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from transformers import AutoModel, AutoTokenizer, DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase
 
 from modeling_bilma.modeling_bilma import pool
-from training.arguments import option, parse_arguments
+from training.arguments import ROOM_FOR_A_TOKEN, check_each, option, parse_arguments
 from training.corpus import Corpus, find_files, text_hash
 from training.errors import InputError, as_input_error, run
 from training.text_batches import batches_by_length
@@ -62,9 +62,8 @@ def main() -> None:
 
 
 def check_arguments(args: EmbedArguments, output_file: Path) -> None:
-    for name, least in (("max_length", 3), ("texts_per_batch", 1)):
-        if getattr(args, name) < least:
-            raise InputError(f"--{name} {getattr(args, name)} is less than {least}")
+    check_each(args, ROOM_FOR_A_TOKEN, "max_length")
+    check_each(args, "1 or more", "texts_per_batch")
     if output_file.is_dir():
         raise InputError(f"{output_file} is a folder: give a file as --output_file")
     if output_file.exists() and not args.overwrite:

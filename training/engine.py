@@ -1,10 +1,11 @@
 """What the training scripts share: Accelerate, the optimizer, and the opening of a model to go on from."""
 
 import json
+import math
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -12,27 +13,15 @@ from accelerate.utils import DistributedType, InitProcessGroupKwargs
 from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from tqdm import tqdm
+from transformers import get_scheduler
 
 from modeling_bilma import BilmaPreTrainedModel
+from training.arguments import EngineArguments
 from training.errors import InputError, as_input_error
 from training.memory import keep_freed_memory
 from training.run_folder import LOG_DIR
 
 Model = TypeVar("Model", bound=BilmaPreTrainedModel)
-
-
-class EngineArguments(Protocol):
-    """The flags that every training script has."""
-
-    output_dir: str
-    mixed_precision: str
-    num_threads: int | None
-    report_to: str | None
-    learning_rate: float
-    weight_decay: float
-    adam_beta1: float
-    adam_beta2: float
-    adam_epsilon: float
 
 
 def make_accelerator(args: EngineArguments, settings: dict[str, Any]) -> Accelerator:
@@ -92,6 +81,12 @@ def make_optimizer(args: EngineArguments, model: nn.Module) -> torch.optim.Optim
     ]
     betas = (args.adam_beta1, args.adam_beta2)
     return torch.optim.AdamW(groups, lr=args.learning_rate, betas=betas, eps=args.adam_epsilon, fused=True)
+
+
+def make_scheduler(
+    args: EngineArguments, optimizer: torch.optim.Optimizer, total_steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    return get_scheduler(args.lr_scheduler_type, optimizer, math.ceil(args.warmup_ratio * total_steps), total_steps)
 
 
 def open_whole(model_class: type[Model], path_or_id: str, **settings: Any) -> Model:

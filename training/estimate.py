@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
-from torch import nn
 
 from modeling_bilma import BilmaConfig
 from training.batching import MaskedSteps
 from training.flops import training_flops
-from training.loop import forward_backward, masked_loss
+from training.loop import TrainingLoop, forward_backward, masked_loss
 from training.pretrain_arguments import PretrainArguments
 from training.provenance import machine
 from training.regions import REGIONS
@@ -54,26 +52,20 @@ class Speed:
     peak_bytes: int | None
 
 
-def estimate(
-    args: PretrainArguments,
-    accelerator: Accelerator,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    train_steps: MaskedSteps | StreamedSteps,
-    validation_steps: MaskedSteps,
-    total_steps: int,
-) -> str:
-    """A table for this corpus on this machine, and one for the Argentine corpus of the authors on GPUs."""
-    sample = take_sample(train_steps)
-    speed = measure(args, accelerator, model, optimizer, train_steps, validation_steps)
-    config, parameters = model.config, sum(p.numel() for p in model.parameters())
+def estimate(loop: TrainingLoop) -> str:
+    """A table for this corpus on this machine, and one for the Argentine corpus of the authors on GPUs.
+
+    The model of `loop` is trained a little and of no use afterwards.
+    """
+    sample, speed = take_sample(loop.train_steps), measure(loop)
+    parameters = sum(p.numel() for p in loop.model.parameters())
     return "\n".join(
         (
             "This corpus on this machine",
-            *table(this_machine(args, accelerator, sample, speed, train_steps, validation_steps, total_steps)),
+            *table(this_machine(loop, sample, speed)),
             *table(memory(parameters, speed)),
             "",
-            *on_gpus(args, config, accelerator, sample, speed),
+            *on_gpus(loop.args, loop.model.config, loop.accelerator.device, sample, speed),
         )
     )
 
@@ -86,50 +78,49 @@ def take_sample(steps: MaskedSteps | StreamedSteps) -> Sample:
     return Sample(number, texts, tokens, time.perf_counter() - began)
 
 
-def measure(
-    args: PretrainArguments,
-    accelerator: Accelerator,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    train_steps: MaskedSteps | StreamedSteps,
-    validation_steps: MaskedSteps,
-) -> Speed:
-    """Train on a model that is thrown away; the first steps, in which memory is allotted, do not count."""
-    model.train()
-    forget_peak(accelerator.device)
+def measure(loop: TrainingLoop) -> Speed:
+    """Train a little; the first steps, in which memory is allotted, do not count."""
+    device = loop.accelerator.device
+    loop.model.train()
+    forget_peak(device)
     tokens, measured, began = 0, 0, time.perf_counter()
     for number in range(WARM_UP_STEPS + MEASURED_STEPS):
         if number == WARM_UP_STEPS:
-            tokens, measured, began = 0, 0, now(accelerator.device)
-        batch = train_steps[number]
-        forward_backward(accelerator, model, batch)
-        if args.max_grad_norm:
-            accelerator.clip_grad_norm_(model.parameters(), args.max_grad_norm)
-        optimizer.step()
-        optimizer.zero_grad()
-        tokens, measured = tokens + batch.tokens, measured + 1
-        if number >= WARM_UP_STEPS and now(accelerator.device) - began > MEASURED_SECONDS:
+            tokens, measured, began = 0, 0, now(device)
+        tokens, measured = tokens + train_on(loop, number), measured + 1
+        if number >= WARM_UP_STEPS and now(device) - began > MEASURED_SECONDS:
             break
-    seconds = now(accelerator.device) - began
+    seconds = now(device) - began
     return Speed(
         step_seconds=seconds / measured,
         tokens_per_second=tokens / seconds,
-        evaluated_token_seconds=time_evaluation(accelerator, model, validation_steps),
-        peak_bytes=peak_memory(accelerator.device),
+        evaluated_token_seconds=time_evaluation(loop),
+        peak_bytes=peak_memory(device),
     )
 
 
+def train_on(loop: TrainingLoop, step: int) -> int:
+    """Take a step, and return how many tokens it has."""
+    batch = loop.train_steps[step]
+    forward_backward(loop.accelerator, loop.model, batch)
+    if loop.args.max_grad_norm:
+        loop.accelerator.clip_grad_norm_(loop.model.parameters(), loop.args.max_grad_norm)
+    loop.optimizer.step()
+    loop.optimizer.zero_grad()
+    return batch.tokens
+
+
 @torch.no_grad()
-def time_evaluation(accelerator: Accelerator, model: nn.Module, steps: MaskedSteps) -> float:
+def time_evaluation(loop: TrainingLoop) -> float:
     """Seconds for a token, from the first evaluation steps."""
-    model.eval()
-    tokens, began = 0, now(accelerator.device)
-    for number in range(min(MEASURED_STEPS, steps.steps_per_epoch)):
-        batch = steps[number]
+    loop.model.eval()
+    tokens, began = 0, now(loop.accelerator.device)
+    for number in range(min(MEASURED_STEPS, loop.validation_steps.steps_per_epoch)):
+        batch = loop.validation_steps[number]
         for micro_batch in batch.micro_batches:
-            masked_loss(accelerator, model, micro_batch, scored_tokens=1)
+            masked_loss(loop.accelerator, loop.model, micro_batch, scored_tokens=1)
         tokens += batch.tokens
-    return (now(accelerator.device) - began) / tokens
+    return (now(loop.accelerator.device) - began) / tokens
 
 
 def now(device: torch.device) -> float:
@@ -156,32 +147,32 @@ def peak_memory(device: torch.device) -> int | None:
     return None
 
 
-def this_machine(
-    args: PretrainArguments,
-    accelerator: Accelerator,
-    sample: Sample,
-    speed: Speed,
-    train_steps: MaskedSteps | StreamedSteps,
-    validation_steps: MaskedSteps,
-    total_steps: int,
-) -> Iterator[tuple[str, str]]:
-    per_epoch = train_steps.steps_per_epoch / sample.steps
-    whole = "counted" if sample.steps == train_steps.steps_per_epoch else f"from a sample of {sample.texts:,} texts"
-    evaluations = 1 / args.eval_steps if args.eval_steps < 1 else total_steps / args.eval_steps
-    validation = take_sample(validation_steps)
-    validation_tokens = validation.tokens * validation_steps.steps_per_epoch / validation.steps
+def this_machine(loop: TrainingLoop, sample: Sample, speed: Speed) -> Iterator[tuple[str, str]]:
+    steps_per_epoch, total_steps = loop.train_steps.steps_per_epoch, loop.total_steps
+    samples = steps_per_epoch / sample.steps  # in an epoch
+    whole = "counted" if sample.steps == steps_per_epoch else f"from a sample of {sample.texts:,} texts"
+    evaluations, validation_tokens = count_evaluations(loop), count_validation_tokens(loop)
     training_seconds = total_steps * speed.step_seconds
-    evaluation_seconds = math.ceil(evaluations) * validation_tokens * speed.evaluated_token_seconds
-    device = machine(accelerator.device)
-    yield "machine", ", ".join(f"{name} {value}" for name, value in device.items())
-    yield "texts to train on", f"{sample.texts * per_epoch:,.0f} ({whole})"
-    yield "tokens of an epoch", f"{sample.tokens * per_epoch:,.0f} ({whole})"
-    epochs = total_steps / train_steps.steps_per_epoch
-    yield "steps", f"{total_steps:,} of {args.texts_per_step:,} texts, {epochs:.1f} epochs"
+    evaluation_seconds = evaluations * validation_tokens * speed.evaluated_token_seconds
+    yield "machine", ", ".join(f"{name} {value}" for name, value in machine(loop.accelerator.device).items())
+    yield "texts to train on", f"{sample.texts * samples:,.0f} ({whole})"
+    yield "tokens of an epoch", f"{sample.tokens * samples:,.0f} ({whole})"
+    epochs = total_steps / steps_per_epoch
+    yield "steps", f"{total_steps:,} of {loop.args.texts_per_step:,} texts, {epochs:.1f} epochs"
     yield "speed", f"{speed.tokens_per_second:,.0f} tokens/s, {speed.step_seconds:.3f} s a step (measured)"
     yield "training", hours(training_seconds)
-    yield "evaluations", f"{math.ceil(evaluations):,}, {hours(evaluation_seconds)} together"
+    yield "evaluations", f"{evaluations:,}, {hours(evaluation_seconds)} together"
     yield "expected", hours(training_seconds + evaluation_seconds)
+
+
+def count_evaluations(loop: TrainingLoop) -> int:
+    every = loop.args.eval_steps
+    return math.ceil(1 / every if every < 1 else loop.total_steps / every)
+
+
+def count_validation_tokens(loop: TrainingLoop) -> float:
+    sample = take_sample(loop.validation_steps)
+    return sample.tokens * loop.validation_steps.steps_per_epoch / sample.steps
 
 
 def memory(parameters: int, speed: Speed) -> Iterator[tuple[str, str]]:
@@ -195,13 +186,13 @@ def memory(parameters: int, speed: Speed) -> Iterator[tuple[str, str]]:
 
 
 def on_gpus(
-    args: PretrainArguments, config: BilmaConfig, accelerator: Accelerator, sample: Sample, speed: Speed
+    args: PretrainArguments, config: BilmaConfig, device: torch.device, sample: Sample, speed: Speed
 ) -> Iterator[str]:
     """Hours for the largest published corpus, by the slower of what GPUs compute and what processes feed them."""
     region = REGIONS["ar"]
     tokens = region.tokens_millions * 1e6 * region.published_epochs
     steps = math.ceil(region.tweets_millions * 1e6 * region.published_epochs / args.texts_per_step)
-    gpu_speed, source = speed_of_a_gpu(config, args.mlm_probability, accelerator, sample, speed)
+    gpu_speed, source = speed_of_a_gpu(config, args.mlm_probability, device, sample, speed)
     fed = sample.tokens / sample.seconds
     yield (
         f"The published corpus of {region.country}: {region.tweets_millions} million tweets, "
@@ -225,10 +216,10 @@ def on_gpus(
 
 
 def speed_of_a_gpu(
-    config: BilmaConfig, mlm_probability: float, accelerator: Accelerator, sample: Sample, speed: Speed
+    config: BilmaConfig, mlm_probability: float, device: torch.device, sample: Sample, speed: Speed
 ) -> tuple[float, str]:
     """Tokens a second of one GPU: measured now, else recorded, else assumed; and which of these."""
-    if accelerator.device.type == "cuda":
+    if device.type == "cuda":
         return speed.tokens_per_second, "measured here"
     if recorded := recorded_gpu_speed(BENCHMARK):
         return recorded[0], f"recorded on {recorded[1]}, published model"

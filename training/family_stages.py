@@ -20,8 +20,7 @@ from training.family_texts import LABEL_COLUMN, RegionTexts
 from training.finetune_arguments import FinetuneArguments
 from training.finetune_arguments import check_arguments as check_finetune
 from training.labelled import EMOJI_TASK
-from training.pretrain import OPERATIONAL
-from training.pretrain_arguments import PretrainArguments
+from training.pretrain_arguments import OPERATIONAL, PretrainArguments
 from training.pretrain_arguments import check_arguments as check_pretrain
 from training.regions import ALL_REGIONS, get_region
 from training.train_tokenizer import TokenizerArguments

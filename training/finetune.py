@@ -8,6 +8,9 @@
 
 The output folder holds the classifier of the best seed by validation accuracy with its code, its tokenizer,
 training_args.json, and metrics.json with the scores of every seed, their mean and their spread.
+
+A run takes minutes and is not resumed: one that is interrupted leaves the output folder without a model (or, with
+--overwrite, with the one that it held), and the same command begins again.
 """
 
 import json
@@ -23,19 +26,19 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor
 from tqdm import tqdm
-from transformers import TokenizersBackend, get_scheduler
+from transformers import TokenizersBackend
 
 from modeling_bilma.tokenization_bilma import load_tokenizer
 from training.arguments import parse_arguments, public_arguments
 from training.batching import step_seed
 from training.classifier import TrainedClassifier, balanced_weights, make_classifier, predict
 from training.corpus import encode
-from training.engine import make_accelerator, make_optimizer, say
+from training.engine import make_accelerator, make_optimizer, make_scheduler, say
 from training.errors import InputError, as_input_error, run
 from training.finetune_arguments import FinetuneArguments, check_arguments
 from training.labelled import LabelledSplits, label_ids, open_labelled
-from training.run_folder import WORK_DIR, check_output_dir, prepare_work_dir, put_in_place
-from training.scores import classification_scores, describe_result, in_words, summarise, write_json
+from training.run_folder import WORK_DIR, check_output_dir, prepare_work_dir, put_in_place, write_json
+from training.scores import classification_scores, describe_result, in_words, summarise
 from training.text_batches import LabelledSteps
 
 
@@ -116,10 +119,7 @@ def train_seed(
         num_processes=accelerator.num_processes,
     )
     optimizer = make_optimizer(args, model)
-    total_steps = args.num_train_epochs * steps.steps_per_epoch
-    scheduler = get_scheduler(
-        args.lr_scheduler_type, optimizer, math.ceil(args.warmup_ratio * total_steps), total_steps
-    )
+    scheduler = make_scheduler(args, optimizer, args.num_train_epochs * steps.steps_per_epoch)
     model, optimizer = accelerator.prepare(model, optimizer)
     classifier = accelerator.unwrap_model(model).classifier
 

@@ -12,11 +12,8 @@ it at once. However it was interrupted, it goes on with the same command and `--
 
 import dataclasses
 import hashlib
-import json
 import math
 import sys
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,24 +21,23 @@ from typing import Any
 import numpy as np
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from datasets import Dataset
 from huggingface_hub.errors import StrictDataclassError
 from tqdm import tqdm
-from transformers import TokenizersBackend, get_scheduler
+from transformers import TokenizersBackend
 
 from modeling_bilma import BilmaConfig, BilmaForMaskedLM
 from modeling_bilma.tokenization_bilma import build_tokenizer, load_tokenizer, train_vocabulary
 from training.arguments import parse_arguments, public_arguments
-from training.batching import MaskedSteps
 from training.checkpoints import load_checkpoint
-from training.corpus import Corpus, ReadingReport, find_files, load_tokens, open_corpus, text_hash
-from training.engine import make_accelerator, make_optimizer, open_whole, say, tell_deepspeed
+from training.corpus import Corpus, find_files, open_corpus, text_hash
+from training.engine import make_accelerator, make_optimizer, make_scheduler, open_whole, say, tell_deepspeed
 from training.errors import InputError, as_input_error, as_lost_process_error, as_write_error, run
 from training.estimate import estimate
 from training.folders import written_whole
 from training.loop import TrainingLoop
 from training.loss_curve import draw_loss_curve
-from training.pretrain_arguments import PretrainArguments, check_arguments
+from training.pretrain_arguments import OPERATIONAL, PretrainArguments, check_arguments, size_overrides
+from training.pretrain_data import Data, is_for_training, load_data, make_steps
 from training.provenance import commit, machine, versions
 from training.regions import ALL_REGIONS, Region, get_region
 from training.run_folder import (
@@ -52,42 +48,12 @@ from training.run_folder import (
     is_finished,
     prepare_work_dir,
     put_in_place,
+    write_json,
 )
 from training.signals import STOPPED
-from training.splits import is_test, is_validation
-from training.streaming import HeldOutTexts, ParquetStream, StreamedSteps, StreamReport
+from training.streaming import ParquetStream
 
 METRICS_SCHEMA = 1
-VALIDATION_MLM_PROBABILITY = 0.15  # so that runs of any masking rate can be compared
-# Flags that change how a run goes on, and not what comes out.
-OPERATIONAL = {
-    "num_threads",
-    "tokens_per_micro_batch",
-    "logging_steps",
-    "save_steps",
-    "save_minutes",
-    "keep_checkpoints",
-    "max_bad_batches",
-    "report_to",
-}
-
-
-@dataclass
-class Data:
-    """Tokenised texts and which of them are for training and for validation.
-
-    A stream of texts to train on has no `train_tokens`, and which of its texts are held out is known only when they
-    are read.
-    """
-
-    corpus: Corpus
-    report: ReadingReport | StreamReport
-    fingerprint: str
-    train_tokens: Dataset | None
-    train_texts: np.ndarray | ParquetStream
-    validation_tokens: Dataset
-    validation_texts: np.ndarray
-    kept_for_testing: int | None
 
 
 def main() -> None:
@@ -141,44 +107,37 @@ def pretrain(
     source = ParquetStream(corpus) if args.streaming else corpus
     identity = run_identity(args, source, validation_corpus, tokenizer)
     checkpoint, progress = find_start(work_dir, identity, accelerator)
-    load = open_streamed_data if args.streaming else load_data
-    data = load(args, source, validation_corpus, tokenizer, accelerator)
+    data = load_data(args, source, validation_corpus, tokenizer, accelerator)
     set_seed(args.seed)
     model = make_model(args, region, tokenizer)
     tokenizer.model_max_length = model.config.max_position_embeddings  # what truncation=True cuts at
     train_steps, validation_steps = make_steps(args, data, tokenizer, model.config, accelerator)
-    total_steps = count_steps(args, region, train_steps)
-    say(accelerator, describe(args, data, model, train_steps, total_steps, accelerator))
+    total_steps = count_steps(args, region, train_steps.steps_per_epoch)
+    epochs = total_steps / train_steps.steps_per_epoch
+    say(accelerator, data.in_words())
+    say(accelerator, in_words(args, model, total_steps, epochs, accelerator))
 
     optimizer = make_optimizer(args, model)
-    scheduler = get_scheduler(
-        args.lr_scheduler_type, optimizer, math.ceil(args.warmup_ratio * total_steps), total_steps
-    )
+    scheduler = make_scheduler(args, optimizer, total_steps)
     # The steps are shared out by MaskedSteps itself, and the schedule counts whole steps: neither is prepared.
     model, optimizer = accelerator.prepare(model, optimizer)
+    loop = TrainingLoop(
+        args, accelerator, model, optimizer, scheduler, train_steps, validation_steps, total_steps, progress, work_dir
+    )
     if args.estimate:
-        print(estimate(args, accelerator, model, optimizer, train_steps, validation_steps, total_steps))
+        print(estimate(loop))
         return True
     accelerator.register_for_checkpointing(scheduler)
     if checkpoint:
         load_checkpoint(accelerator, checkpoint, work_dir / "best")
 
-    loop = TrainingLoop(
-        args, accelerator, model, optimizer, scheduler, train_steps, validation_steps, total_steps, progress, work_dir
-    )
     if not loop.run():
         say(accelerator, f"stopped after step {progress['step']:,}: go on with the same command and --resume")
         return False
     if accelerator.is_main_process:
         with as_write_error(output_dir):
-            finish(args, region, data, tokenizer, progress, accelerator, work_dir, output_dir)
+            finish(args, region, data, tokenizer, progress, accelerator)
     return True
-
-
-def is_for_training(hashes: np.ndarray | int, args: PretrainArguments) -> np.ndarray | bool:
-    """Whether a text of the training files is on the training side."""
-    validation_fraction = 0.0 if args.validation_file else args.validation_fraction
-    return ~(is_validation(hashes, validation_fraction) | is_test(hashes, args.test_fraction))
 
 
 def make_tokenizer(
@@ -206,85 +165,9 @@ def make_tokenizer(
     return load_tokenizer(learnt)
 
 
-def load_on_each_machine(
-    args: PretrainArguments, corpus: Corpus, tokenizer: TokenizersBackend, accelerator: Accelerator
-) -> tuple[Dataset, ReadingReport]:
-    with accelerator.local_main_process_first(), as_input_error(OSError):  # every machine has a cache of its own
-        return load_tokens(corpus, tokenizer, args.max_length, args.cache_dir)
-
-
-def open_streamed_data(
-    args: PretrainArguments,
-    stream: ParquetStream,
-    validation_corpus: Corpus | None,
-    tokenizer: TokenizersBackend,
-    accelerator: Accelerator,
-) -> Data:
-    """Only the texts to validate on are read and tokenised; the split is the one of `load_data`."""
-    if validation_corpus is None:
-        validation_corpus = HeldOutTexts.of(stream, args.validation_fraction, args.max_validation_texts)
-    tokens, _ = load_on_each_machine(args, validation_corpus, tokenizer, accelerator)
-    return Data(
-        corpus=stream.corpus,
-        report=stream.report,
-        fingerprint=stream.fingerprint,
-        train_tokens=None,
-        train_texts=stream,
-        validation_tokens=tokens,
-        validation_texts=smallest_hashes(tokens, np.arange(len(tokens)), args.max_validation_texts),
-        kept_for_testing=None,
-    )
-
-
-def load_data(
-    args: PretrainArguments,
-    corpus: Corpus,
-    validation_corpus: Corpus | None,
-    tokenizer: TokenizersBackend,
-    accelerator: Accelerator,
-) -> Data:
-    """Tokenise, and split by the hash of each text: a text and its duplicates are on one side, for good."""
-    tokens, report = load_on_each_machine(args, corpus, tokenizer, accelerator)
-    hashes = column(tokens, "text_hash")
-    for_training = is_for_training(hashes, args)
-    if validation_corpus is None:
-        validation_tokens, validation_texts = tokens, np.flatnonzero(is_validation(hashes, args.validation_fraction))
-    else:
-        validation_tokens, _ = load_on_each_machine(args, validation_corpus, tokenizer, accelerator)
-        validation_texts = np.arange(len(validation_tokens))
-        for_training &= ~np.isin(hashes, column(validation_tokens, "text_hash"))
-    data = Data(
-        corpus=corpus,
-        report=report,
-        fingerprint=corpus.fingerprint,
-        train_tokens=tokens,
-        train_texts=np.flatnonzero(for_training),
-        validation_tokens=validation_tokens,
-        validation_texts=smallest_hashes(validation_tokens, validation_texts, args.max_validation_texts),
-        kept_for_testing=int(is_test(hashes, args.test_fraction).sum()),
-    )
-    for side, texts in (("training", data.train_texts), ("validation", data.validation_texts)):
-        if not len(texts):
-            raise InputError(
-                f"{', '.join(corpus.names())}: none of the {report.texts} texts is left for {side}: "
-                "give more texts, or other ones with --validation_file"
-            )
-    return data
-
-
-def smallest_hashes(tokens: Dataset, texts: np.ndarray, most: int) -> np.ndarray:
-    """At most `most` of the texts, chosen by their hashes: from every file alike, and the same ones in any order."""
-    hashes = column(tokens, "text_hash")[texts]
-    return np.sort(texts[np.argsort(hashes, kind="stable")[:most]])
-
-
-def column(tokens: Dataset, name: str) -> np.ndarray:
-    return tokens.data.column(name).to_numpy()
-
-
 def make_model(args: PretrainArguments, region: Region, tokenizer: TokenizersBackend) -> BilmaForMaskedLM:
     """A new model of the tokenizer's size, or the one to continue from; it computes logits where there are labels."""
-    sizes = read_overrides(args.config_overrides)
+    sizes = size_overrides(args.config_overrides)
     told = {"region": None if region.code == ALL_REGIONS else region.code, "sparse_prediction": True}
     if args.init_from and sizes:
         raise InputError("--config_overrides is for a new model: leave it out with --init_from")
@@ -305,75 +188,10 @@ def make_model(args: PretrainArguments, region: Region, tokenizer: TokenizersBac
     return model
 
 
-def read_overrides(text: str) -> dict[str, Any]:
-    known = {
-        "hidden_size",
-        "num_hidden_layers",
-        "num_attention_heads",
-        "head_dim",
-        "intermediate_size",
-        "hidden_act",
-        "hidden_dropout_prob",
-        "max_position_embeddings",
-        "layer_norm_eps",
-        "initializer_range",
-    }
-    overrides = {}
-    for pair in filter(None, (part.strip() for part in text.split(","))):
-        name, equals, value = pair.partition("=")
-        if not equals or name not in known:
-            raise InputError(f"--config_overrides {pair!r}: not name=value, with a name of {', '.join(sorted(known))}")
-        overrides[name] = plain_value(value)
-    return overrides
-
-
-def plain_value(text: str) -> int | float | str:
-    for kind in (int, float):
-        with suppress(ValueError):
-            return kind(text)
-    return text
-
-
-def make_steps(
-    args: PretrainArguments,
-    data: Data,
-    tokenizer: TokenizersBackend,
-    config: BilmaConfig,
-    accelerator: Accelerator,
-) -> tuple[MaskedSteps | StreamedSteps, MaskedSteps]:
-    shared = {
-        "tokenizer": tokenizer,
-        "texts_per_step": args.texts_per_step,
-        "tokens_per_micro_batch": args.tokens_per_micro_batch,
-        "mlm_probability": args.mlm_probability,
-        "packed": not config.attend_to_padding,
-        "process": accelerator.process_index,
-        "num_processes": accelerator.num_processes,
-    }
-    validation_hashes = column(data.validation_tokens, "text_hash")
-    if isinstance(data.train_texts, ParquetStream):
-        train_steps = StreamedSteps(
-            data.train_texts,
-            is_for_training=lambda hashes: is_for_training(hashes, args) & ~np.isin(hashes, validation_hashes),
-            max_length=args.max_length,
-            lanes=args.streaming_lanes,
-            seed=args.seed,
-            **shared,
-        )
-    else:
-        train_steps = MaskedSteps(data.train_tokens, data.train_texts, seed=args.seed, **shared)
-    # The same texts and masks at every evaluation, for every seed and masking rate of training.
-    shared["mlm_probability"] = VALIDATION_MLM_PROBABILITY
-    validation_steps = MaskedSteps(data.validation_tokens, data.validation_texts, seed=0, shuffle=False, **shared)
-    if not any(validation_steps[step].scored_tokens for step in range(validation_steps.steps_per_epoch)):
-        raise InputError("no token of the validation texts is masked: give more texts to validate on")
-    return train_steps, validation_steps
-
-
-def count_steps(args: PretrainArguments, region: Region, steps: MaskedSteps | StreamedSteps) -> int:
+def count_steps(args: PretrainArguments, region: Region, steps_per_epoch: int) -> int:
     if args.max_steps is not None:
         return args.max_steps
-    return math.ceil((args.num_train_epochs or region.published_epochs) * steps.steps_per_epoch)
+    return math.ceil((args.num_train_epochs or region.published_epochs) * steps_per_epoch)
 
 
 def run_identity(
@@ -393,31 +211,12 @@ def run_identity(
     }
 
 
-def describe(
-    args: PretrainArguments,
-    data: Data,
-    model: BilmaForMaskedLM,
-    steps: MaskedSteps | StreamedSteps,
-    total_steps: int,
-    accelerator: Accelerator,
+def in_words(
+    args: PretrainArguments, model: BilmaForMaskedLM, total_steps: int, epochs: float, accelerator: Accelerator
 ) -> str:
-    report = data.report
-    names = data.corpus.names()
-    if isinstance(report, StreamReport):
-        texts = (
-            f"{names[0]}{' and others' * (len(names) > 1)}: {report.texts:,} texts in {report.row_groups:,} row "
-            f"groups of {report.shards:,} Parquet files, {len(data.validation_texts):,} of them to validate on"
-        )
-    else:
-        texts = (
-            f"{', '.join(names)}: {len(data.train_texts):,} texts to train on, {len(data.validation_texts):,} to "
-            f"validate on, {data.kept_for_testing:,} kept for testing; "
-            f"skipped {report.empty} empty and {report.invalid} not UTF-8"
-        )
     return (
-        f"{texts}\n"
         f"{model.num_parameters():,} parameters, {model.config.vocab_size:,} tokens, {total_steps:,} steps of "
-        f"{args.texts_per_step} texts ({total_steps / steps.steps_per_epoch:.1f} epochs), "
+        f"{args.texts_per_step} texts ({epochs:.1f} epochs), "
         f"precision {accelerator.mixed_precision}, {accelerator.num_processes} process(es) on {accelerator.device}"
     )
 
@@ -429,13 +228,27 @@ def finish(
     tokenizer: TokenizersBackend,
     progress: dict[str, Any],
     accelerator: Accelerator,
-    work_dir: Path,
-    output_dir: Path,
 ) -> None:
     """Make the output folder of the best model, and remove what was only needed to get there."""
-    best = work_dir / "best"
+    output_dir = Path(args.output_dir)
+    best = output_dir / WORK_DIR / "best"
     tokenizer.save_pretrained(best)
-    metrics = {
+    metrics = result(region, data, progress, accelerator)
+    write_json(best / "metrics.json", metrics)
+    write_json(best / "training_args.json", public_arguments(args))
+    draw_loss_curve(metrics, best / "loss_curve.png")
+    put_in_place(best, output_dir)
+    scores = metrics["validation"]
+    print(
+        f"{output_dir}: masked accuracy {scores['masked_accuracy']:.4f}, perplexity {scores['perplexity']:.2f} on "
+        f"{scores['scored_tokens']:,} masked tokens of {scores['texts']:,} texts, "
+        f"after {progress['seconds'] / 60:.1f} minutes"
+    )
+
+
+def result(region: Region, data: Data, progress: dict[str, Any], accelerator: Accelerator) -> dict[str, Any]:
+    """What metrics.json holds."""
+    return {
         "schema_version": METRICS_SCHEMA,
         "region": region.code,
         "validation": progress["best"] | {"texts": len(data.validation_texts)},
@@ -459,16 +272,6 @@ def finish(
         "commit": commit(),
         "history": progress["history"],
     }
-    (best / "metrics.json").write_text(json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    (best / "training_args.json").write_text(json.dumps(public_arguments(args), indent=1, ensure_ascii=False) + "\n")
-    draw_loss_curve(metrics, best / "loss_curve.png")
-    put_in_place(best, output_dir)
-    scores = metrics["validation"]
-    print(
-        f"{output_dir}: masked accuracy {scores['masked_accuracy']:.4f}, perplexity {scores['perplexity']:.2f} on "
-        f"{scores['scored_tokens']:,} masked tokens of {scores['texts']:,} texts, "
-        f"after {progress['seconds'] / 60:.1f} minutes"
-    )
 
 
 if __name__ == "__main__":

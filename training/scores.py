@@ -1,9 +1,7 @@
 """Scores of a classifier, and the metrics.json in which every classifier, ours or a baseline, writes them."""
 
-import json
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,10 +67,6 @@ def describe_result(
         "versions": versions(),
         "commit": commit(),
     }
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def in_words(scores: dict[str, Any]) -> str:

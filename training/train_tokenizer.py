@@ -18,7 +18,7 @@ from modeling_bilma.tokenization_bilma import (
     read_vocabulary,
     train_vocabulary,
 )
-from training.arguments import CorpusArguments, option, parse_arguments
+from training.arguments import CorpusArguments, check_each, option, parse_arguments
 from training.corpus import open_corpus, text_hash
 from training.errors import InputError, as_input_error, run
 from training.folders import written_whole
@@ -40,11 +40,8 @@ def main() -> None:
     args = parse_arguments(TokenizerArguments, __doc__.splitlines()[0])
     if sum(map(bool, (args.train_file, args.dataset_name, args.vocab_file))) != 1:
         raise InputError("give one of --train_file, --dataset_name and --vocab_file")
-    for name in ("vocab_size", "min_frequency"):
-        if getattr(args, name) < 1:
-            raise InputError(f"--{name} {getattr(args, name)} is less than 1")
-    if not 0 <= args.test_fraction < 1:
-        raise InputError(f"--test_fraction {args.test_fraction} is not from 0 to below 1")
+    check_each(args, "1 or more", "vocab_size", "min_frequency")
+    check_each(args, "from 0 to below 1", "test_fraction")
     output_dir = Path(args.output_dir).resolve()
     check_output_dir(output_dir, args.overwrite)
     if args.vocab_file:

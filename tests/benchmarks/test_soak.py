@@ -5,7 +5,8 @@ from functools import partial
 import pytest
 
 from benchmarks.hostile_texts import KINDS, LINES_OF_A_MEGABYTE, feed_hostile_texts
-from benchmarks.soak import TRIALS, Laboratory, die_at_random
+from benchmarks.laboratory import Laboratory
+from benchmarks.soak import TRIALS, die_at_random
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,12 @@
-"""A small family: two regions of the synthetic corpus, and models trained on them with one vocabulary."""
+"""Scripts run in this process, and a small family: two regions of the synthetic corpus, models with one vocabulary."""
 
 import json
 import sys
+from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from accelerate.state import AcceleratorState, GradientState, PartialState
@@ -13,19 +15,47 @@ from huggingface_hub import constants
 from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
 from tests.conftest import TINY_OVERRIDES
 from training import evaluate_family, finetune, pretrain
+from training.errors import run
 from training.synthetic_corpus import generate_texts
 
 REGIONS = ("ar", "mx")
 TEST_FRACTION = 0.2
 
 
-def write_texts(path: Path, texts: list[str], **columns: list[str]) -> Path:
+def write_texts(path: Path, texts: Sequence[str], **columns: Sequence[str]) -> Path:
     rows = [
         {"text": text} | {name: values[number] for name, values in columns.items()}
         for number, text in enumerate(texts)
     ]
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+def run_here(script: ModuleType, settings: dict[str, Any], *argv: object) -> Path:
+    """Run a script in this process and return its `output_dir`; the flags of `argv` replace those of `settings`."""
+    for state in (AcceleratorState, GradientState, PartialState):
+        state._reset_state()
+    flags = [word for name, value in settings.items() if f"--{name}" not in argv for word in (f"--{name}", value)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [Path(script.__file__).name, *map(str, [*flags, *argv])])
+        script.main()
+    return Path(settings["output_dir"])
+
+
+@pytest.fixture
+def refusal(capsys) -> Callable[..., str]:
+    """`refusal(main)`: the one line that a script's `main` says when it ends for wrong input, without its name."""
+
+    def refusal(main: Callable[[], object]) -> str:
+        with pytest.raises(SystemExit) as stop:
+            run(main)
+        assert stop.value.code == 2
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+        _, found, message = line.partition(".py: error: ")
+        assert found
+        return message
+
+    return refusal
 
 
 @pytest.fixture(scope="session")
@@ -38,24 +68,24 @@ def family(tmp_path_factory) -> Path:
         write_texts(home / "corpora" / f"{region}.jsonl", texts[region])
     build_tokenizer(train_vocabulary(chain(*texts.values()), 500)).save_pretrained(home / "tokenizer")
     for region in REGIONS:
-        run_main(
-            pretrain,
-            region=region,
-            train_file=home / "corpora" / f"{region}.jsonl",
-            output_dir=home / f"bilma-{region}",
-            tokenizer=home / "tokenizer",
-            cache_dir=home / "cache",
-            config_overrides=TINY_OVERRIDES,
-            test_fraction=TEST_FRACTION,
-            max_steps=40,
-            eval_steps=40,
-            save_steps=40,
-            max_length=32,
-            texts_per_step=64,
-            learning_rate=0.02,
-            mixed_precision="no",
-            num_threads=1,
-        )
+        settings = {
+            "region": region,
+            "train_file": home / "corpora" / f"{region}.jsonl",
+            "output_dir": home / f"bilma-{region}",
+            "tokenizer": home / "tokenizer",
+            "cache_dir": home / "cache",
+            "config_overrides": TINY_OVERRIDES,
+            "test_fraction": TEST_FRACTION,
+            "max_steps": 40,
+            "eval_steps": 40,
+            "save_steps": 40,
+            "max_length": 32,
+            "texts_per_step": 64,
+            "learning_rate": 0.02,
+            "mixed_precision": "no",
+            "num_threads": 1,
+        }
+        run_here(pretrain, settings)
     return home
 
 
@@ -63,44 +93,31 @@ def family(tmp_path_factory) -> Path:
 def evaluated_family(family, tmp_path_factory) -> Path:
     """A folder with `bilma-mx-emoji` as finetune.py writes it, and `results`, where it and the family are compared."""
     home = tmp_path_factory.mktemp("evaluated")
-    run_main(
-        finetune,
-        model=family / "bilma-mx",
-        task="emoji15",
-        train_file=family / "corpora" / "mx.jsonl",
-        output_dir=home / "bilma-mx-emoji",
-        test_fraction=TEST_FRACTION,
-        num_train_epochs=2,
-        learning_rate=0.02,
-        max_length=24,
-        mixed_precision="no",
-        num_threads=1,
-    )
-    run_main(
-        evaluate_family,
-        models=[family / f"bilma-{region}" for region in REGIONS],
-        emoji_models=home / "bilma-mx-emoji",
-        corpora=family / "corpora",
-        output_dir=home / "results",
-        test_fraction=TEST_FRACTION,
-        max_length=24,
-        mask_draws=1,
-        resamples=100,
-        max_test_texts=60,
-    )
+    settings = {
+        "model": family / "bilma-mx",
+        "task": "emoji15",
+        "train_file": family / "corpora" / "mx.jsonl",
+        "output_dir": home / "bilma-mx-emoji",
+        "test_fraction": TEST_FRACTION,
+        "num_train_epochs": 2,
+        "learning_rate": 0.02,
+        "max_length": 24,
+        "mixed_precision": "no",
+        "num_threads": 1,
+    }
+    run_here(finetune, settings)
+    settings = {
+        "emoji_models": home / "bilma-mx-emoji",
+        "corpora": family / "corpora",
+        "output_dir": home / "results",
+        "test_fraction": TEST_FRACTION,
+        "max_length": 24,
+        "mask_draws": 1,
+        "resamples": 100,
+        "max_test_texts": 60,
+    }
+    run_here(evaluate_family, settings, "--models", *(family / f"bilma-{region}" for region in REGIONS))
     return home
-
-
-def run_main(script: ModuleType, **flags: object) -> None:
-    """Run a script of training/ in this process with these flags."""
-    for state in (AcceleratorState, GradientState, PartialState):
-        state._reset_state()
-    argv = [script.__name__]
-    for name, value in flags.items():
-        argv += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", argv)
-        script.main()
 
 
 @pytest.fixture

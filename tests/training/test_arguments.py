@@ -2,7 +2,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from training.arguments import RECIPES, option, parse_arguments, read_recipe
+from training.arguments import RECIPES, check_each, option, parse_arguments, read_recipe
 from training.errors import InputError
 from training.finetune_arguments import FinetuneArguments
 from training.pretrain_arguments import PretrainArguments
@@ -28,6 +28,27 @@ def test_a_flag_wins_over_the_recipe_and_the_recipe_over_the_default(tmp_path):
     assert parse(tmp_path=tmp_path).rate == 1
     assert parse(recipe="rate: 1e-3", tmp_path=tmp_path).rate == 0.001, "YAML reads 1e-3 as text"
     assert parse("--rate", "5", recipe="rate: 2", tmp_path=tmp_path).rate == 5
+
+
+@pytest.mark.parametrize("flag", ["--num_train_epochs=2", "--num-train-epochs=2"])
+def test_a_flag_replaces_what_says_the_same_in_the_recipe_in_another_way(tmp_path, flag):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("region: mx\noutput_dir: out\nmax_steps: 500\n")
+    whole = parse_arguments(PretrainArguments, "", ["--recipe", str(recipe)])
+    assert (whole.num_train_epochs, whole.max_steps) == (None, 500)
+    args = parse_arguments(PretrainArguments, "", ["--recipe", str(recipe), flag])
+    assert (args.num_train_epochs, args.max_steps) == (2, None)
+    args = parse_arguments(PretrainArguments, "", ["--region", "mx", "--output_dir", "x", "--max_steps", "7"])
+    assert (args.num_train_epochs, args.max_steps) == (None, 7), "the default recipe has epochs"
+
+
+def test_numbers_keep_their_rules():
+    for rule, wrong in {"1 or more": 0, "between 0 and 1": 1, "from 0 to below 1": float("nan")}.items():
+        with pytest.raises(InputError, match=f"--rate {wrong} is not {rule}"):
+            check_each(Arguments(rate=wrong), rule, "rate")
+        check_each(Arguments(rate=None), rule, "rate")
+    for rule, right in {"1 or more": 1, "from 0 to below 1": 0, "0 or more": 0, "above 0 and at most 1": 1}.items():
+        check_each(Arguments(rate=right), rule, "rate")
 
 
 def test_lists_and_required_flags_may_stand_in_a_recipe(tmp_path):

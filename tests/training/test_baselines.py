@@ -73,6 +73,6 @@ def test_nothing_is_overwritten_and_wrong_flags_are_named(compare, tmp_path):
     (tmp_path / "out" / "mine.txt").write_text("mine")
     with pytest.raises(InputError, match="out exists already"):
         compare()
-    with pytest.raises(InputError, match="--vector_size 0 is less than 1"):
+    with pytest.raises(InputError, match="--vector_size 0 is not 1 or more"):
         compare("--vector_size", 0, name="other")
     assert not (tmp_path / "other").exists()

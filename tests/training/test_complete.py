@@ -34,7 +34,7 @@ def test_models_are_shown_side_by_side(run_script, models):
     [
         (["--phrases", "vamos"], "phrase 'vamos' holds [MASK] 0 times: write it once"),
         (["--phrases", "[MASK] [MASK]"], "holds [MASK] 2 times"),
-        (["--phrases", "[MASK]", "--top_k", "0"], "--top_k 0 is less than 1"),
+        (["--phrases", "[MASK]", "--top_k", "0"], "--top_k 0 is not 1 or more"),
     ],
 )
 def test_wrong_input(models, monkeypatch, capsys, flags, message):

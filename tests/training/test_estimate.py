@@ -63,14 +63,10 @@ def test_small_corpora_are_counted_and_large_ones_sampled():
     assert (large.steps, large.tokens) == (313, 313 * 640)  # the first that reach 20,000 texts
 
 
-class OnCpu:
-    device = torch.device("cpu")
-
-
 def table(**changes) -> list[list[str]]:
     args = PretrainArguments(region="ar", output_dir="x", **changes)
     sample, speed = Sample(10, 1000, 10_000_000, 1.0), Speed(1.0, 5.0, 0.1, None)
-    lines = on_gpus(args, BilmaConfig(), OnCpu(), sample, speed)
+    lines = on_gpus(args, BilmaConfig(), torch.device("cpu"), sample, speed)
     return [line.split(maxsplit=3) for line in lines]
 
 

@@ -1,16 +1,14 @@
 import json
-import sys
 
 import pytest
-from accelerate.state import AcceleratorState, GradientState, PartialState
 from transformers import pipeline
 
 from modeling_bilma import BilmaForMaskedLM, BilmaForSequenceClassification
 from modeling_bilma.convert_keras import EMOJI_15
 from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
 from tests.conftest import tiny_config
+from tests.training.conftest import run_here, write_texts
 from training import finetune
-from training.errors import run
 from training.synthetic_corpus import generate_texts
 
 FINISHED = {
@@ -25,11 +23,6 @@ FINISHED = {
 }
 
 
-def write(path, records):
-    path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    return path
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A tiny pretrained model, raw texts, and texts whose label is told by one word."""
@@ -38,51 +31,36 @@ def folder(tmp_path_factory):
     tokenizer = build_tokenizer(train_vocabulary(texts, 500), max_length=40)
     BilmaForMaskedLM(tiny_config(vocab_size=len(tokenizer))).save_pretrained(folder / "bilma")
     tokenizer.save_pretrained(folder / "bilma")
-    write(folder / "raw.jsonl", ({"text": text} for text in texts))
-    words = ("bueno", "malo")
-    records = ({"text": f"{words[n % 2]} {text}", "label": "PN"[n % 2]} for n, text in enumerate(texts[:300]))
-    write(folder / "opinions.jsonl", records)
+    write_texts(folder / "raw.jsonl", texts)
+    opinions = [f"{('bueno', 'malo')[number % 2]} {text}" for number, text in enumerate(texts[:300])]
+    write_texts(folder / "opinions.jsonl", opinions, label="PN" * 150)
     return folder
 
 
 @pytest.fixture
-def tune(tmp_path, folder, monkeypatch):
+def tune(tmp_path, folder):
     """Run the script in this process on tiny settings; returns its output folder."""
 
     def tune(*argv: object, name="out", file="opinions.jsonl", model=None):
-        for state in (AcceleratorState, GradientState, PartialState):
-            state._reset_state()
         settings = {
-            "--model": model or folder / "bilma",
-            "--task": "sentiment",
-            "--train_file": folder / file,
-            "--output_dir": tmp_path / name,
-            "--num_train_epochs": 1,
-            "--max_length": 24,
-            "--mixed_precision": "no",
-            "--num_threads": 1,
+            "model": model or folder / "bilma",
+            "task": "sentiment",
+            "train_file": folder / file,
+            "output_dir": tmp_path / name,
+            "num_train_epochs": 1,
+            "max_length": 24,
+            "mixed_precision": "no",
+            "num_threads": 1,
         }
-        flags = [word for pair in settings.items() if pair[0] not in argv for word in pair]
-        monkeypatch.setattr(sys, "argv", ["finetune.py", *map(str, [*flags, *argv])])
-        finetune.main()
-        return tmp_path / name
+        return run_here(finetune, settings, *argv)
 
     return tune
 
 
 @pytest.fixture
-def refused(tune, capsys):
+def refused(tune, refusal):
     """Run the script on wrong input; returns the one line that it says."""
-
-    def refused(*argv: object, **options) -> str:
-        with pytest.raises(SystemExit) as stop:
-            run(lambda: tune(*argv, **options))
-        assert stop.value.code == 2
-        lines = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
-        assert len(lines) == 1
-        return lines[0].removeprefix("finetune.py: error: ")
-
-    return refused
+    return lambda *argv, **options: refusal(lambda: tune(*argv, **options))
 
 
 def read(out):
@@ -155,9 +133,30 @@ def test_nothing_is_overwritten(tune, refused, folder, tmp_path):
     assert "holds other files" in refused("--overwrite")
 
 
+@pytest.mark.parametrize("place", ["score", "finish", "put_in_place"])
+def test_an_interrupted_run_leaves_no_model_and_is_begun_again(tune, monkeypatch, place):
+    def die(*_):
+        raise KeyboardInterrupt
+
+    seeds = ("--seeds", 1, 2)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(finetune, place, die)
+        tune(*seeds)
+    out = tune(*seeds)
+    assert {path.name for path in out.iterdir()} == FINISHED
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(finetune, place, die)
+        tune(*seeds, "--overwrite", "--learning_rate", 1e-3)
+    assert {path: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
+    tune(*seeds, "--overwrite", "--learning_rate", 1e-3)
+    assert {path.name for path in out.iterdir()} == FINISHED
+    assert (out / "model.safetensors").read_bytes() != before[out / "model.safetensors"]
+
+
 def test_wrong_input_is_named(refused, tmp_path):
     assert "no tokenizer could be opened" in refused(model=tmp_path)
-    write(tmp_path / "plain.jsonl", [{"text": "sin nada"}])
+    write_texts(tmp_path / "plain.jsonl", ["sin nada"])
     assert "exactly one kind" in refused("--task", "emoji15", "--train_file", tmp_path / "plain.jsonl")
     assert "no column 'gold'" in refused("--label_column", "gold")
     assert "--max_length 41 is more than the 40 positions" in refused("--max_length", 41)

@@ -10,17 +10,18 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState, PartialState
 from safetensors.torch import load_file
 from transformers import pipeline
 
 from modeling_bilma import BilmaForMaskedLM, BilmaForSequenceClassification
 from modeling_bilma.tokenization_bilma import SPECIAL_TOKENS, build_tokenizer, train_vocabulary
 from tests.conftest import ROOT, TINY_OVERRIDES
+from tests.training.conftest import run_here, write_texts
 from training import loop, pretrain
 from training.batching import MaskedSteps
 from training.corpus import Corpus, load_tokens
-from training.errors import InputError, run
+from training.errors import InputError
+from training.pretrain_data import hashes_of
 from training.synthetic_corpus import generate_texts
 
 WORDS = "bilma.embeddings.word_embeddings.weight"
@@ -39,56 +40,38 @@ FINISHED = {
 
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory):
-    path = tmp_path_factory.mktemp("corpus") / "mx.jsonl"
-    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in generate_texts("mx", 400)))
-    return path
+    return write_texts(tmp_path_factory.mktemp("corpus") / "mx.jsonl", generate_texts("mx", 400))
 
 
 @pytest.fixture
-def train(tmp_path, texts, monkeypatch):
+def train(tmp_path, texts):
     """Run the script in this process on tiny settings; returns its output folder."""
 
     def train(*argv: object, name="out", train_file=texts):
-        for state in (AcceleratorState, GradientState, PartialState):
-            state._reset_state()
         settings = {
-            "--region": "mx",
-            "--train_file": train_file,
-            "--output_dir": tmp_path / name,
-            "--cache_dir": tmp_path / "cache",
-            "--config_overrides": TINY_OVERRIDES,
-            "--max_steps": 6,
-            "--max_length": 32,
-            "--texts_per_step": 32,
-            "--vocab_size": 400,
-            "--mixed_precision": "no",
-            "--num_threads": 1,
-            "--logging_steps": 2,
-            "--eval_steps": 3,
-            "--save_steps": 2,
+            "region": "mx",
+            "output_dir": tmp_path / name,
+            "cache_dir": tmp_path / "cache",
+            "config_overrides": TINY_OVERRIDES,
+            "max_steps": 6,
+            "max_length": 32,
+            "texts_per_step": 32,
+            "vocab_size": 400,
+            "mixed_precision": "no",
+            "num_threads": 1,
+            "logging_steps": 2,
+            "eval_steps": 3,
+            "save_steps": 2,
         }
-        flags = [word for pair in settings.items() if pair[0] not in argv and pair[1] is not None for word in pair]
-        monkeypatch.setattr(sys, "argv", ["pretrain.py", *map(str, [*flags, *argv])])
-        pretrain.main()
-        return tmp_path / name
+        return run_here(pretrain, settings | ({"train_file": train_file} if train_file else {}), *argv)
 
     return train
 
 
 @pytest.fixture
-def refused(train, capsys):
+def refused(train, refusal):
     """Run the script on wrong input; returns the one line that it says."""
-
-    def refused(*argv: object, **options) -> str:
-        with pytest.raises(SystemExit) as stop:
-            run(lambda: train(*argv, **options))
-        assert stop.value.code == 2
-        lines = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
-        assert len(lines) == 1
-        assert lines[0].startswith("pretrain.py: error: ")
-        return lines[0]
-
-    return refused
+    return lambda *argv, **options: refusal(lambda: train(*argv, **options))
 
 
 def test_the_output_folder_holds_the_model_and_its_results(train, texts):
@@ -138,10 +121,9 @@ def test_the_model_in_the_folder_has_the_accuracy_in_its_metrics(train):
 
 def pretrain_validation(out):
     tokenizer = pretrain.load_tokenizer(out)
-    corpus = Corpus(files=(out.parent / "again.jsonl",))
-    corpus.files[0].write_text("".join(json.dumps({"text": text}) + "\n" for text in generate_texts("mx", 400)))
+    corpus = Corpus(files=(write_texts(out.parent / "again.jsonl", generate_texts("mx", 400)),))
     tokens, _ = load_tokens(corpus, tokenizer, 32, out.parent / "cache")
-    hashes = pretrain.column(tokens, "text_hash")
+    hashes = hashes_of(tokens)
     held_out = np.flatnonzero(hashes < int(0.05 * 2**63))
     steps = MaskedSteps(tokens, held_out, tokenizer, 32, 16384, seed=0, shuffle=False)
     return [micro for number in range(steps.steps_per_epoch) for micro in steps[number].micro_batches]
@@ -183,7 +165,7 @@ def test_checkpoints_by_the_step_and_by_the_clock(train, monkeypatch, refused):
     assert sorted(path.name for path in work_dir.glob("step-*")) == names[2:]
     work_dir = train("--save_steps", 3, "--save_minutes", 60, name="by_step") / "unfinished_run"
     assert sorted(path.name for path in work_dir.glob("step-*")) == [names[2], names[5]]
-    assert "--keep_checkpoints 0 is less than 1" in refused("--keep_checkpoints", 0)
+    assert "--keep_checkpoints 0 is not 1 or more" in refused("--keep_checkpoints", 0)
     assert "--save_minutes 0.0 is not above 0" in refused("--save_minutes", 0)
     assert "--max_bad_batches -1 is not from 0" in refused("--max_bad_batches", -1)
 
@@ -225,7 +207,7 @@ def test_a_streamed_run_goes_on_as_an_unbroken_one_and_names_a_replaced_file(tra
 
 
 def test_streaming_trains_on_the_texts_and_validates_on_the_side_that_a_whole_reading_does(train, shards):
-    flags = ("--tokenizer", shards.parent / "tokenizer", "--num_train_epochs", 1, "--max_steps", 13)
+    flags = ("--tokenizer", shards.parent / "tokenizer", "--max_steps", 13)
     whole, streamed = (
         json.loads((train(*flags, *more, name=name, train_file=shards) / "metrics.json").read_text())
         for name, more in {"whole": (), "streamed": ("--streaming",)}.items()
@@ -391,6 +373,7 @@ def test_tensorboard_on_request(train):
 
 def test_wrong_flags_are_named(refused, tmp_path, texts):
     assert "give either --train_file or --dataset_name" in refused("--dataset_name", "org/tweets")
+    assert "give --num_train_epochs or --max_steps, not both" in refused("--num_train_epochs", 1, "--max_steps", 6)
     assert "between 0 and 1" in refused("--validation_fraction", 2)
     assert "choose one of auto, no, bf16, fp16" in refused("--mixed_precision", "int8")
     assert "choose one of cosine, linear" in refused("--lr_scheduler_type", "reduce_lr_on_plateau")
@@ -398,7 +381,7 @@ def test_wrong_flags_are_named(refused, tmp_path, texts):
     assert "--warmup_ratio 5.0 is not from 0" in refused("--warmup_ratio", 5)
     assert "this tracker is not installed" in refused("--report_to", "wandb")
     assert "--resume or --overwrite, not both" in refused("--resume", "--overwrite")
-    assert "--texts_per_step 0 is less than 1" in refused("--texts_per_step", 0)
+    assert "--texts_per_step 0 is not 1 or more" in refused("--texts_per_step", 0)
     assert "'hiden_size=9': not name=value" in refused("--config_overrides", "hiden_size=9")
     assert "'to_dict=3': not name=value" in refused("--config_overrides", "to_dict=3")
     assert "hidden_act='foo' is unknown" in refused("--config_overrides", "hidden_act=foo")
@@ -497,7 +480,7 @@ def test_a_killed_worker_ends_the_run(texts, tmp_path):
     """As users run it: the launcher ends with an error, and the process that is left says why in one line."""
     script = tmp_path / "pretrain.py"
     script.write_text(
-        "from benchmarks.soak import SIGKILL, Fault, pretrain, run\n"
+        "from benchmarks.laboratory import SIGKILL, Fault, pretrain, run\n"
         "Fault('a step', 4, SIGKILL, rank=1)()\n"
         "run(pretrain.main)\n"
     )

@@ -1,13 +1,13 @@
 """What one run compares: opened and checked first, then computed, with one model in memory at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 from transformers import AutoModelForMaskedLM
 
-from training.corpus import encode
+from training.corpus import Corpus, encode
 from training.evaluation import emoji_matrix
 from training.evaluation.baselines import NEAREST, UNIGRAM, NgramBaselines
 from training.evaluation.completion_table import completion_table, read_phrases
@@ -15,6 +15,7 @@ from training.evaluation.family_arguments import FamilyArguments, settings
 from training.evaluation.masked_scores import Answers, ask
 from training.evaluation.matrix import Asked, region_cells
 from training.evaluation.models import (
+    ModelFolder,
     check_lengths,
     check_masked_models,
     check_own_corpora,
@@ -41,6 +42,18 @@ Result = dict[str, Any]
 ByRegion = dict[str, dict[str, Answers]]  # region of the texts -> model -> answers
 
 
+def open_unseen_corpora(args: FamilyArguments, folders: Sequence[ModelFolder]) -> dict[str, Corpus]:
+    """The corpora of the flags by region, of whose test part no model has seen a text as far as its folder says.
+
+    Raises:
+        InputError: as `open_corpora` and `check_unseen` do.
+    """
+    corpora = open_corpora(args.corpora, args.text_column)
+    for folder in folders:
+        check_unseen(folder, corpora, args.test_fraction)
+    return corpora
+
+
 class MaskedComparison:
     """Masked language models: the matrix, completions, and, of two or more, region words and similarity.
 
@@ -57,10 +70,8 @@ class MaskedComparison:
         if not args.per_word:
             check_same_vocabulary(self.folders)
             check_lengths(self.folders, args.max_length)
-        self.corpora = open_corpora(args.corpora, args.text_column)
+        self.corpora = open_unseen_corpora(args, self.folders)
         check_own_corpora(self.folders, self.corpora)
-        for folder in self.folders:
-            check_unseen(folder, self.corpora, args.test_fraction)
         self.phrases = read_phrases(args.phrases)
         self.tests = [
             texts_to_ask(region, corpus, args.test_fraction, args.max_test_texts)
@@ -204,11 +215,9 @@ class EmojiComparison:
                 args.emoji_files, args.text_column, args.label_column, args.test_fraction
             )
         else:
-            corpora = open_corpora(args.corpora, args.text_column)
-            for folder in self.folders:
-                check_unseen(folder, corpora, args.test_fraction)
             self.tests = [
-                emoji_matrix.from_raw_texts(region, corpus, args.test_fraction) for region, corpus in corpora.items()
+                emoji_matrix.from_raw_texts(region, corpus, args.test_fraction)
+                for region, corpus in open_unseen_corpora(args, self.folders).items()
             ]
         check_own_corpora(self.folders, [test.region for test in self.tests])
         emoji_matrix.check_labels(self.tests, self.labels)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training.arguments import option
+from training.arguments import ROOM_FOR_A_TOKEN, check_each, option
 from training.errors import InputError
 
 
@@ -65,19 +65,13 @@ def check_arguments(args: FamilyArguments) -> None:
             raise InputError("--models needs --corpora: the texts to ask about")
         if args.emoji_models and not (args.corpora or args.emoji_files):
             raise InputError("--emoji_models needs --emoji_files or --corpora: the texts to ask about")
-    for name in ("test_fraction", "mlm_probability"):
-        if not 0 < (value := getattr(args, name)) <= 1:
-            raise InputError(f"--{name} {value} is not above 0 and at most 1")
-    at_least_one = ("top_k", "top_words", "max_test_texts", "max_baseline_texts", "mask_draws", "tokens_per_batch")
-    for name in (*at_least_one, "num_threads"):
-        if (value := getattr(args, name)) is not None and value < 1:
-            raise InputError(f"--{name} {value} is less than 1")
+    check_each(args, "above 0 and at most 1", "test_fraction", "mlm_probability")
+    check_each(args, "1 or more", "top_k", "top_words", "max_test_texts", "max_baseline_texts", "mask_draws")
+    check_each(args, "1 or more", "tokens_per_batch", "num_threads")
+    check_each(args, "from 0 to below 2^32", "seed")
     if args.resamples < 100:
         raise InputError(f"--resamples {args.resamples}: the ends of a 95 % interval need 100 or more")
-    if not 0 <= args.seed < 2**32:
-        raise InputError(f"--seed {args.seed} is not from 0 to below 2^32")
-    if args.max_length < 3:
-        raise InputError(f"--max_length {args.max_length} leaves no room for a token between two special ones")
+    check_each(args, ROOM_FOR_A_TOKEN, "max_length")
 
 
 def settings(args: FamilyArguments) -> dict[str, Any]:
