@@ -32,7 +32,8 @@ from huggingface_hub.errors import HfHubHTTPError
 from transformers import DataCollatorForLanguageModeling, TokenizersBackend
 
 from training.batching import IGNORED, StepBatch, cut_into_micro_batches, lay_out, pack, step_seed
-from training.corpus import Corpus, decoded, encode, strings_as_bytes, text_hash
+from training.corpus import Corpus, encode, text_hash, text_hashes
+from training.corpus_files import decoded, strings_as_bytes
 from training.errors import InputError, as_input_error
 from training.splits import is_validation
 
@@ -290,8 +291,7 @@ class StreamedSteps:
         begin, rows = self.bounds[lane], self.bounds[lane + 1] - self.bounds[lane]
         first, end = (begin + number * rows // self.steps_per_epoch for number in (step_in_epoch, step_in_epoch + 1))
         texts = list(self.own_lanes[lane].texts((self.seed, epoch), first, end))
-        hashes = np.fromiter(map(text_hash, texts), np.int64, len(texts))
-        texts = [texts[number] for number in np.flatnonzero(self.is_for_training(hashes))]
+        texts = [texts[number] for number in np.flatnonzero(self.is_for_training(text_hashes(texts)))]
         return [np.array(ids) for ids in encode(texts, self.tokenizer, self.max_length) if len(ids) > 2]
 
     def _mask(self, ids: list[np.ndarray], seed: int) -> list[tuple[np.ndarray, np.ndarray]]:

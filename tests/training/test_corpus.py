@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from training import corpus as corpus_module
+from training import corpus_files
 from training.corpus import Corpus, encode, find_files, load_tokens, text_hash
 from training.errors import InputError
 
@@ -169,7 +170,7 @@ def hub(monkeypatch):
         assert (name, config, split, streaming) == ("org/tweets", None, "train", True)
         return iter(rows)
 
-    monkeypatch.setattr(corpus_module, "load_dataset", load_dataset)
+    monkeypatch.setattr(corpus_files, "load_dataset", load_dataset)
     monkeypatch.setattr(
         corpus_module, "HfApi", lambda: SimpleNamespace(dataset_info=lambda _: SimpleNamespace(sha="c0"))
     )
