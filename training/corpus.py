@@ -30,6 +30,7 @@ CACHE_VERSION = 2  # raise it when what is written below changes
 SCHEMA = pa.schema({"input_ids": pa.list_(pa.int32()), "text_hash": pa.int64()})
 TEXTS_PER_BATCH = 2048
 BATCHES_AHEAD = 2
+BATCHES_PER_CHUNK = 64  # in the file the hashes of so many stand together, apart from tokens, and can be read so
 CHARACTERS_PER_GROUP = 4096
 
 
@@ -251,8 +252,10 @@ def _write_tokens(corpus: Corpus, tokenizer: TokenizersBackend, max_length: int,
             pa.OSFile(str(beside / "tokens.arrow"), "wb") as file,
             pa.ipc.new_stream(file, SCHEMA) as writer,
         ):
-            for texts, ids in _encoded_ahead(_batches(corpus), tokenizer, max_length):
-                writer.write_batch(_token_batch(texts, ids, report))
+            encoded = _encoded_ahead(_batches(corpus), tokenizer, max_length)
+            batches = (_token_batch(texts, ids, report) for texts, ids in encoded)
+            while together := list(islice(batches, BATCHES_PER_CHUNK)):
+                writer.write_table(pa.Table.from_batches(together).combine_chunks())
         (beside / "report.json").write_text(json.dumps(asdict(report)))
         try:
             os.rename(beside, folder)

@@ -300,11 +300,10 @@ class StreamedSteps:
             return []
         together = np.concatenate(ids)
         self.collator.generator = torch.Generator().manual_seed(seed)
-        special = np.isin(together, self.special_ids).astype(np.int64)
-        batch = self.collator([{"input_ids": together, "special_tokens_mask": special}])
+        special = torch.from_numpy(np.isin(together, self.special_ids))
+        masked = self.collator.torch_mask_tokens(torch.from_numpy(together), special_tokens_mask=special)
         ends = np.cumsum([len(text) for text in ids])[:-1]
-        parts = (np.split(batch[name][0].numpy(), ends) for name in ("input_ids", "labels"))
-        return list(zip(*parts, strict=True))
+        return list(zip(*(np.split(values.numpy(), ends) for values in masked), strict=True))
 
     def _rows(self, ids: list[np.ndarray], labels: list[np.ndarray]) -> dict[str, torch.Tensor]:
         lengths = [len(text) for text in ids]
