@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -21,9 +21,10 @@ from huggingface_hub.constants import HF_HOME
 from huggingface_hub.errors import HfHubHTTPError
 from transformers import TokenizersBackend
 
-from modeling_bilma.tokenization_bilma import END, START, normalize, normalize_all
+from modeling_bilma.tokenization_bilma import normalize, normalize_all
 from training.arguments import CorpusArguments
 from training.corpus_files import Row, file_rows, find_files, hub_rows
+from training.encoding import encode, groups_of
 from training.errors import InputError, as_input_error
 
 CACHE_VERSION = 2  # raise it when what is written below changes
@@ -31,7 +32,6 @@ SCHEMA = pa.schema({"input_ids": pa.list_(pa.int32()), "text_hash": pa.int64()})
 TEXTS_PER_BATCH = 2048
 BATCHES_AHEAD = 2
 BATCHES_PER_CHUNK = 64  # in the file the hashes of so many stand together, apart from tokens, and can be read so
-CHARACTERS_PER_GROUP = 4096
 
 
 @dataclass
@@ -187,26 +187,12 @@ def text_hash(text: str) -> int:
 
 def text_hashes(texts: Iterable[str]) -> np.ndarray:
     """`text_hash` of each text, as int64; a third of the time for many of them."""
-    normalized = chain.from_iterable(map(normalize_all, _groups(texts)))
+    normalized = chain.from_iterable(map(normalize_all, groups_of(texts)))
     return np.fromiter(map(_hash_of_normalized, normalized), np.int64)
 
 
 def _hash_of_normalized(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
-
-
-def _groups(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Neighbours, of at most `CHARACTERS_PER_GROUP` together; a longer text is alone."""
-    group: list[str] = []
-    characters = 0
-    for text in texts:
-        if group and characters + len(text) > CHARACTERS_PER_GROUP:
-            yield group
-            group, characters = [], 0
-        group.append(text)
-        characters += len(text)
-    if group:
-        yield group
 
 
 def load_tokens(
@@ -292,46 +278,3 @@ def _token_batch(texts: list[str], ids: list[list[int]], report: ReadingReport) 
     report.empty += len(texts) - len(with_tokens)
     columns = [[ids[number] for number in with_tokens], text_hashes(texts[number] for number in with_tokens)]
     return pa.record_batch(columns, schema=SCHEMA)
-
-
-def encode(texts: Sequence[str], tokenizer: TokenizersBackend, max_length: int) -> list[list[int]]:
-    """Token ids of each text, with `[START]` and `[END]`, at most `max_length` of them.
-
-    Goes to the `tokenizers` pipeline itself: calling the tokenizer with truncation would leave that setting in
-    the `tokenizer.json` that is saved later.
-    """
-    end = tokenizer.sep_token_id
-    return [
-        ids if len(ids) <= max_length else [*ids[: max_length - 1], end] for ids in _encoded_whole(texts, tokenizer)
-    ]
-
-
-def _encoded_whole(texts: Sequence[str], tokenizer: TokenizersBackend) -> Iterator[list[int]]:
-    """Token ids of each text, however many.
-
-    What `tokenizers` does once for every string it is given costs as much as a tweet itself. So a group of texts goes
-    in as one string, with the special tokens spelt out between them, where it is cut before any rule is applied.
-    """
-    pipeline = tokenizer.backend_tokenizer
-    start, end = tokenizer.cls_token, tokenizer.sep_token
-    if (start, end) != (START, END):  # not a BILMA's, whose special tokens are known to stand for themselves anywhere
-        yield from (encoding.ids for encoding in pipeline.encode_batch_fast(list(texts)))
-        return
-    pipeline.no_truncation()  # what an earlier call of the tokenizer may have left
-    groups = list(_groups(texts))
-    strings = [start + f"{end}{start}".join(group) + end for group in groups]
-    for group, string, encoding in zip(
-        groups, strings, pipeline.encode_batch_fast(strings, add_special_tokens=False), strict=True
-    ):
-        if string.count(start) == string.count(end) == len(group):
-            yield from _cut_after(encoding.ids, tokenizer.sep_token_id)
-        else:  # a text spells one itself
-            yield from (alone.ids for alone in pipeline.encode_batch_fast(group))
-
-
-def _cut_after(ids: list[int], end: int) -> Iterator[list[int]]:
-    first = 0
-    for _ in range(ids.count(end)):
-        last = ids.index(end, first) + 1
-        yield ids[first:last]
-        first = last

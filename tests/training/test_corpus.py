@@ -6,11 +6,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import TokenizersBackend
 
 from training import corpus as corpus_module
 from training import corpus_files
-from training.corpus import Corpus, encode, find_files, load_tokens, text_hash
+from training.corpus import Corpus, encode, find_files, load_tokens, text_hash, text_hashes
 from training.errors import InputError
+from training.synthetic_corpus import generate_texts
 
 TEXTS = ["vamos a comer", 'dijo: "sí, ¿y?"', "ñandú 😍"]
 
@@ -206,6 +209,35 @@ def test_the_hash_sees_the_text_and_not_its_dress():
     )
     share = np.mean([text_hash("a" * (number % 97) + "b" * (number // 97)) < 0.05 * 2**63 for number in range(20_000)])
     assert 0.045 < share < 0.055
+
+
+# What could tell a text that stands among others from the same text alone.
+AWKWARD = [
+    *("", "  ", "[START]", "vamos[END]comer", "[MASK] a [PAD]", "[END", "START]", "[", "]", "\uffff", "a \uffff b"),
+    *("\x1e", "vamos\x1ea\x1e", "\u0301acento", "a\u0323", "\n-", "1", "ja", "jaja\n", "@ana", "#viernes", "https://"),
+    *("x" * 5000, "vamos " * 3000),
+]
+
+
+def test_hashes_of_many_texts_are_those_of_each():
+    texts = [*AWKWARD, *generate_texts("mx", 300)] * 2
+    assert text_hashes(texts).tolist() == [text_hash(text) for text in texts]
+    assert text_hashes(iter(texts[:3])).dtype == text_hashes([]).dtype == np.int64
+
+
+def test_encode_gives_what_the_tokenizer_gives_for_each_text(tokenizer):
+    texts = [*AWKWARD, *generate_texts("mx", 300)] * 2
+    alone = [tokenizer(text)["input_ids"] for text in texts]
+    tokenizer(texts, truncation=True, padding=True, max_length=5)
+    assert encode(texts, tokenizer, max_length=10_000) == alone
+    assert encode([], tokenizer, max_length=10_000) == []
+
+
+def test_encode_knows_other_tokenizers():
+    pipeline = Tokenizer(models.WordLevel({"<s>": 0, "</s>": 1, "vamos": 2, "a": 3}, unk_token="a"))
+    pipeline.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    other = TokenizersBackend(tokenizer_object=pipeline, cls_token="<s>", sep_token="</s>")
+    assert encode(["vamos a", "a"], other, max_length=9) == [[2, 3], [3]], "it adds no special tokens"
 
 
 def test_encode_cuts_long_texts_and_keeps_the_end(tokenizer):
