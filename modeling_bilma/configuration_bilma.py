@@ -30,6 +30,8 @@ class BilmaConfig(PreTrainedConfig):
         pooling: how the sequence classifier makes one vector of a text: the `[START]` state, or the mean or
             maximum over the states of the text.
         region: lower-case country code of the Spanish the model was trained on, where it is known.
+        region_tokens: the model was trained on texts that begin with the token of their region, `[MX] ...`, and is
+            to be asked so.
 
     Raises:
         ValueError: for sizes that make no model; the message says the value, the rule and the fix.
@@ -56,6 +58,7 @@ class BilmaConfig(PreTrainedConfig):
     sparse_prediction: bool = False
     pooling: Literal["cls", "mean", "max"] = "cls"
     region: str | None = None
+    region_tokens: bool = False
 
     def __post_init__(self, **kwargs):
         # A folder from the Hub brings its own map, with the repository's name in it.

@@ -25,7 +25,13 @@ MAX_WORD_LENGTH = 1000
 # Python's \s, which the published rules use, also takes the four separators U+001C-U+001F.
 _SPACE = r"\s\x1c-\x1f"
 _SEPARATOR = "\x1e"  # white space that hardly any text holds
+_REGION_TOKEN = re.compile(r"\[[A-Z]{2}\]")
 _LETTERS_AND_DIGITS = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+
+def region_token(code: str) -> str:
+    """What stands in front of a text for a model of several regions: `[MX]` for mx. No rule makes it of a text."""
+    return f"[{code.upper()}]"
 
 
 def _laughter() -> list[Replace]:
@@ -122,12 +128,13 @@ def check_vocabulary(vocabulary: Sequence[str], source: str = "the vocabulary") 
 def build_tokenizer(
     vocabulary: Sequence[str], max_length: int = PUBLISHED_MAX_LENGTH, source: str = "the vocabulary"
 ) -> TokenizersBackend:
-    """The BILMA tokenizer over a vocabulary, the token of id i at index i.
+    """The BILMA tokenizer over a vocabulary, the token of id i at index i; region tokens in it are special ones.
 
     Raises:
         ValueError: if the special tokens are not the first five, or a token comes twice.
     """
     check_vocabulary(vocabulary, source)
+    regions = [token for token in vocabulary if _REGION_TOKEN.fullmatch(token)]
     return TokenizersBackend(
         tokenizer_object=_pipeline(vocabulary),
         pad_token=PAD,
@@ -137,6 +144,7 @@ def build_tokenizer(
         bos_token=START,
         eos_token=END,
         mask_token=MASK,
+        **({"extra_special_tokens": regions} if regions else {}),
         model_max_length=max_length,
         model_input_names=["input_ids", "attention_mask"],
         clean_up_tokenization_spaces=False,  # the decoder does it
@@ -181,12 +189,14 @@ def train_vocabulary(
     vocab_size: int = PUBLISHED_VOCAB_SIZE,
     min_frequency: int = 2,
     show_progress: bool = False,
+    regions: Sequence[str] = (),
 ) -> list[str]:
     """Learn a WordPiece vocabulary from texts, read once and not kept.
 
     Args:
         vocab_size: the most tokens there may be; a small corpus yields fewer.
         min_frequency: how often two pieces must meet before they become a token.
+        regions: codes of the regions that get a token each, after the special tokens.
 
     Raises:
         ValueError: if the special tokens, the letters and the signs of the texts alone are more than `vocab_size`.
@@ -198,7 +208,7 @@ def train_vocabulary(
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocab_size,
         min_frequency=min_frequency,
-        special_tokens=[*SPECIAL_TOKENS, *continuing_letters],
+        special_tokens=[*SPECIAL_TOKENS, *map(region_token, regions), *continuing_letters],
         initial_alphabet=list(_LETTERS_AND_DIGITS),
         limit_alphabet=1000,  # tweets hold thousands of rare signs; each would cost a row of the embedding
         continuing_subword_prefix="##",

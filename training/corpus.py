@@ -4,9 +4,9 @@ import hashlib
 import json
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field, replace
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
@@ -200,11 +200,13 @@ def load_tokens(
     tokenizer: TokenizersBackend,
     max_length: int,
     cache_dir: str | Path | None = None,
+    first_tokens: Mapping[Path, int] | None = None,
 ) -> tuple[Dataset, ReadingReport]:
     """The corpus as a memory-mapped dataset of `input_ids` (int32) and `text_hash` (int64), one row per text.
 
     Made once and found again as long as the texts, the tokenizer and `max_length` are the same. Longer texts are
-    cut at `max_length`, `[END]` kept.
+    cut at `max_length`, `[END]` kept. `first_tokens` are the ids that stand after `[START]` in the texts of a file;
+    the hashes are those of the texts without them.
 
     Raises:
         InputError: as reading the corpus does, and if no usable text was found.
@@ -215,10 +217,16 @@ def load_tokens(
         tokenizer.backend_tokenizer.to_str(),
         max_length,
         corpus.strict,
+        *([[first_tokens[file] for file in corpus.files]] if first_tokens else []),
     )
     folder = Path(cache_dir or Path(HF_HOME) / "bilma") / hashlib.sha256(repr(rules).encode()).hexdigest()[:32]
     if not folder.is_dir():
-        _write_tokens(corpus, tokenizer, max_length, folder)
+        parts = [(corpus, None)]
+        if first_tokens:
+            parts = [
+                (replace(corpus, files=(file,), report=ReadingReport()), first_tokens[file]) for file in corpus.files
+            ]
+        _write_tokens(parts, tokenizer, max_length, folder)
     report = ReadingReport(**json.loads((folder / "report.json").read_text()))
     if not report.texts:
         names = ", ".join(corpus.names())
@@ -226,11 +234,11 @@ def load_tokens(
     return Dataset.from_file(str(folder / "tokens.arrow")), report
 
 
-def _write_tokens(corpus: Corpus, tokenizer: TokenizersBackend, max_length: int, folder: Path) -> None:
+def _write_tokens(
+    parts: Sequence[tuple[Corpus, int | None]], tokenizer: TokenizersBackend, max_length: int, folder: Path
+) -> None:
     """Write beside and rename: a cache is whole or absent, also when two runs make the same one."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    report = corpus.report
-    report.texts = report.tokens = 0
     with TemporaryDirectory(prefix="writing-", dir=folder.parent) as temporary:
         beside = Path(temporary) / folder.name
         beside.mkdir()
@@ -238,10 +246,10 @@ def _write_tokens(corpus: Corpus, tokenizer: TokenizersBackend, max_length: int,
             pa.OSFile(str(beside / "tokens.arrow"), "wb") as file,
             pa.ipc.new_stream(file, SCHEMA) as writer,
         ):
-            encoded = _encoded_ahead(_batches(corpus), tokenizer, max_length)
-            batches = (_token_batch(texts, ids, report) for texts, ids in encoded)
+            batches = chain.from_iterable(_token_batches(part, tokenizer, max_length, first) for part, first in parts)
             while together := list(islice(batches, BATCHES_PER_CHUNK)):
                 writer.write_table(pa.Table.from_batches(together).combine_chunks())
+        report = ReadingReport(*map(sum, zip(*(astuple(part.report) for part, _ in parts), strict=True)))
         (beside / "report.json").write_text(json.dumps(asdict(report)))
         try:
             os.rename(beside, folder)
@@ -271,10 +279,22 @@ def _encoded_ahead(
             yield texts, ids.result()
 
 
-def _token_batch(texts: list[str], ids: list[list[int]], report: ReadingReport) -> pa.RecordBatch:
+def _token_batches(
+    corpus: Corpus, tokenizer: TokenizersBackend, max_length: int, first_token: int | None
+) -> Iterator[pa.RecordBatch]:
+    corpus.report.texts = corpus.report.tokens = 0
+    room = max_length if first_token is None else max_length - 1
+    for texts, ids in _encoded_ahead(_batches(corpus), tokenizer, room):
+        yield _token_batch(texts, ids, corpus.report, [] if first_token is None else [first_token])
+
+
+def _token_batch(
+    texts: list[str], ids: list[list[int]], report: ReadingReport, first_tokens: list[int]
+) -> pa.RecordBatch:
     with_tokens = [number for number, text_ids in enumerate(ids) if len(text_ids) > 2]  # beside [START] and [END]
     report.texts += len(with_tokens)
-    report.tokens += sum(len(ids[number]) for number in with_tokens)
+    rows = [ids[number][:1] + first_tokens + ids[number][1:] for number in with_tokens]
+    report.tokens += sum(map(len, rows))
     report.empty += len(texts) - len(with_tokens)
-    columns = [[ids[number] for number in with_tokens], text_hashes(texts[number] for number in with_tokens)]
+    columns = [rows, text_hashes(texts[number] for number in with_tokens)]
     return pa.record_batch(columns, schema=SCHEMA)

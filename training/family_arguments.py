@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from training.arguments import option
+from training.arguments import check_each, option
 from training.errors import InputError
 
 # How a region gets its model: from a base of all regions, from nothing, or one model of all with region tokens.
@@ -57,11 +57,6 @@ def check_arguments(args: TrainFamilyArguments) -> None:
         raise InputError(f"--ways {' '.join(args.ways)}: give one or more, each once")
     if args.ways[0] == ONE_MODEL:
         raise InputError(f"--ways {ONE_MODEL}: it makes no model of a region: name it after {ADAPTED} or {SCRATCH}")
-    for name in ("vocab_size", "min_frequency", "min_emoji_texts", "num_threads"):
-        if (value := getattr(args, name)) is not None and value < 1:
-            raise InputError(f"--{name} {value} is less than 1")
-    for name in ("base_epochs", "adapt_epochs"):
-        if not 0 < (value := getattr(args, name)) < 1e6:
-            raise InputError(f"--{name} {value} is not above 0")
-    if not 0 < args.test_fraction < 1:
-        raise InputError(f"--test_fraction {args.test_fraction} is not between 0 and 1: the comparison needs texts")
+    check_each(args, "1 or more", "vocab_size", "min_frequency", "min_emoji_texts", "num_threads")
+    check_each(args, "above 0", "base_epochs", "adapt_epochs")
+    check_each(args, "between 0 and 1", "test_fraction")

@@ -183,7 +183,8 @@ class Plan:
         self.split = {"test_fraction": args.test_fraction}
 
     def stages(self) -> Iterator[Stage]:
-        vocabulary = {"vocab_size": self.args.vocab_size, "min_frequency": self.args.min_frequency}
+        codes = [region.code for region in self.regions]
+        vocabulary = {"vocab_size": self.args.vocab_size, "min_frequency": self.args.min_frequency, "regions": codes}
         yield Stage("train_tokenizer.py", self.home / "tokenizer", {"train_file": self.files}, vocabulary | self.split)
         models = {}
         for way in self.args.ways:
@@ -195,14 +196,16 @@ class Plan:
         if others:
             every = [folder for folders in models.values() for folder in folders]
             yield self.comparison(WAYS_RESULTS, {"models": every, "corpora": self.files})
-        yield from self.emoji_stages(dict(zip((region.code for region in self.regions), family, strict=True)))
+        yield from self.emoji_stages(dict(zip(codes, family, strict=True)))
 
     def models(self, way: str) -> Iterator[Stage]:
         args = self.args
         if way == ADAPTED:
             yield self.pretraining(BASE, ALL_REGIONS, args.base_epochs, args.pretrain_recipe, self.tokenizer)
         if way == ONE_MODEL:
-            yield self.pretraining("one-model", ALL_REGIONS, args.epochs, args.pretrain_recipe, self.tokenizer)
+            yield self.pretraining(
+                "one-model", ALL_REGIONS, args.epochs, args.pretrain_recipe, self.tokenizer, region_tokens=True
+            )
             return
         for region in self.regions:
             name = f"{'bilma' if way == args.ways[0] else way}-{region.code}"

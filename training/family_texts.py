@@ -8,7 +8,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from modeling_bilma.convert_keras import EMOJI_15
-from training.corpus import Corpus, find_files
+from training.corpus import Corpus
+from training.corpus_files import find_files
 from training.errors import InputError
 from training.evaluation.questions import open_corpora
 from training.labelled import EMOJI_TASK, emoji15, labelled_corpus

@@ -168,7 +168,11 @@ def make_tokenizer(
 def make_model(args: PretrainArguments, region: Region, tokenizer: TokenizersBackend) -> BilmaForMaskedLM:
     """A new model of the tokenizer's size, or the one to continue from; it computes logits where there are labels."""
     sizes = size_overrides(args.config_overrides)
-    told = {"region": None if region.code == ALL_REGIONS else region.code, "sparse_prediction": True}
+    told = {
+        "region": None if region.code == ALL_REGIONS else region.code,
+        "region_tokens": args.region_tokens,
+        "sparse_prediction": True,
+    }
     if args.init_from and sizes:
         raise InputError("--config_overrides is for a new model: leave it out with --init_from")
     with as_input_error(ValueError, OSError, StrictDataclassError):

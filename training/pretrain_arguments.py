@@ -53,6 +53,9 @@ class PretrainArguments(EngineArguments, CorpusArguments):
     cache_dir: str | None = option(None, "where tokenised corpora are kept (default: bilma/ in the Hugging Face home)")
 
     tokenizer: str | None = option(None, "tokenizer folder, Hub id or vocabulary file (default: learn one)")
+    region_tokens: bool = option(
+        False, "put the token of a file's region, by its name, in front of its texts: one model for several regions"
+    )
     vocab_size: int = option(29025, "most tokens of a learnt vocabulary")
     min_frequency: int = option(5, "pieces of a learnt vocabulary are met at least this often")
     init_from: str | None = option(None, "BILMA folder or Hub id to continue from, with its tokenizer")
@@ -87,6 +90,10 @@ def check_arguments(args: PretrainArguments, region: Region) -> None:
         raise InputError("give --num_train_epochs or --max_steps, not both: how long the run is")
     if args.num_train_epochs is None and args.max_steps is None and region.published_epochs is None:
         raise InputError(f"region {region.code} has no published number of epochs: give --num_train_epochs")
+    if args.region_tokens and (args.streaming or args.dataset_name):
+        raise InputError(
+            "--region_tokens takes a text's region from the name of its file: give --train_file, unstreamed"
+        )
     if args.streaming and not (args.tokenizer or args.init_from):
         raise InputError(
             "--streaming needs --tokenizer or --init_from: learn a vocabulary from a part of the corpus with "

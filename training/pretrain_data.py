@@ -12,6 +12,7 @@ from training.batching import MaskedSteps
 from training.corpus import Corpus, ReadingReport, load_tokens
 from training.errors import InputError, as_input_error
 from training.pretrain_arguments import PretrainArguments
+from training.region_tokens import tokens_of_files
 from training.splits import is_test, is_validation
 from training.streaming import HeldOutTexts, ParquetStream, StreamedSteps, StreamReport
 
@@ -139,8 +140,9 @@ def check_sides(data: Data) -> None:
 def load_on_each_machine(
     args: PretrainArguments, corpus: Corpus, tokenizer: TokenizersBackend, accelerator: Accelerator
 ) -> tuple[Dataset, ReadingReport]:
+    first_tokens = tokens_of_files(corpus.files, tokenizer) if args.region_tokens else {}
     with accelerator.local_main_process_first(), as_input_error(OSError):  # every machine has a cache of its own
-        return load_tokens(corpus, tokenizer, args.max_length, args.cache_dir)
+        return load_tokens(corpus, tokenizer, args.max_length, args.cache_dir, first_tokens)
 
 
 def smallest_hashes(tokens: Dataset, texts: np.ndarray, most: int) -> np.ndarray:

@@ -164,7 +164,7 @@ def test_folders_inside_are_not_the_familys(home, tmp_path):
         ({"ways": ["one_model"]}, "it makes no model of a region"),
         ({"base_epochs": 0}, "--base_epochs 0 is not above 0"),
         ({"test_fraction": 0}, "--test_fraction 0 is not between 0 and 1"),
-        ({"min_emoji_texts": 0}, "--min_emoji_texts 0 is less than 1"),
+        ({"min_emoji_texts": 0}, "--min_emoji_texts 0 is not 1 or more"),
     ],
 )
 def test_values_that_cannot_be(home, changes, message):

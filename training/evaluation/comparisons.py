@@ -19,6 +19,7 @@ from training.evaluation.models import (
     check_lengths,
     check_masked_models,
     check_own_corpora,
+    check_region_tokens,
     check_same_vocabulary,
     check_unseen,
     open_folders,
@@ -28,6 +29,7 @@ from training.evaluation.per_word import masked_words, word_answers
 from training.evaluation.questions import (
     AskedTexts,
     Questions,
+    behind_token,
     is_trivial,
     masked_tokens,
     open_corpora,
@@ -37,6 +39,7 @@ from training.evaluation.questions import (
 from training.evaluation.region_words import region_words
 from training.evaluation.results import corpus_facts, header
 from training.evaluation.similarity import similarity
+from training.region_tokens import has_region_tokens, region_token_id
 
 Result = dict[str, Any]
 ByRegion = dict[str, dict[str, Answers]]  # region of the texts -> model -> answers
@@ -72,6 +75,7 @@ class MaskedComparison:
             check_lengths(self.folders, args.max_length)
         self.corpora = open_unseen_corpora(args, self.folders)
         check_own_corpora(self.folders, self.corpora)
+        check_region_tokens(self.folders, self.corpora)
         self.phrases = read_phrases(args.phrases)
         self.tests = [
             texts_to_ask(region, corpus, args.test_fraction, args.max_test_texts)
@@ -151,6 +155,8 @@ class MaskedComparison:
         for folder in self.folders:
             model = folder.open(AutoModelForMaskedLM, self.device)
             for region, rows in questions[folder.name].items():
+                if has_region_tokens(folder.config):
+                    rows = behind_token(rows, region_token_id(folder.tokenizer, region))
                 description = f"{folder.name} on {region}"
                 answers[region][folder.name] = ask(
                     model, rows, folder.tokenizer.pad_token_id, self.args.tokens_per_batch, description

@@ -22,6 +22,7 @@ from transformers.utils import logging
 
 from training.corpus import Corpus
 from training.errors import InputError, as_input_error
+from training.region_tokens import has_region_tokens, region_token_id
 from training.regions import region_of_name
 
 
@@ -152,7 +153,7 @@ def text_rules(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
 
 def check_lengths(folders: Sequence[ModelFolder], max_length: int) -> None:
     for folder in folders:
-        if max_length > folder.longest:
+        if max_length + has_region_tokens(folder.config) > folder.longest:
             raise InputError(
                 f"--max_length {max_length} is more than the {folder.longest} positions of {folder.name}: give fewer"
             )
@@ -178,6 +179,18 @@ def check_unseen(folder: ModelFolder, corpora: dict[str, Corpus], test_fraction:
                 f"out, so it has seen texts of the test part of {test_fraction:g}: give --test_fraction {kept_out:g} "
                 "or another corpus"
             )
+
+
+def check_region_tokens(folders: Sequence[ModelFolder], regions: Collection[str]) -> None:
+    """Every model that is asked behind a region's token has one of every region.
+
+    Raises:
+        InputError: else.
+    """
+    for folder in folders:
+        if has_region_tokens(folder.config):
+            for region in regions:
+                region_token_id(folder.tokenizer, region)
 
 
 def check_own_corpora(folders: Sequence[ModelFolder], regions: Collection[str]) -> None:

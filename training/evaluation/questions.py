@@ -154,6 +154,15 @@ def hide(text: int, ids: np.ndarray, positions: np.ndarray, mask_id: int) -> Que
     return Question(text, shown, positions, ids[positions])
 
 
+def behind_token(questions: Questions, token_id: int) -> Questions:
+    """The same questions, with one token more after the first one, `[START]`, of every row."""
+    rows = [
+        Question(row.text, np.insert(row.input_ids, 1, token_id), row.positions + 1, row.targets)
+        for row in questions.rows
+    ]
+    return Questions(rows, questions.number_of_texts)
+
+
 def is_trivial(token: str) -> bool:
     """Whether a token is a placeholder's piece, punctuation, or a mark that belongs to the sign before it.
 
