@@ -30,7 +30,7 @@ RESULTS = "results"  # the comparison of the family's models
 WAYS_RESULTS = "ways"  # that of the ways to make them
 RECORDS = "stages"
 # Flags that a stage may be given anew without becoming another one: they change no result.
-FREE = OPERATIONAL | {"recipe", "tokens_per_batch"}
+FREE = (*OPERATIONAL, "recipe", "tokens_per_batch")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,163 @@
+"""model_cards/ renewed from the small family: what is written, what is left alone, and where the numbers are from."""
+
+import json
+import shutil
+
+import pytest
+
+from tests.training.conftest import REGIONS
+from training import present_family
+from training.errors import InputError
+from training.evaluation.report import number
+from training.present_family import BEGIN, END
+from training.publishing.facts import MODEL_CARDS
+from training.publishing.tree import WEIGHTS
+
+SECONDS = {"tokenizer": 4.0, "bilma-ar": 60.0, "bilma-mx": 120.0, "results": 30.0}
+
+
+@pytest.fixture(scope="module")
+def trained(family, evaluated_family, tmp_path_factory):
+    """What train_family.py leaves of the small family."""
+    home = tmp_path_factory.mktemp("trained")
+    for folder in (*(family / f"bilma-{region}" for region in REGIONS), *evaluated_family.iterdir()):
+        shutil.copytree(folder, home / folder.name)
+    (home / "stages").mkdir()
+    for number_, (name, seconds) in enumerate(SECONDS.items()):
+        record = {"number": number_, "command": "python x", "identity": {}, "seconds": seconds, "finished": True}
+        (home / "stages" / f"{name}.json").write_text(json.dumps(record))
+    return home
+
+
+@pytest.fixture
+def cards(tmp_path):
+    """A copy of the template, the facts, and a page with something before and after the marks."""
+    cards = tmp_path / "model_cards"
+    for region in REGIONS:
+        shutil.copytree(MODEL_CARDS / f"bilma-{region}", cards / f"bilma-{region}")
+    (cards / "README.md").write_text(f"# Cards\n\n{BEGIN}\nold\n{END}\n\n## How\n")
+    return cards
+
+
+@pytest.fixture
+def present(trained, cards, monkeypatch):
+    def present(*flags):
+        argv = ["present_family.py", "--family", trained, "--org", "org", "--output_dir", cards, *flags]
+        monkeypatch.setattr("sys.argv", [str(word) for word in argv])
+        present_family.main()
+
+    return present
+
+
+def everything(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_cards_results_and_page(present, cards, trained):
+    (cards / "results").mkdir()
+    (cards / "results" / "of-another-family.json").write_text("{}")
+    facts = (cards / "bilma-mx" / "facts.yaml").read_bytes()
+    present()
+    first = everything(cards)
+    assert not list(cards.rglob(WEIGHTS)) and not list(cards.rglob("*.py")) and not list(cards.rglob("tokenizer*"))
+    assert (cards / "bilma-mx" / "facts.yaml").read_bytes() == facts
+    assert not (cards / "results" / "of-another-family.json").exists()
+    for name in ("bilma-ar", "bilma-mx", "bilma-mx-emoji"):
+        card = (cards / name / "README.md").read_text()
+        assert f"org/{name}" in card
+        for picture in (line.split("(")[1].rstrip(")") for line in card.splitlines() if line.startswith("![")):
+            assert (cards / name / picture).is_file()
+    for kind in ("mlm_matrix", "emoji15_matrix"):
+        measured = (trained / "results" / f"{kind}.json").read_bytes()
+        assert (cards / "results" / f"{kind}.json").read_bytes() == measured
+
+    page = (cards / "README.md").read_text()
+    assert page.startswith(f"# Cards\n\n{BEGIN}\n## The family at a glance")
+    assert page.endswith(f"{END}\n\n## How\n")
+    assert "old" not in page.split(END)[0].split()
+    for link in [part.split(")")[0] for part in page.split("](")[1:]]:
+        assert (cards / link).is_file(), link
+    assert str(trained) not in page
+
+    present()
+    assert everything(cards) == first
+
+
+def test_numbers_are_those_of_the_results(present, cards, trained):
+    present()
+    page = (cards / "README.md").read_text()
+    results = {
+        kind: json.loads((trained / "results" / f"{kind}.json").read_text())
+        for kind in ("mlm_matrix", "emoji15_matrix")
+    }
+    for region in REGIONS:
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| {region} | [bilma-{region}]")]
+        metrics = json.loads((trained / f"bilma-{region}" / "metrics.json").read_text())
+        (home,) = [
+            cell
+            for cell in results["mlm_matrix"]["cells"]
+            if (cell["model"], cell["region"], cell["targets"]) == (f"bilma-{region}", region, "all")
+        ]
+        assert f"| {metrics['training']['texts']} |" in row
+        assert number(home["masked_accuracy"]) in row
+        assert number(home["perplexity"], 1) in row
+    (cell,) = [cell for cell in results["emoji15_matrix"]["cells"] if cell["region"] == "mx"]
+    (row,) = [line for line in page.splitlines() if line.startswith("| mx | [bilma-mx]")]
+    assert number(cell["accuracy"]) in row
+    (row,) = [line for line in page.splitlines() if line.startswith("| ar | [bilma-ar]")]
+    assert row.endswith("| – | – |")  # no Emoji-15 model of ar
+    stages = [
+        line.split(" | ")[0].strip("| *") for line in page.split("| stage | time |")[1].splitlines() if "|" in line
+    ]
+    assert stages[1:] == [*SECONDS, "together"]
+    assert "| **together** | **3.6 min** |" in page
+
+
+def test_ways_are_compared_on_each_regions_texts(present, cards, trained):
+    """A way's model of a region is asked about that region; a model of all regions about each."""
+    matrix = json.loads((trained / "results" / "mlm_matrix.json").read_text())
+    names = {"bilma-ar": "scratch-ar", "bilma-mx": "scratch-mx"}
+    cells = [cell for cell in matrix["cells"] if cell["model"] in names]
+    value = {"value": 0.5, "low": 0.4, "high": 0.6}
+    other = [cell | {"model": names[cell["model"]], "masked_accuracy": value} for cell in cells]
+    all_of_them = [cell | {"model": "one-model"} for cell in cells if cell["model"] == "bilma-ar"]
+    models = [
+        *matrix["models"],
+        *({"name": f"scratch-{region}", "region": region, "fingerprint": "f"} for region in REGIONS),
+        {"name": "one-model", "region": None, "fingerprint": "f"},
+    ]
+    (trained / "ways").mkdir()
+    ways = matrix | {"models": models, "cells": [*matrix["cells"], *other, *all_of_them]}
+    (trained / "ways" / "mlm_matrix.json").write_text(json.dumps(ways))
+    try:
+        present()
+    finally:
+        shutil.rmtree(trained / "ways")
+    page = (cards / "README.md").read_text()
+    head, _, *rows = page.split("### Ways to make")[1].split("| texts of")[1].split("\n\n")[0].splitlines()
+    assert head.split(" | ")[1:] == ["bilma", "scratch", "one-model |"]
+    for region, row in zip(REGIONS, rows, strict=True):
+        own, scratch, one = row.strip("| ").split(" | ")[1:]
+        scores = {
+            cell["model"]: number(cell["masked_accuracy"])
+            for cell in matrix["cells"]
+            if (cell["region"], cell["targets"]) == (region, "all")
+        }
+        assert (own, scratch, one) == (scores[f"bilma-{region}"], "0.500 (0.400 to 0.600)", scores["bilma-ar"])
+    assert json.loads((cards / "results" / "ways.json").read_text()) == ways
+
+
+def test_a_page_without_marks_is_left_alone(present, cards):
+    (cards / "README.md").write_text("# mine\n")
+    before = everything(cards)
+    with pytest.raises(InputError, match="no part to replace"):
+        present()
+    assert everything(cards) == before
+
+
+def test_a_family_without_results(present, cards, tmp_path):
+    before = everything(cards)
+    (tmp_path / "family" / "results").mkdir(parents=True)
+    with pytest.raises(InputError, match="no result in this folder"):
+        present("--family", tmp_path / "family")
+    assert everything(cards) == before
