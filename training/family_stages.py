@@ -5,7 +5,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,15 +148,22 @@ class Stage:
             return
         if (record := self.record()) is None:
             raise InputError(f"{self.output_dir} was not made here: move it away, or give another --output_dir")
-        for key, value in identity.items():
-            before = record["identity"].get(key)
-            if before != value:
-                is_content = key.split()[0] in self.inputs
-                change = f"{key.split()[-1]} has changed" if is_content else f"{key} was {before} and is now {value}"
-                raise InputError(
-                    f"{self.output_dir} was made from something else: {change}: give another --output_dir, or remove "
-                    "that folder to have it made anew"
-                )
+        if change := first_difference(record["identity"], identity, self.inputs):
+            raise InputError(
+                f"{self.output_dir} was made from something else: {change}: give another --output_dir, or remove that "
+                "folder to have it made anew"
+            )
+
+
+def first_difference(before: dict[str, Any], now: dict[str, Any], inputs: Collection[str]) -> str | None:
+    for key in before | now:
+        was, is_now = before.get(key), now.get(key)
+        if was != is_now:
+            flag, _, name = key.partition(" ")
+            if flag not in inputs:
+                return f"{key} was {was} and is now {is_now}"
+            return f"{name} {'is new' if was is None else 'is gone' if is_now is None else 'has changed'}"
+    return None
 
 
 def digest(path: Path) -> str:

@@ -11,7 +11,7 @@ from modeling_bilma.convert_keras import EMOJI_15
 from training.corpus import Corpus
 from training.corpus_files import find_files
 from training.errors import InputError
-from training.evaluation.questions import open_corpora
+from training.evaluation.questions import FEWEST_TEXTS, open_corpora
 from training.labelled import EMOJI_TASK, emoji15, labelled_corpus
 from training.regions import region_of_name
 
@@ -60,6 +60,21 @@ def count_labelled(path: Path) -> Counter[str]:
             raise InputError(f"{path}: region {region!r} is no code of two letters, such as mx")
         counts[region] += split != "test"
     return counts
+
+
+def check_enough(regions: list[RegionTexts], test_fraction: float) -> None:
+    """Every region has texts to be compared on, as far as their number tells.
+
+    Raises:
+        InputError: for one that has too few.
+    """
+    for region in regions:
+        if region.texts * test_fraction < FEWEST_TEXTS:
+            raise InputError(
+                f"{', '.join(region.corpus.names())}: of {region.texts} texts about {region.texts * test_fraction:.0f} "
+                f"would be kept out for the comparison, and an interval needs {FEWEST_TEXTS}: give more texts, or a "
+                "larger --test_fraction"
+            )
 
 
 def describe(regions: list[RegionTexts], expected: list[str]) -> Iterator[str]:

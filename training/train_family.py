@@ -38,6 +38,7 @@ def main() -> None:
     regions = family_texts.read_regions(args.corpora, args.labelled)
     for line in family_texts.describe(regions, sorted(REGIONS)):
         say(line)
+    family_texts.check_enough(regions, args.test_fraction)
     stages = plan(args, regions)
     for stage in stages:
         stage.resolved()  # a recipe that is wrong is said now, and not after hours

@@ -4,6 +4,7 @@ import pytest
 
 from training.arguments import RECIPES, check_each, option, parse_arguments, read_recipe
 from training.errors import InputError
+from training.family_arguments import TrainFamilyArguments
 from training.finetune_arguments import FinetuneArguments
 from training.pretrain_arguments import PretrainArguments
 
@@ -89,6 +90,8 @@ def test_every_recipe_parses(path):
     kind, needed = (PretrainArguments, ["--region", "mx"])
     if path.stem.startswith("finetune"):
         kind, needed = FinetuneArguments, ["--model", "x", "--task", "x"]
+    if path.stem == "family":
+        kind, needed = TrainFamilyArguments, ["--corpora", "x"]
     assert parse_arguments(kind, "", [*needed, "--output_dir", "x", "--recipe", path.stem]).recipe == path.stem
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -15,9 +16,10 @@ from tests.training.conftest import write_texts
 from training import family_texts, train_family
 from training.errors import InputError, run
 from training.family_arguments import TrainFamilyArguments, check_arguments
-from training.family_stages import plan
+from training.family_stages import first_difference, plan
 from training.signals import STOPPED
 from training.synthetic_corpus import generate_texts
+from training.train_family import Scripts, the_only_run_in
 
 SIZES = {name: value for name, value in TINY.items() if name != "max_position_embeddings"}
 PRETRAIN = {
@@ -152,6 +154,8 @@ def test_folders_inside_are_not_the_familys(home, tmp_path):
     write_texts(tmp_path / "mx.jsonl", ["hola", "hola 😍"])
     (found,) = family_texts.read_regions(str(tmp_path), None)
     assert (found.code, found.texts, found.emoji_texts) == ("mx", 2, 1)
+    with pytest.raises(InputError, match="of 2 texts about 1 would be kept out"):
+        family_texts.check_enough([found], 0.5)
     assert list(family_texts.describe([found], ["ar", "mx", "ve"]))[-1].startswith("no texts of ar, ve:")
 
 
@@ -244,6 +248,40 @@ def test_interrupted_gone_on_with_and_protected(home, flags, family_main):
     corpus.write_text(corpus.read_text().replace("tacos", "tortas"))
     status, _, error = family_main(flags)
     assert (status, "tokenizer was made from something else: mx.jsonl has changed" in error) == (2, True)
+
+
+def test_files_that_came_and_went_are_named():
+    before, now = {"train_file mx.jsonl": "1", "seed": 0}, {"train_file mx.jsonl": "1", "seed": 0}
+    assert first_difference(before, now, {"train_file"}) is None
+    assert first_difference(before, now | {"train_file ar.jsonl": "2"}, {"train_file"}) == "ar.jsonl is new"
+    assert first_difference(before, {"seed": 0}, {"train_file"}) == "mx.jsonl is gone"
+    assert first_difference(before, now | {"seed": 1}, {"train_file"}) == "seed was 0 and is now 1"
+
+
+DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+
+
+def test_a_second_ctrl_c_ends_a_script_that_does_not_stop(tmp_path):
+    with the_only_run_in(tmp_path) as lock, Scripts(lock) as scripts:
+        timers = [Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)) for seconds in (2, 3)]
+        for timer in timers:
+            timer.start()
+        status, said = scripts.run([sys.executable, "-c", DEAF], stdout=subprocess.PIPE)
+        assert (status, said) == (-signal.SIGKILL, "deaf\n")
+        with pytest.raises(SystemExit) as stop:
+            scripts.check_not_stopped()
+        assert stop.value.code == STOPPED
+
+
+def test_a_script_that_outlived_its_run_keeps_others_out(tmp_path):
+    with the_only_run_in(tmp_path) as lock:
+        orphan = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[lock.fileno()])
+    with pytest.raises(InputError, match="another run is at work there, or a script that it started"):
+        with the_only_run_in(tmp_path):
+            pass
+    orphan.communicate(b"\n")
+    with the_only_run_in(tmp_path):
+        pass
 
 
 def test_what_was_not_made_here_is_not_taken(flags, family_main, tmp_path):
