@@ -69,9 +69,10 @@ def check_enough(regions: list[RegionTexts], test_fraction: float) -> None:
         InputError: for one that has too few.
     """
     for region in regions:
-        if region.texts * test_fraction < FEWEST_TEXTS:
+        kept_out = region.texts * test_fraction
+        if kept_out < FEWEST_TEXTS:
             raise InputError(
-                f"{', '.join(region.corpus.names())}: of {region.texts} texts about {region.texts * test_fraction:.0f} "
+                f"{', '.join(region.corpus.names())}: of {region.texts} texts about {kept_out:.0f} "
                 f"would be kept out for the comparison, and an interval needs {FEWEST_TEXTS}: give more texts, or a "
                 "larger --test_fraction"
             )

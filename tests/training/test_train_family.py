@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from threading import Timer
+from threading import Thread
 
 import pytest
 
@@ -258,16 +258,28 @@ def test_files_that_came_and_went_are_named():
     assert first_difference(before, now | {"seed": 1}, {"train_file"}) == "seed was 0 and is now 1"
 
 
-DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+DEAF = """
+import pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+pathlib.Path(sys.argv[1]).touch()
+time.sleep(60)
+"""
 
 
 def test_a_second_ctrl_c_ends_a_script_that_does_not_stop(tmp_path):
+    is_deaf = tmp_path / "is_deaf"
+
+    def ctrl_c_twice():
+        while not is_deaf.exists():
+            time.sleep(0.01)
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)
+
     with the_only_run_in(tmp_path) as lock, Scripts(lock) as scripts:
-        timers = [Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)) for seconds in (2, 3)]
-        for timer in timers:
-            timer.start()
-        status, said = scripts.run([sys.executable, "-c", DEAF], stdout=subprocess.PIPE)
-        assert (status, said) == (-signal.SIGKILL, "deaf\n")
+        Thread(target=ctrl_c_twice).start()
+        status, _ = scripts.run([sys.executable, "-c", DEAF, str(is_deaf)])
+        assert status == -signal.SIGKILL
         with pytest.raises(SystemExit) as stop:
             scripts.check_not_stopped()
         assert stop.value.code == STOPPED
@@ -276,9 +288,9 @@ def test_a_second_ctrl_c_ends_a_script_that_does_not_stop(tmp_path):
 def test_a_script_that_outlived_its_run_keeps_others_out(tmp_path):
     with the_only_run_in(tmp_path) as lock:
         orphan = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[lock.fileno()])
-    with pytest.raises(InputError, match="another run is at work there, or a script that it started"):
-        with the_only_run_in(tmp_path):
-            pass
+    message = "another run is at work there, or a script that it started"
+    with pytest.raises(InputError, match=message), the_only_run_in(tmp_path):
+        pass
     orphan.communicate(b"\n")
     with the_only_run_in(tmp_path):
         pass
