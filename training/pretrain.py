@@ -35,7 +35,7 @@ from training.arguments import parse_arguments, public_arguments
 from training.batching import MaskedSteps
 from training.checkpoints import load_checkpoint
 from training.corpus import Corpus, ReadingReport, find_files, load_tokens, open_corpus, text_hash
-from training.engine import make_accelerator, make_optimizer, open_whole, say, tell_deepspeed
+from training.engine import choose_attention, make_accelerator, make_optimizer, open_whole, say, tell_deepspeed
 from training.errors import InputError, as_input_error, as_lost_process_error, as_write_error, run
 from training.estimate import estimate
 from training.folders import written_whole
@@ -58,6 +58,7 @@ from training.splits import is_test, is_validation
 from training.streaming import HeldOutTexts, ParquetStream, StreamedSteps, StreamReport
 
 METRICS_SCHEMA = 1
+VALIDATION_MLM_PROBABILITY = 0.15  # so that runs of any masking rate can be compared
 # Flags that change how a run goes on, and not what comes out.
 OPERATIONAL = {
     "num_threads",
@@ -144,6 +145,7 @@ def pretrain(
     data = load(args, source, validation_corpus, tokenizer, accelerator)
     set_seed(args.seed)
     model = make_model(args, region, tokenizer)
+    choose_attention(model, accelerator)
     tokenizer.model_max_length = model.config.max_position_embeddings  # what truncation=True cuts at
     train_steps, validation_steps = make_steps(args, data, tokenizer, model.config, accelerator)
     total_steps = count_steps(args, region, train_steps)
@@ -361,7 +363,8 @@ def make_steps(
         )
     else:
         train_steps = MaskedSteps(data.train_tokens, data.train_texts, seed=args.seed, **shared)
-    # The same texts and masks at every evaluation, and for every seed of training.
+    # The same texts and masks at every evaluation, for every seed and masking rate of training.
+    shared["mlm_probability"] = VALIDATION_MLM_PROBABILITY
     validation_steps = MaskedSteps(data.validation_tokens, data.validation_texts, seed=0, shuffle=False, **shared)
     if not any(validation_steps[step].scored_tokens for step in range(validation_steps.steps_per_epoch)):
         raise InputError("no token of the validation texts is masked: give more texts to validate on")

@@ -522,3 +522,9 @@ def test_a_killed_worker_ends_the_run(texts, tmp_path):
     assert ended.returncode == 1
     assert "error: another process of this run is gone" in ended.stderr
     assert [path.name for path in (tmp_path / "out" / "unfinished_run").glob("step-*")] == ["step-000000002"]
+
+
+def test_validation_asks_the_same_whatever_share_training_masks(train):
+    few, many = (train("--mlm_probability", share, name=f"masks-{share}") for share in (0.1, 0.5))
+    scored = [json.loads((out / "metrics.json").read_text())["validation"]["scored_tokens"] for out in (few, many)]
+    assert scored[0] == scored[1]
