@@ -118,3 +118,14 @@ def online(monkeypatch, tmp_path):
 
     choose(False)
     return choose
+
+
+@pytest.fixture(scope="session")
+def awkward_texts() -> list[str]:
+    """What could tell a text that stands among others from the same text alone."""
+    return [
+        *("", "  ", "\n-", "1", "ja", "jaja\n", "@ana", "#viernes", "https://", "\u0301acento", "a\u0323"),
+        *("[START]", "vamos[END]comer", "[MASK] a [PAD]", "[END", "START]", "[", "]"),
+        *("\uffff", "a \uffff b", "\x1e", "vamos\x1ea\x1e"),
+        *("x" * 5000, "vamos " * 3000),
+    ]
