@@ -4,6 +4,7 @@ The rules are those of the authors' `preprocessing.py` and `wordpiece_tokenizer.
 written as a `tokenizers` pipeline that gives the same ids.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -23,17 +24,19 @@ MAX_WORD_LENGTH = 1000
 
 # Python's \s, which the published rules use, also takes the four separators U+001C-U+001F.
 _SPACE = r"\s\x1c-\x1f"
+_SEPARATOR = "\x1e"  # white space that hardly any text holds
 _LETTERS_AND_DIGITS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
-def _laughter(first: str) -> list[Replace]:
+def _laughter() -> list[Replace]:
     """`jajaaja` or `hahaha` to `jaja`, keeping the first vowel.
 
     `Replace` knows no groups. So the tail after the first syllable becomes a capital J, which lower-cased text
-    cannot hold, and then each of the three syllables is spelt out.
+    cannot hold, and then each of the three syllables is spelt out. One pass finds both kinds, since laughter with j
+    ends before an h, and laughter with h before a j.
     """
-    tail = Replace(Regex(f"(?<={first}[aei])[{first}aei]+"), "J")
-    return [tail] + [Replace(f"{first}{vowel}J", f"j{vowel}j{vowel}") for vowel in "aei"]
+    tail = Replace(Regex("(?<=j[aei])[jaei]+|(?<=h[aei])[haei]+"), "J")
+    return [tail] + [Replace(Regex(f"[jh]{vowel}J"), f"j{vowel}j{vowel}") for vowel in "aei"]
 
 
 def _normalizer() -> normalizers.Normalizer:
@@ -51,9 +54,7 @@ def _normalizer() -> normalizers.Normalizer:
             # The one assigned character that `tokenizers` does not take apart and Python does.
             Replace("\U00011938", "\U00011935\U00011930"),
             Replace(Regex(r"[\u0300-\u036f]"), ""),
-            *_laughter("j"),
-            *_laughter("h"),
-            Replace(Regex(f"[{_SPACE}]+"), " "),
+            *_laughter(),
         ]
     )
 
@@ -65,17 +66,23 @@ def _shared_normalizer() -> normalizers.Normalizer:
 
 def normalize(text: str) -> str:
     """A text as the text rules leave it, before it is cut into words: `¡Qué frío, @ana!` is `¡que frio, _usr `."""
-    return _shared_normalizer().normalize_str(text)
+    return re.sub(r"\s+", " ", _shared_normalizer().normalize_str(text))
+
+
+def normalize_all(texts: Sequence[str]) -> list[str]:
+    """Each text as `normalize` leaves it, and stripped; for many texts in half the time."""
+    rules = _shared_normalizer()
+    # No rule looks beyond white space, and none makes a separator or takes one away.
+    normalized = rules.normalize_str(_SEPARATOR.join(texts)).split(_SEPARATOR)
+    if len(normalized) != len(texts):  # a text holds one itself
+        normalized = map(rules.normalize_str, texts)
+    return [" ".join(text.split()) for text in normalized]
 
 
 def _pre_tokenizer() -> pre_tokenizers.PreTokenizer:
-    """Runs of a-z and 0-9 are words; any other character but the space is a token by itself."""
-    return pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(" ", behavior="removed"),
-            pre_tokenizers.Split(Regex("[a-z0-9]+|[^a-z0-9]"), behavior="isolated"),
-        ]
-    )
+    """Runs of a-z and 0-9 are words; any other character that is no white space is a token by itself."""
+    # In one step, and with white space dropped here and not made one space before: every step costs a tenth.
+    return pre_tokenizers.Split(Regex(f"[a-z0-9]+|[^a-z0-9{_SPACE}]"), behavior="removed", invert=True)
 
 
 def _decoder() -> decoders.Decoder:

@@ -9,6 +9,8 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import DataCollatorForLanguageModeling, TokenizersBackend
 
+from training.token_rows import TokenRows
+
 IGNORED = -100  # the label of a position that is not scored
 
 
@@ -88,8 +90,8 @@ class MaskedSteps:
         process: int = 0,
         num_processes: int = 1,
     ):
-        self.tokens = tokens.select_columns("input_ids").with_format("arrow")
-        self.texts = texts
+        self.tokens = TokenRows(tokens)
+        self.texts = texts.astype(np.uint32 if len(tokens) <= 2**32 else np.int64)  # as many again are shuffled
         self.texts_per_step = texts_per_step
         self.tokens_per_micro_batch = tokens_per_micro_batch
         self.packed = packed
@@ -105,7 +107,7 @@ class MaskedSteps:
         epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
         first = step_in_epoch * self.texts_per_step
         chosen = self.texts[self._epoch_order(epoch)[first : first + self.texts_per_step]]
-        ids = [np.asarray(text.values) for text in self.tokens[chosen]["input_ids"]]
+        ids = self.tokens[chosen]
         self.collator.generator = torch.Generator().manual_seed(step_seed(self.seed, step))
         batch = self._pack_and_mask(ids) if self.packed else self._pad_and_mask(ids)
         return StepBatch(
@@ -117,7 +119,8 @@ class MaskedSteps:
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
         if self._order is None or self._order[0] != epoch:
-            numbers = np.arange(len(self.texts))
+            self._order = None  # let go of one before the next is made
+            numbers = np.arange(len(self.texts), dtype=self.texts.dtype)
             if self.shuffle:
                 np.random.default_rng((self.seed, epoch)).shuffle(numbers)
             self._order = (epoch, numbers)
@@ -133,16 +136,11 @@ class MaskedSteps:
         rows = pack(lengths, width)
         input_ids = lay_out(ids, rows, np.full(width, self.collator.tokenizer.pad_token_id))
         position_ids = lay_out([np.arange(length) for length in lengths], rows, np.arange(width))
-        special = self._special(input_ids)
-        batch = self.collator(
-            [{"input_ids": r, "special_tokens_mask": s} for r, s in zip(input_ids, special, strict=True)]
-        )
+        special = torch.from_numpy(self._special(input_ids))
+        # What the collator does after padding, which is done already and takes it most of its time.
+        masked, labels = self.collator.torch_mask_tokens(torch.from_numpy(input_ids), special_tokens_mask=special)
         # Without attention_mask: the positions say which tokens belong together, padding included.
-        return {
-            "input_ids": batch["input_ids"],
-            "labels": batch["labels"],
-            "position_ids": torch.from_numpy(position_ids),
-        }
+        return {"input_ids": masked, "labels": labels, "position_ids": torch.from_numpy(position_ids)}
 
     def _pad_and_mask(self, ids: list[np.ndarray]) -> dict[str, Tensor]:
         return dict(self.collator([{"input_ids": t, "special_tokens_mask": self._special(t)} for t in ids]))

@@ -32,7 +32,8 @@ from huggingface_hub.errors import HfHubHTTPError
 from transformers import DataCollatorForLanguageModeling, TokenizersBackend
 
 from training.batching import IGNORED, StepBatch, cut_into_micro_batches, lay_out, pack, step_seed
-from training.corpus import Corpus, decoded, encode, strings_as_bytes, text_hash
+from training.corpus import Corpus, encode, text_hash, text_hashes
+from training.corpus_files import decoded, strings_as_bytes
 from training.errors import InputError, as_input_error
 from training.splits import is_validation
 
@@ -290,8 +291,7 @@ class StreamedSteps:
         begin, rows = self.bounds[lane], self.bounds[lane + 1] - self.bounds[lane]
         first, end = (begin + number * rows // self.steps_per_epoch for number in (step_in_epoch, step_in_epoch + 1))
         texts = list(self.own_lanes[lane].texts((self.seed, epoch), first, end))
-        hashes = np.fromiter(map(text_hash, texts), np.int64, len(texts))
-        texts = [texts[number] for number in np.flatnonzero(self.is_for_training(hashes))]
+        texts = [texts[number] for number in np.flatnonzero(self.is_for_training(text_hashes(texts)))]
         return [np.array(ids) for ids in encode(texts, self.tokenizer, self.max_length) if len(ids) > 2]
 
     def _mask(self, ids: list[np.ndarray], seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -300,11 +300,10 @@ class StreamedSteps:
             return []
         together = np.concatenate(ids)
         self.collator.generator = torch.Generator().manual_seed(seed)
-        special = np.isin(together, self.special_ids).astype(np.int64)
-        batch = self.collator([{"input_ids": together, "special_tokens_mask": special}])
+        special = torch.from_numpy(np.isin(together, self.special_ids))
+        masked = self.collator.torch_mask_tokens(torch.from_numpy(together), special_tokens_mask=special)
         ends = np.cumsum([len(text) for text in ids])[:-1]
-        parts = (np.split(batch[name][0].numpy(), ends) for name in ("input_ids", "labels"))
-        return list(zip(*parts, strict=True))
+        return list(zip(*(np.split(values.numpy(), ends) for values in masked), strict=True))
 
     def _rows(self, ids: list[np.ndarray], labels: list[np.ndarray]) -> dict[str, torch.Tensor]:
         lengths = [len(text) for text in ids]

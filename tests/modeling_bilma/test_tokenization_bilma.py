@@ -10,6 +10,8 @@ from modeling_bilma.tokenization_bilma import (
     SPECIAL_TOKENS,
     build_tokenizer,
     load_tokenizer,
+    normalize,
+    normalize_all,
     read_vocabulary,
     train_vocabulary,
 )
@@ -97,6 +99,21 @@ def test_text_rule(rules, rule, text, expected):
 )
 def test_mask(rules, text, expected):
     assert tokens(rules, text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("¡Qué frío, @ana!", "¡que frio, _usr "),
+        ("  HOLA\t\n\x1c10 ", " hola 0 "),
+        ("jajeja hehe\x1ehahajaja", "jaja jeje jajajaja"),
+        ("jiHaha hahajii", "jijaja jajajiji"),
+        ("", ""),
+    ],
+)
+def test_a_normalised_text(text, normal):
+    assert normalize(text) == normal
+    assert normalize_all([text, "otro", text]) == [normal.strip(), "otro", normal.strip()]
 
 
 def test_start_and_end_are_added_and_pairs_too(rules):

@@ -1,0 +1,319 @@
+"""What is pushed, and what is said, when all goes well and when something goes wrong at any step."""
+
+import hashlib
+import subprocess
+import threading
+
+import pytest
+from huggingface_hub import CommitOperationAdd, HfApi
+
+from training.errors import InputError
+from training.publishing.hub import COLLECTION, Changes, check_login, collect, compare, in_one_line, push
+from training.publishing.tree import files_of
+
+REPO = "org/bilma-mx"
+CARD = "---\nlanguage: es\nlicense: mit\n---\n# bilma-mx\n"
+SHARED_STEPS = ("info", "tree", "refs", "create", "validate", "preupload", "commit", "tag")
+STEPS = {
+    "lfs": (*SHARED_STEPS, "lfs_batch", "lfs_put", "lfs_verify"),
+    "xet": (*SHARED_STEPS, "xet_token", "xet_xorb", "xet_shard"),
+}
+FAULTS = ("answer", "cut", "cut_midway", "lose_answer")
+
+
+@pytest.fixture
+def tree(tmp_path, loopback_hub):
+    """A small card, a large file and a file in a folder.
+
+    The large file is another one for every Hub: a Xet client remembers what it sent to which address, and the next Hub
+    may be given the port of an earlier one.
+    """
+    folder = tmp_path / "bilma-mx"
+    (folder / "results").mkdir(parents=True)
+    (folder / "README.md").write_text(CARD)
+    (folder / "model.safetensors").write_bytes(loopback_hub.tokens["ana"].encode() * 2000)
+    (folder / "results" / "mlm_matrix.json").write_text("{}\n")
+    return folder
+
+
+@pytest.fixture
+def publish(api, tree):
+    """Push the tree; what was said on the way is in `publish.said`."""
+
+    def publish(tag="v1.0", private=False, api=api):
+        return push(api, REPO, tree, private=private, tag=tag, say=publish.said.append)
+
+    publish.said = []
+    return publish
+
+
+def contents(hub, revision="main"):
+    """What a repository holds but for the Hub's own file; None where there is no repository."""
+    if REPO not in hub.store.repositories:
+        return None
+    return {path: data for path, data in hub.files(REPO, revision).items() if path != ".gitattributes"}
+
+
+def local(tree):
+    return {path: (tree / path).read_bytes() for path in files_of(tree)}
+
+
+def published_commits(hub):
+    return [commit.oid for commit in hub.commits(REPO)][:-1]  # the first is the Hub's own
+
+
+@pytest.mark.parametrize("transport", STEPS)
+def test_one_commit_with_exactly_the_tree_and_the_tag(loopback_hub, online, publish, tree, transport):
+    online(transport == "xet")
+    outcome = publish()
+    assert contents(loopback_hub) == local(tree)
+    assert published_commits(loopback_hub) == [outcome.commit]
+    assert loopback_hub.tags(REPO) == {"v1.0": outcome.commit}
+    assert outcome.changed == "created with 3 files, tag v1.0 added"
+    used = {request.step for request in loopback_hub.requests}
+    assert ("xet_xorb" in used, "lfs_put" in used) == (transport == "xet", transport == "lfs")
+
+
+def test_a_second_run_with_nothing_new_writes_nothing(loopback_hub, publish):
+    first = publish()
+    before = len(loopback_hub.requests)
+    assert publish().changed == "nothing new"
+    assert {request.method for request in loopback_hub.requests[before:]} == {"GET"}
+    assert published_commits(loopback_hub) == [first.commit]
+
+
+def test_only_what_changed_is_sent_and_what_is_gone_is_removed(loopback_hub, publish, tree):
+    publish(tag=None)
+    (tree / "README.md").write_text(CARD + "More.\n")
+    (tree / "results" / "mlm_matrix.json").unlink()
+    outcome = publish(tag="v1.1")
+    assert outcome.changed == "updated 1 file, removed 1 file, tag v1.1 added"
+    assert contents(loopback_hub) == local(tree)
+    assert [request.step for request in loopback_hub.requests].count("lfs_put") == 1  # in the first run
+    assert len(published_commits(loopback_hub)) == 2
+
+
+def test_a_missing_tag_is_added_to_the_commit_that_is_there(loopback_hub, publish):
+    first = publish(tag=None)
+    outcome = publish()
+    assert (outcome.commit, outcome.changed) == (first.commit, "tag v1.0 added")
+    assert loopback_hub.tags(REPO) == {"v1.0": first.commit}
+
+
+def test_a_tag_is_never_moved(loopback_hub, publish, tree):
+    first = publish()
+    (tree / "README.md").write_text(CARD + "More.\n")
+    with pytest.raises(InputError, match=f"the tag v1.0 names another commit, {first.commit[:8]}, and is not moved"):
+        publish()
+    assert published_commits(loopback_hub) == [first.commit]  # and nothing was sent beforehand
+    publish(tag="v1.1")
+    with pytest.raises(InputError, match="is not moved"):
+        publish(tag="v1.0")
+
+
+def test_private_repositories(loopback_hub, publish):
+    publish(private=True)
+    assert loopback_hub.store.repositories[REPO].private
+    assert publish(private=True).changed == "nothing new"
+
+
+def test_a_public_repository_is_not_taken_for_a_private_one(publish):
+    publish()
+    with pytest.raises(InputError, match="is public"):
+        publish(private=True)
+
+
+@pytest.mark.parametrize(
+    ("transport", "step", "kind"),
+    [(transport, step, kind) for transport, steps in STEPS.items() for step in steps for kind in FAULTS],
+)
+def test_whatever_breaks_nothing_is_half_published_and_a_rerun_heals(
+    loopback_hub, online, publish, tree, api, transport, step, kind
+):
+    online(transport == "xet")
+    getattr(loopback_hub.faults, kind)(step)
+    try:
+        publish()
+    except InputError as error:
+        message = str(error)
+        assert message.startswith(REPO)
+        assert "run again" in message
+        assert "\n" not in message
+        assert api.token not in message
+        assert contents(loopback_hub) is None or not loopback_hub.tags(REPO)
+    assert contents(loopback_hub) in (None, {}, local(tree))
+    assert loopback_hub.faults.take(step, "") is None, "the fault was never met"
+    outcome = publish()
+    assert contents(loopback_hub) == local(tree)
+    assert published_commits(loopback_hub) == [outcome.commit]
+    assert loopback_hub.tags(REPO) == {"v1.0": outcome.commit}
+
+
+@pytest.mark.parametrize("xet", [False, True])
+def test_a_lost_answer_to_the_commit_is_found_out(loopback_hub, online, publish, tree, xet):
+    online(xet)
+    loopback_hub.faults.lose_answer("commit")
+    outcome = publish()
+    assert published_commits(loopback_hub) == [outcome.commit]
+    assert outcome.changed == "created with 3 files, tag v1.0 added"
+    assert "holds all that was sent, although the answer was an error" in publish.said[-1]
+
+
+@pytest.mark.parametrize("xet", [False, True])
+def test_a_commit_that_fails_for_ever_leaves_nothing(loopback_hub, online, publish, xet):
+    online(xet)
+    loopback_hub.faults.answer("commit", 500, times=100)
+    with pytest.raises(InputError, match=f"{REPO}: nothing was published: .*500.*: run again"):
+        publish()
+    assert contents(loopback_hub) == {}
+
+
+def test_an_upload_that_fails_for_ever_leaves_nothing(loopback_hub, publish):
+    loopback_hub.faults.answer("lfs_put", 500, times=100)
+    with pytest.raises(InputError, match="nothing was published: .*model.safetensors.*500"):
+        publish()
+    assert contents(loopback_hub) == {}
+
+
+def test_a_hub_that_is_gone_after_the_commit_is_said_not_to_be_known(loopback_hub, publish, tree):
+    loopback_hub.faults.before("validate", lambda: loopback_hub.faults.answer("info", 500, times=100))
+    loopback_hub.faults.lose_answer("commit")
+    with pytest.raises(InputError, match="cannot be read: .*run again later, which looks first whether it arrived"):
+        publish()
+    loopback_hub.faults.clear()
+    assert publish().changed == "tag v1.0 added"
+
+
+def test_a_tag_of_which_nothing_can_be_known(loopback_hub, publish):
+    publish(tag=None)
+    loopback_hub.faults.before("refs", lambda: loopback_hub.faults.cut("refs", times=100))
+    loopback_hub.faults.cut("tag")
+    with pytest.raises(InputError, match="the tag v1.0 is not, or it is not known: .*: run again"):
+        publish()
+    loopback_hub.faults.clear()
+    assert publish().changed == "tag v1.0 added"
+
+
+def test_somebody_else_pushed_in_between(loopback_hub, publish, tree):
+    publish(tag=None)
+    (tree / "README.md").write_text(CARD + "Ours.\n")
+    leo = HfApi(endpoint=loopback_hub.endpoint, token=loopback_hub.tokens["leo"])
+    theirs = CARD + "Theirs.\n"
+
+    def push_theirs():
+        leo.create_commit(REPO, [CommitOperationAdd("README.md", theirs.encode())], commit_message="Theirs")
+
+    loopback_hub.faults.before("commit", push_theirs)
+    with pytest.raises(InputError, match=f"{REPO}: somebody else pushed commit [0-9a-f]{{8}} meanwhile"):
+        publish()
+    assert contents(loopback_hub)["README.md"] == theirs.encode()
+    assert not loopback_hub.tags(REPO)
+
+
+def test_of_two_publishers_at_once_one_wins_and_the_other_is_told(loopback_hub, publish, api, tree, tmp_path):
+    publish(tag=None)
+    together = threading.Barrier(2, timeout=20)
+    loopback_hub.faults.before("commit", together.wait, times=2)
+    said = {}
+
+    def of(user):
+        mine = tmp_path / user / "bilma-mx"
+        mine.mkdir(parents=True)
+        (mine / "README.md").write_text(CARD + user)
+        own = HfApi(endpoint=loopback_hub.endpoint, token=loopback_hub.tokens[user])
+        try:
+            said[user] = push(own, REPO, mine, private=False, tag=None, say=lambda text: None).changed
+        except InputError as error:
+            said[user] = str(error)
+
+    threads = [threading.Thread(target=of, args=(user,)) for user in ("ana", "leo")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (winner,) = [user for user, text in said.items() if text == "updated 1 file, removed 2 files"]
+    (loser,) = set(said) - {winner}
+    assert f"{REPO}: somebody else pushed commit" in said[loser]
+    assert contents(loopback_hub) == {"README.md": (CARD + winner).encode()}
+
+
+@pytest.mark.parametrize(
+    ("token", "message"),
+    [("eva", "may not write there"), ("stranger", "the token is not valid"), (None, "the token is not valid")],
+)
+def test_who_may_not_write_is_told_why(loopback_hub, publish, token, message):
+    token = loopback_hub.tokens.get(token, token and "hf_" + "0" * 34)
+    with pytest.raises(InputError, match=message) as refused:
+        publish(api=HfApi(endpoint=loopback_hub.endpoint, token=token or False))
+    assert "hf_" not in str(refused.value)
+    assert contents(loopback_hub) is None
+
+
+@pytest.mark.parametrize(
+    ("token", "message"),
+    [
+        ("hf_" + "0" * 34, "the token is not valid"),
+        ("hf_with\nline", "holds a character"),
+        ("hf_ñandú", "holds a character"),
+        (None, "no token"),
+    ],
+)
+def test_login_is_checked_and_a_token_is_not_shown(loopback_hub, online, token, message):
+    with pytest.raises(InputError, match=message) as refused:
+        check_login(HfApi(endpoint=loopback_hub.endpoint, token=token))
+    assert "hf_" not in str(refused.value)
+
+
+def test_an_error_shows_neither_token_nor_signed_address(api):
+    error = RuntimeError(f"PUT https://storage/lfs/1?Signature=abc failed with Bearer {api.token}")
+    assert in_one_line(error, api) == "PUT https://storage/lfs/1 failed with Bearer <token>"
+
+
+def test_a_card_that_the_hub_refuses(loopback_hub, publish, tree):
+    (tree / "README.md").write_text("---\nlicense: mine\n---\n")
+    with pytest.raises(InputError, match='nothing was published: Invalid metadata .*"license" must be'):
+        publish()
+    assert contents(loopback_hub) == {}
+
+
+def test_a_file_that_the_hub_leaves_out_is_noticed(loopback_hub, publish, monkeypatch):
+    add_commit = loopback_hub.store.add_commit
+
+    def without_the_last(*arguments):
+        return add_commit(*arguments[:-1], arguments[-1][:-1])
+
+    monkeypatch.setattr(loopback_hub.store, "add_commit", without_the_last)
+    with pytest.raises(InputError, match="does not hold what was sent: look at its results/mlm_matrix.json"):
+        publish()
+
+
+def test_the_collection_is_made_once_and_grows(loopback_hub, api):
+    for name in ("bilma-ar", "bilma-mx"):
+        api.create_repo(f"org/{name}")
+    assert collect(api, "org", ["org/bilma-ar"], private=False).changed == "1 added"
+    assert collect(api, "org", ["org/bilma-ar", "org/bilma-mx"], private=False).changed == "1 added"
+    assert collect(api, "org", ["org/bilma-mx"], private=False).changed == "nothing new"
+    assert loopback_hub.collections() == {COLLECTION: ["org/bilma-ar", "org/bilma-mx"]}
+
+
+@pytest.mark.parametrize("step", ["collection_list", "collection_create", "collection_get", "collection_item"])
+@pytest.mark.parametrize("kind", FAULTS)
+def test_a_collection_is_mended_by_a_rerun(loopback_hub, api, step, kind):
+    api.create_repo(REPO)
+    getattr(loopback_hub.faults, kind)(step)
+    try:
+        collect(api, "org", [REPO], private=False)
+    except InputError as error:
+        assert str(error).startswith("collection BILMA")
+        assert api.token not in str(error)
+    collect(api, "org", [REPO], private=False)
+    assert loopback_hub.collections() == {COLLECTION: [REPO]}
+
+
+def test_comparing_knows_both_kinds_of_digests(tree):
+    git = subprocess.run(["git", "hash-object", tree / "README.md"], capture_output=True, text=True, check=True)
+    sha256 = hashlib.sha256((tree / "model.safetensors").read_bytes()).hexdigest()
+    remote = {"README.md": git.stdout.strip(), "model.safetensors": sha256, ".gitattributes": "0" * 40}
+    assert compare(remote | {"old.bin": "0" * 64}, tree) == Changes(["results/mlm_matrix.json"], ["old.bin"])
+    others = {"README.md": "0" * 40, "model.safetensors": "0" * 64, "results/mlm_matrix.json": "0" * 40}
+    assert compare(others, tree) == Changes(sorted(others), [])

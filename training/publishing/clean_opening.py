@@ -1,0 +1,59 @@
+"""Open model folders as a stranger does, with the code that lies in them, and say what was found.
+
+`checks.py` runs this file in a process of its own, without this project: stdin is a list of folders with the texts to
+ask each, stdout one line of JSON for each folder.
+"""
+
+import json
+import sys
+
+import torch
+import transformers
+from transformers import AutoTokenizer, pipeline
+
+AUTO_CLASSES = {
+    "fill-mask": "AutoModelForMaskedLM",
+    "text-classification": "AutoModelForSequenceClassification",
+}
+
+
+def look_at(folder: str, pipeline_tag: str, texts: list[str], top_k: int) -> dict:
+    """What has to be known of a model: whether it is whole, and its `top_k` answers to each text."""
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    auto_class = getattr(transformers, AUTO_CLASSES[pipeline_tag])
+    model, info = auto_class.from_pretrained(folder, trust_remote_code=True, output_loading_info=True)
+    inputs = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+    with torch.no_grad():
+        probabilities = model.eval()(**inputs).logits.double().softmax(-1)
+    output = model.get_output_embeddings()
+    unlike = [key for kind in ("missing", "unexpected", "mismatched") for key in info[f"{kind}_keys"]]
+    return {
+        "mismatched": sorted(map(str, unlike)),
+        "not_finite": [name for name, weight in model.named_parameters() if not weight.isfinite().all()],
+        "tied": output is not None and output.weight is model.get_input_embeddings().weight,
+        "sums": [probabilities.sum(-1).min().item(), probabilities.sum(-1).max().item()],
+        "special": tokenizer.all_special_tokens,
+        "answers": ask(pipeline(pipeline_tag, model=model, tokenizer=tokenizer), pipeline_tag, texts, top_k),
+    }
+
+
+def ask(ready, pipeline_tag: str, texts: list[str], top_k: int) -> list[list[tuple[str, float]]]:
+    if pipeline_tag == "fill-mask":
+        found = [ready(text, top_k=top_k, tokenizer_kwargs={"truncation": True}) for text in texts]
+        return [[(answer["token_str"].strip(), answer["score"]) for answer in answers] for answers in found]
+    found = [ready(text, top_k=None, truncation=True) for text in texts]
+    return [[(answer["label"], answer["score"]) for answer in answers] for answers in found]
+
+
+def main() -> None:
+    sys.modules["modeling_bilma"] = None  # imported by anything, its classes would win over the folder's own code
+    for question in json.load(sys.stdin):
+        try:
+            found = look_at(**question)
+        except Exception as error:  # whatever the folder's code raises is what has to be told
+            found = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    main()
