@@ -5,7 +5,7 @@ CORPUS := corpora/synthetic
 FAMILY ?= runs/family
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help quickstart family present test soak parity bench bench-inference lint clean
+.PHONY: help quickstart family present test soak parity bench profile bench-inference lint clean
 
 help:
 	@echo "make quickstart  train two small regional models on the synthetic corpus and compare them"
@@ -15,6 +15,7 @@ help:
 	@echo "make soak        kill, interrupt and sabotage runs, and see that they end as if nothing had happened"
 	@echo "make parity      compare converted checkpoints with the authors' TensorFlow code (Python 3.11 or older)"
 	@echo "make bench       time training, tokenising and fill-mask against the authors' code and a plain BERT"
+	@echo "make profile     say where the time of a training step and of a fill-mask answer goes"
 	@echo "make bench-inference  time converted checkpoints against it"
 	@echo "make lint        check style and format"
 	@echo "make clean       remove what the other targets made, but for the environment and the family"
@@ -61,6 +62,9 @@ parity: .venv/installed .venv-parity/installed
 BENCH_TEXTS ?= $(CORPUS)/mx.jsonl
 bench: .venv/installed .venv-parity/installed $(CORPUS)/README.md
 	PYTHONPATH=. $(BIN)/python benchmarks/pretraining.py --train_file $(BENCH_TEXTS)
+
+profile: .venv/installed $(CORPUS)/README.md
+	PYTHONPATH=. $(BIN)/python benchmarks/profile_step.py --train_file $(BENCH_TEXTS)
 
 bench-inference: .venv/installed .venv-parity/installed
 	$(BIN)/python benchmarks/inference.py

@@ -28,7 +28,7 @@ from modeling_bilma import BilmaConfig, BilmaForMaskedLM
 from modeling_bilma.tokenization_bilma import load_tokenizer
 from training.batching import IGNORED, MaskedSteps
 from training.corpus import Corpus, encode, find_files, load_tokens
-from training.engine import make_accelerator, make_optimizer
+from training.engine import choose_attention, make_accelerator, make_optimizer
 from training.flops import training_flops
 from training.loop import forward_backward
 from training.pretrain_arguments import PretrainArguments
@@ -59,6 +59,7 @@ class Bilma:
         self.tokenizer = load_tokenizer(tokenizer)
         config = BilmaConfig(vocab_size=len(self.tokenizer), tie_word_embeddings=True, sparse_prediction=True)
         model = BilmaForMaskedLM(config).train()
+        choose_attention(model, self.accelerator)
         self.model, self.optimizer = self.accelerator.prepare(model, make_optimizer(self.args, model))
         self.corpus, self.next_step = corpus, 0
         self.pipelines: dict[str, FillMaskPipeline] = {}
@@ -107,7 +108,8 @@ class Bilma:
             model.to(self.accelerator.device, getattr(torch, dtype))
             self.pipelines[dtype] = pipeline("fill-mask", model=model, tokenizer=self.tokenizer, batch_size=64)
         masked = [" ".join([word, self.tokenizer.mask_token, *rest]) for word, _, *rest in map(str.split, texts)]
-        return {"seconds": timed(lambda: self.pipelines[dtype](masked))}
+        asked = masked[0] if len(masked) == 1 else masked  # a list of one would go through a loader of batches
+        return {"seconds": timed(lambda: self.pipelines[dtype](asked))}
 
     def _steps(self, tokens: Dataset, texts_per_step: int) -> MaskedSteps:
         return MaskedSteps(

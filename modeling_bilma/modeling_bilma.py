@@ -64,7 +64,8 @@ def eager_attention_forward(
     **kwargs: Unpack[TransformersKwargs],
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Attention written out; the one implementation that returns the weights, (B, H, L, L)."""
-    scores = query @ key.transpose(-1, -2) * scaling
+    # A key laid out head by head can be read transposed; split_heads' view would be copied transposed, which is slow.
+    scores = query @ key.contiguous().transpose(-1, -2) * scaling
     if attention_mask is not None:
         scores = scores + attention_mask
     weights = nn.functional.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)

@@ -186,7 +186,7 @@ def text_hash(text: str) -> int:
 
 
 def text_hashes(texts: Iterable[str]) -> np.ndarray:
-    """`text_hash` of each text, as int64; a third of the time for many of them."""
+    """`text_hash` of each text, (number of texts,) int64; for many texts in half the time."""
     normalized = chain.from_iterable(map(normalize_all, groups_of(texts)))
     return np.fromiter(map(_hash_of_normalized, normalized), np.int64)
 

@@ -33,7 +33,7 @@ from training.arguments import parse_arguments, public_arguments
 from training.batching import step_seed
 from training.classifier import TrainedClassifier, balanced_weights, make_classifier, predict
 from training.corpus import encode
-from training.engine import make_accelerator, make_optimizer, make_scheduler, say
+from training.engine import choose_attention, make_accelerator, make_optimizer, make_scheduler, say
 from training.errors import InputError, as_input_error, run
 from training.finetune_arguments import FinetuneArguments, check_arguments
 from training.labelled import LabelledSplits, label_ids, open_labelled
@@ -107,6 +107,7 @@ def train_seed(
     """Train once; returns the scores and the classifier as it was after the best epoch by validation accuracy."""
     set_seed(seed)
     model = make_model(args, task)
+    choose_attention(model.classifier, accelerator)
     tokenizer.model_max_length = model.classifier.config.max_position_embeddings
     steps = LabelledSteps(
         task.ids["train"],

@@ -30,7 +30,15 @@ from modeling_bilma.tokenization_bilma import build_tokenizer, load_tokenizer, t
 from training.arguments import parse_arguments, public_arguments
 from training.checkpoints import load_checkpoint
 from training.corpus import Corpus, find_files, open_corpus, text_hash
-from training.engine import make_accelerator, make_optimizer, make_scheduler, open_whole, say, tell_deepspeed
+from training.engine import (
+    choose_attention,
+    make_accelerator,
+    make_optimizer,
+    make_scheduler,
+    open_whole,
+    say,
+    tell_deepspeed,
+)
 from training.errors import InputError, as_input_error, as_lost_process_error, as_write_error, run
 from training.estimate import estimate
 from training.folders import written_whole
@@ -110,6 +118,7 @@ def pretrain(
     data = load_data(args, source, validation_corpus, tokenizer, accelerator)
     set_seed(args.seed)
     model = make_model(args, region, tokenizer)
+    choose_attention(model, accelerator)
     tokenizer.model_max_length = model.config.max_position_embeddings  # what truncation=True cuts at
     train_steps, validation_steps = make_steps(args, data, tokenizer, model.config, accelerator)
     total_steps = count_steps(args, region, train_steps.steps_per_epoch)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 from accelerate.state import AcceleratorState, GradientState, PartialState
@@ -31,15 +30,18 @@ def write_texts(path: Path, texts: Sequence[str], **columns: Sequence[str]) -> P
     return path
 
 
-def run_here(script: ModuleType, settings: dict[str, Any], *argv: object) -> Path:
-    """Run a script in this process and return its `output_dir`; the flags of `argv` replace those of `settings`."""
+def run_main(script: ModuleType, *argv: object, **flags: object) -> Path:
+    """Run a script of training/ in this process and return its `output_dir`; what is in `argv` replaces a flag."""
     for state in (AcceleratorState, GradientState, PartialState):
         state._reset_state()
-    flags = [word for name, value in settings.items() if f"--{name}" not in argv for word in (f"--{name}", value)]
+    words = [Path(script.__file__).name]
+    for name, value in flags.items():
+        if f"--{name}" not in argv:
+            words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [Path(script.__file__).name, *map(str, [*flags, *argv])])
+        patch.setattr(sys, "argv", [*words, *map(str, argv)])
         script.main()
-    return Path(settings["output_dir"])
+    return Path(flags["output_dir"])
 
 
 @pytest.fixture
@@ -68,24 +70,24 @@ def family(tmp_path_factory) -> Path:
         write_texts(home / "corpora" / f"{region}.jsonl", texts[region])
     build_tokenizer(train_vocabulary(chain(*texts.values()), 500)).save_pretrained(home / "tokenizer")
     for region in REGIONS:
-        settings = {
-            "region": region,
-            "train_file": home / "corpora" / f"{region}.jsonl",
-            "output_dir": home / f"bilma-{region}",
-            "tokenizer": home / "tokenizer",
-            "cache_dir": home / "cache",
-            "config_overrides": TINY_OVERRIDES,
-            "test_fraction": TEST_FRACTION,
-            "max_steps": 40,
-            "eval_steps": 40,
-            "save_steps": 40,
-            "max_length": 32,
-            "texts_per_step": 64,
-            "learning_rate": 0.02,
-            "mixed_precision": "no",
-            "num_threads": 1,
-        }
-        run_here(pretrain, settings)
+        run_main(
+            pretrain,
+            region=region,
+            train_file=home / "corpora" / f"{region}.jsonl",
+            output_dir=home / f"bilma-{region}",
+            tokenizer=home / "tokenizer",
+            cache_dir=home / "cache",
+            config_overrides=TINY_OVERRIDES,
+            test_fraction=TEST_FRACTION,
+            max_steps=40,
+            eval_steps=40,
+            save_steps=40,
+            max_length=32,
+            texts_per_step=64,
+            learning_rate=0.02,
+            mixed_precision="no",
+            num_threads=1,
+        )
     return home
 
 
@@ -93,30 +95,31 @@ def family(tmp_path_factory) -> Path:
 def evaluated_family(family, tmp_path_factory) -> Path:
     """A folder with `bilma-mx-emoji` as finetune.py writes it, and `results`, where it and the family are compared."""
     home = tmp_path_factory.mktemp("evaluated")
-    settings = {
-        "model": family / "bilma-mx",
-        "task": "emoji15",
-        "train_file": family / "corpora" / "mx.jsonl",
-        "output_dir": home / "bilma-mx-emoji",
-        "test_fraction": TEST_FRACTION,
-        "num_train_epochs": 2,
-        "learning_rate": 0.02,
-        "max_length": 24,
-        "mixed_precision": "no",
-        "num_threads": 1,
-    }
-    run_here(finetune, settings)
-    settings = {
-        "emoji_models": home / "bilma-mx-emoji",
-        "corpora": family / "corpora",
-        "output_dir": home / "results",
-        "test_fraction": TEST_FRACTION,
-        "max_length": 24,
-        "mask_draws": 1,
-        "resamples": 100,
-        "max_test_texts": 60,
-    }
-    run_here(evaluate_family, settings, "--models", *(family / f"bilma-{region}" for region in REGIONS))
+    run_main(
+        finetune,
+        model=family / "bilma-mx",
+        task="emoji15",
+        train_file=family / "corpora" / "mx.jsonl",
+        output_dir=home / "bilma-mx-emoji",
+        test_fraction=TEST_FRACTION,
+        num_train_epochs=2,
+        learning_rate=0.02,
+        max_length=24,
+        mixed_precision="no",
+        num_threads=1,
+    )
+    run_main(
+        evaluate_family,
+        models=[family / f"bilma-{region}" for region in REGIONS],
+        emoji_models=home / "bilma-mx-emoji",
+        corpora=family / "corpora",
+        output_dir=home / "results",
+        test_fraction=TEST_FRACTION,
+        max_length=24,
+        mask_draws=1,
+        resamples=100,
+        max_test_texts=60,
+    )
     return home
 
 
@@ -141,31 +144,8 @@ def online(monkeypatch, tmp_path):
 def awkward_texts() -> list[str]:
     """What could tell a text that stands among others from the same text alone."""
     return [
-        *(
-            "",
-            "  ",
-            "[START]",
-            "vamos[END]comer",
-            "[MASK] a [PAD]",
-            "[END",
-            "START]",
-            "[",
-            "]",
-            "\uffff",
-            "a \uffff b",
-        ),
-        *(
-            "\x1e",
-            "vamos\x1ea\x1e",
-            "\u0301acento",
-            "a\u0323",
-            "\n-",
-            "1",
-            "ja",
-            "jaja\n",
-            "@ana",
-            "#viernes",
-            "https://",
-        ),
+        *("", "  ", "\n-", "1", "ja", "jaja\n", "@ana", "#viernes", "https://", "\u0301acento", "a\u0323"),
+        *("[START]", "vamos[END]comer", "[MASK] a [PAD]", "[END", "START]", "[", "]"),
+        *("\uffff", "a \uffff b", "\x1e", "vamos\x1ea\x1e"),
         *("x" * 5000, "vamos " * 3000),
     ]

@@ -7,7 +7,7 @@ from modeling_bilma import BilmaForMaskedLM, BilmaForSequenceClassification
 from modeling_bilma.convert_keras import EMOJI_15
 from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
 from tests.conftest import tiny_config
-from tests.training.conftest import run_here, write_texts
+from tests.training.conftest import run_main, write_texts
 from training import finetune
 from training.synthetic_corpus import generate_texts
 
@@ -52,7 +52,7 @@ def tune(tmp_path, folder):
             "mixed_precision": "no",
             "num_threads": 1,
         }
-        return run_here(finetune, settings, *argv)
+        return run_main(finetune, *argv, **settings)
 
     return tune
 

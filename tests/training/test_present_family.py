@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tests.training.conftest import REGIONS
+from tests.training.conftest import REGIONS, run_main
 from training import present_family
 from training.errors import InputError
 from training.evaluation.report import number
@@ -40,11 +40,9 @@ def cards(tmp_path):
 
 
 @pytest.fixture
-def present(trained, cards, monkeypatch):
-    def present(*flags):
-        argv = ["present_family.py", "--family", trained, "--org", "org", "--output_dir", cards, *flags]
-        monkeypatch.setattr("sys.argv", [str(word) for word in argv])
-        present_family.main()
+def present(trained, cards):
+    def present(family=trained):
+        run_main(present_family, family=family, org="org", output_dir=cards)
 
     return present
 
@@ -159,5 +157,5 @@ def test_a_family_without_results(present, cards, tmp_path):
     before = everything(cards)
     (tmp_path / "family" / "results").mkdir(parents=True)
     with pytest.raises(InputError, match="no result in this folder"):
-        present("--family", tmp_path / "family")
+        present(tmp_path / "family")
     assert everything(cards) == before

@@ -16,7 +16,7 @@ from transformers import pipeline
 from modeling_bilma import BilmaForMaskedLM, BilmaForSequenceClassification
 from modeling_bilma.tokenization_bilma import SPECIAL_TOKENS, build_tokenizer, train_vocabulary
 from tests.conftest import ROOT, TINY_OVERRIDES
-from tests.training.conftest import run_here, write_texts
+from tests.training.conftest import run_main, write_texts
 from training import loop, pretrain
 from training.batching import MaskedSteps
 from training.corpus import Corpus, load_tokens
@@ -63,7 +63,7 @@ def train(tmp_path, texts):
             "eval_steps": 3,
             "save_steps": 2,
         }
-        return run_here(pretrain, settings | ({"train_file": train_file} if train_file else {}), *argv)
+        return run_main(pretrain, *argv, **settings, **({"train_file": train_file} if train_file else {}))
 
     return train
 

@@ -8,7 +8,7 @@ from transformers import pipeline
 
 from modeling_bilma.tokenization_bilma import build_tokenizer, load_tokenizer, read_vocabulary, train_vocabulary
 from tests.conftest import TINY_OVERRIDES
-from tests.training.conftest import REGIONS, TEST_FRACTION, run_here, write_texts
+from tests.training.conftest import REGIONS, TEST_FRACTION, run_main, write_texts
 from training import evaluate_family, pretrain, train_tokenizer
 from training.batching import MaskedSteps
 from training.corpus import Corpus, load_tokens, text_hash
@@ -112,7 +112,7 @@ def trained(family, tmp_path_factory):
     """A folder with `one-model`, of both regions with their tokens, and `plain-mx` of one vocabulary with it."""
     home = tmp_path_factory.mktemp("one")
     shared = {"test_fraction": TEST_FRACTION, "output_dir": home / "tokenizer", "train_file": family / "corpora"}
-    run_here(train_tokenizer, shared | {"vocab_size": 500}, "--regions", *REGIONS)
+    run_main(train_tokenizer, **shared, vocab_size=500, regions=list(REGIONS))
     settings = shared | {
         "tokenizer": home / "tokenizer",
         "cache_dir": home / "cache",
@@ -125,14 +125,14 @@ def trained(family, tmp_path_factory):
         "save_steps": 0.5,
     }
     one = {"region": "all", "output_dir": home / "one-model", "region_tokens": True, "max_steps": 60}
-    run_here(pretrain, settings | one)
+    run_main(pretrain, **settings | one)
     mx = {
         "region": "mx",
         "output_dir": home / "plain-mx",
         "train_file": family / "corpora" / "mx.jsonl",
         "max_steps": 4,
     }
-    run_here(pretrain, settings | mx)
+    run_main(pretrain, **settings | mx)
     return home
 
 
@@ -160,7 +160,7 @@ def test_it_is_compared_with_models_that_have_none(trained, family, tmp_path):
         "resamples": 100,
         "max_test_texts": 20,
     }
-    run_here(evaluate_family, settings, "--models", trained / "one-model", trained / "plain-mx")
+    run_main(evaluate_family, models=[trained / "one-model", trained / "plain-mx"], **settings)
     matrix = json.loads((tmp_path / "results" / "mlm_matrix.json").read_text())
     assert [(model["name"], model["region"]) for model in matrix["models"]] == [
         ("one-model", None),

@@ -1,0 +1,84 @@
+"""Where the time of a training step and of a fill-mask answer goes, operator by operator: `make profile`.
+
+    python benchmarks/profile_step.py --train_file mx.jsonl.gz
+
+On one thread, after steps that are not counted. Writes benchmarks/results/profile.json, with shares of the time that
+torch's operators take themselves.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.contenders import MAX_LENGTH, Bilma
+from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
+from training.corpus import Corpus, encode, find_files
+from training.provenance import commit, machine, versions
+
+RESULTS_SCHEMA = 1
+WARMUP, PROFILED = 8, 8  # repetitions
+SHOWN = 12  # operators
+STEPS = 4  # different ones
+TEXTS_PER_STEP = 64  # of the default recipe
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--train_file", nargs="+", required=True, help="texts to measure with")
+    output = Path(__file__).parent / "results" / "profile.json"
+    parser.add_argument("--output", type=Path, default=output)
+    return parser.parse_args()
+
+
+def shares(work: Callable[[int], Any]) -> dict[str, Any]:
+    """Milliseconds of one repetition, and the operators that take most of them, with their shares."""
+    for number in range(WARMUP):
+        work(number)
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        for number in range(PROFILED):
+            work(number)
+    times = {event.key: event.self_cpu_time_total for event in profiler.key_averages()}  # microseconds
+    total = sum(times.values())
+    largest = sorted(times.items(), key=lambda item: -item[1])[:SHOWN]
+    return {
+        "milliseconds": round(total / PROFILED / 1000, 2),
+        "shares": {operator: round(time / total, 4) for operator, time in largest},
+    }
+
+
+def main() -> None:
+    args = parse_arguments()
+    corpus = Corpus(find_files(args.train_file))
+    texts = list(islice(corpus, 20_000))
+    with tempfile.TemporaryDirectory() as folder:
+        build_tokenizer(train_vocabulary(texts, min_frequency=2)).save_pretrained(folder)
+        bilma = Bilma(folder, [])
+    torch.set_num_threads(1)
+    ids = encode(texts[: STEPS * TEXTS_PER_STEP], bilma.tokenizer, MAX_LENGTH)
+    steps = bilma._steps(Dataset.from_dict({"input_ids": ids}), TEXTS_PER_STEP)
+    phrase = ["vamos a comer tacos con los primos"]
+    result = {
+        "schema_version": RESULTS_SCHEMA,
+        "commit": commit(),
+        "machine": machine(torch.device("cpu")),
+        "versions": versions(),
+        "vocab_size": len(bilma.tokenizer),
+        "texts_per_step": TEXTS_PER_STEP,
+        "training_step": shares(lambda number: bilma._step(steps, number % STEPS)),
+        "fill_mask_float32": shares(lambda _: bilma.fill_mask(phrase, "float32")),
+        "fill_mask_bfloat16": shares(lambda _: bilma.fill_mask(phrase, "bfloat16")),
+    }
+    args.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(args.output)
+
+
+if __name__ == "__main__":
+    main()
