@@ -5,7 +5,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,13 @@ from training.errors import InputError, as_input_error
 from training.evaluation import family_arguments as evaluation_arguments
 from training.evaluation.family_arguments import FamilyArguments
 from training.evaluation.results import write_text
-from training.family_arguments import ADAPTED, ONE_MODEL, SCRATCH, TrainFamilyArguments
-from training.family_texts import LABEL_COLUMN, RegionTexts
 from training.finetune_arguments import FinetuneArguments
 from training.finetune_arguments import check_arguments as check_finetune
-from training.labelled import EMOJI_TASK
 from training.pretrain_arguments import OPERATIONAL, PretrainArguments
 from training.pretrain_arguments import check_arguments as check_pretrain
-from training.regions import ALL_REGIONS, get_region
+from training.regions import get_region
 from training.train_tokenizer import TokenizerArguments
 
-BASE = "base"
-RESULTS = "results"  # the comparison of the family's models
-WAYS_RESULTS = "ways"  # that of the ways to make them
 RECORDS = "stages"
 # Flags that a stage may be given anew without becoming another one: they change no result.
 FREE = (*OPERATIONAL, "recipe", "tokens_per_batch")
@@ -173,89 +167,3 @@ def digest(path: Path) -> str:
         return hashlib.sha256("".join(map(digest, inside)).encode()).hexdigest()
     with as_input_error(OSError), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def plan(args: TrainFamilyArguments, regions: Sequence[RegionTexts]) -> list[Stage]:
-    """All stages, each after those whose output it reads."""
-    return list(Plan(args, regions).stages())
-
-
-class Plan:
-    def __init__(self, args: TrainFamilyArguments, regions: Sequence[RegionTexts]):
-        self.args, self.regions = args, regions
-        self.home = Path(args.output_dir)
-        self.files = [file for region in regions for file in region.corpus.files]
-        self.tokenizer = {"tokenizer": [self.home / "tokenizer"]}
-        self.threads = {} if args.num_threads is None else {"num_threads": args.num_threads}
-        self.split = {"test_fraction": args.test_fraction}
-
-    def stages(self) -> Iterator[Stage]:
-        codes = [region.code for region in self.regions]
-        vocabulary = {"vocab_size": self.args.vocab_size, "min_frequency": self.args.min_frequency, "regions": codes}
-        yield Stage("train_tokenizer.py", self.home / "tokenizer", {"train_file": self.files}, vocabulary | self.split)
-        models = {}
-        for way in self.args.ways:
-            own = list(self.models(way))
-            yield from own
-            models[way] = [stage.output_dir for stage in own if stage.output_dir.name != BASE]
-        family, *others = models.values()
-        yield self.comparison(RESULTS, {"models": family, "corpora": self.files})
-        if others:
-            every = [folder for folders in models.values() for folder in folders]
-            yield self.comparison(WAYS_RESULTS, {"models": every, "corpora": self.files})
-        yield from self.emoji_stages(dict(zip(codes, family, strict=True)))
-
-    def models(self, way: str) -> Iterator[Stage]:
-        args = self.args
-        if way == ADAPTED:
-            yield self.pretraining(BASE, ALL_REGIONS, args.base_epochs, args.pretrain_recipe, self.tokenizer)
-        if way == ONE_MODEL:
-            yield self.pretraining(
-                "one-model", ALL_REGIONS, args.epochs, args.pretrain_recipe, self.tokenizer, region_tokens=True
-            )
-            return
-        for region in self.regions:
-            name = f"{'bilma' if way == args.ways[0] else way}-{region.code}"
-            if way == SCRATCH:
-                yield self.pretraining(name, region.code, args.epochs, args.pretrain_recipe, self.tokenizer)
-            else:
-                base = {"init_from": [self.home / BASE]}
-                yield self.pretraining(name, region.code, args.adapt_epochs, args.adapt_recipe, base)
-
-    def pretraining(
-        self, name: str, region: str, epochs: float, recipe: str, origin: dict[str, Sequence[Path]], **settings: Any
-    ) -> Stage:
-        own = [one for one in self.regions if region in (ALL_REGIONS, one.code)]
-        return Stage(
-            "pretrain.py",
-            self.home / name,
-            {"train_file": [file for one in own for file in one.corpus.files]} | origin,
-            {"recipe": recipe, "region": region, "num_train_epochs": epochs} | self.split | self.threads | settings,
-            texts=epochs * sum(one.texts for one in own),
-        )
-
-    def comparison(self, folder: str, inputs: dict[str, Sequence[Path]]) -> Stage:
-        return Stage("evaluate_family.py", self.home / folder, inputs, self.split | self.threads)
-
-    def emoji_stages(self, models: dict[str, Path]) -> Iterator[Stage]:
-        args = self.args
-        taking_part = [region for region in self.regions if region.emoji_texts >= args.min_emoji_texts]
-        classifiers = []
-        for region in taking_part:
-            made = {"region": region.code, "label_column": LABEL_COLUMN} if args.labelled else {}
-            classifiers.append(self.home / f"bilma-{region.code}-emoji")
-            yield Stage(
-                "finetune.py",
-                classifiers[-1],
-                {
-                    "model": [models[region.code]],
-                    "train_file": [Path(args.labelled)] if args.labelled else list(region.corpus.files),
-                },
-                {"recipe": args.finetune_recipe, "task": EMOJI_TASK} | made | self.split | self.threads,
-                texts=region.emoji_texts,
-            )
-        if classifiers:
-            asked = {"corpora": [file for region in taking_part for file in region.corpus.files]}
-            if args.labelled:
-                asked = {"emoji_files": [Path(args.labelled)]}
-            yield self.comparison(RESULTS, {"emoji_models": classifiers} | asked)

@@ -19,8 +19,9 @@ from training.arguments import option, parse_arguments
 from training.errors import InputError, as_input_error, run
 from training.evaluation.figures import save
 from training.evaluation.results import read_results, write_text
-from training.family_stages import RECORDS, WAYS_RESULTS
-from training.family_stages import RESULTS as FAMILY_RESULTS
+from training.family_plan import RESULTS as FAMILY_RESULTS
+from training.family_plan import WAYS_RESULTS
+from training.family_stages import RECORDS
 from training.publishing.card import read_json
 from training.publishing.checks import check_tree
 from training.publishing.eval_results import RESULTS

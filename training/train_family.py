@@ -27,7 +27,8 @@ from training import family_estimate, family_texts
 from training.arguments import parse_arguments
 from training.errors import InputError, as_input_error, run
 from training.family_arguments import TrainFamilyArguments, check_arguments
-from training.family_stages import Stage, plan
+from training.family_plan import plan
+from training.family_stages import Stage
 from training.regions import REGIONS
 from training.signals import STOPPED
 

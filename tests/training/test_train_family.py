@@ -16,7 +16,8 @@ from tests.training.conftest import write_texts
 from training import family_texts, train_family
 from training.errors import InputError, run
 from training.family_arguments import TrainFamilyArguments, check_arguments
-from training.family_stages import first_difference, plan
+from training.family_plan import plan
+from training.family_stages import first_difference
 from training.signals import STOPPED
 from training.synthetic_corpus import generate_texts
 from training.train_family import Scripts, the_only_run_in
@@ -127,6 +128,7 @@ def test_emoji_models_of_regions_with_enough_labelled_texts(home, tmp_path):
     emoji = [stage for stage in stages if stage.script == "finetune.py"]
     assert [stage.name for stage in emoji] == ["bilma-mx-emoji"]
     assert emoji[0].resolved()["label_column"] == "label"
+    assert emoji[0].texts == 12 * emoji[0].resolved()["num_train_epochs"]
     assert stages[-1].inputs == {"emoji_models": [emoji[0].output_dir], "emoji_files": [labelled]}
 
 

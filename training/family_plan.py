@@ -1,0 +1,124 @@
+"""Which stages make a family: what each script is given, in the order in which they need each other."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from training.family_arguments import ADAPTED, ONE_MODEL, SCRATCH, TrainFamilyArguments
+from training.family_stages import Stage
+from training.family_texts import LABEL_COLUMN, RegionTexts
+from training.labelled import EMOJI_TASK
+from training.regions import ALL_REGIONS
+
+BASE = "base"
+RESULTS = "results"  # the comparison of the family's models
+WAYS_RESULTS = "ways"  # that of the ways to make them
+
+
+def plan(args: TrainFamilyArguments, regions: Sequence[RegionTexts]) -> list[Stage]:
+    """All stages, each after those whose output it reads.
+
+    Raises:
+        InputError: for a recipe that cannot be read.
+    """
+    return list(Plan(args, regions).stages())
+
+
+class Plan:
+    def __init__(self, args: TrainFamilyArguments, regions: Sequence[RegionTexts]):
+        self.args, self.regions = args, regions
+        self.home = Path(args.output_dir)
+        self.files = files_of(regions)
+        self.tokenizer = {"tokenizer": [self.home / "tokenizer"]}
+        self.shared = {"test_fraction": args.test_fraction}
+        if args.num_threads is not None:
+            self.shared["num_threads"] = args.num_threads
+
+    def stages(self) -> Iterator[Stage]:
+        yield self.vocabulary()
+        models = {}
+        for way in self.args.ways:
+            own = list(self.models(way))
+            yield from own
+            models[way] = [stage.output_dir for stage in own if stage.output_dir.name != BASE]
+        family, *others = models.values()
+        yield self.comparison(RESULTS, models=family, corpora=self.files)
+        if others:
+            every = [folder for folders in models.values() for folder in folders]
+            yield self.comparison(WAYS_RESULTS, models=every, corpora=self.files)
+        yield from self.emoji_stages(family)
+
+    def vocabulary(self) -> Stage:
+        args = self.args
+        settings = {
+            "vocab_size": args.vocab_size,
+            "min_frequency": args.min_frequency,
+            "regions": [region.code for region in self.regions],
+            "test_fraction": args.test_fraction,
+        }
+        return Stage("train_tokenizer.py", self.home / "tokenizer", {"train_file": self.files}, settings)
+
+    def models(self, way: str) -> Iterator[Stage]:
+        """The pretrainings of a way; all ways read the same number of texts."""
+        args = self.args
+        recipe = args.pretrain_recipe
+        if way == ONE_MODEL:
+            yield self.pretraining("one-model", ALL_REGIONS, args.epochs, recipe, self.tokenizer, region_tokens=True)
+            return
+        if way == ADAPTED:
+            yield self.pretraining(BASE, ALL_REGIONS, args.base_epochs, recipe, self.tokenizer)
+        for region in self.regions:
+            name = f"{'bilma' if way == args.ways[0] else way}-{region.code}"
+            if way == SCRATCH:
+                yield self.pretraining(name, region.code, args.epochs, recipe, self.tokenizer)
+            else:
+                base = {"init_from": [self.home / BASE]}
+                yield self.pretraining(name, region.code, args.adapt_epochs, args.adapt_recipe, base)
+
+    def pretraining(
+        self, name: str, region: str, epochs: float, recipe: str, origin: dict[str, Sequence[Path]], **settings: Any
+    ) -> Stage:
+        own = [one for one in self.regions if region in (ALL_REGIONS, one.code)]
+        return Stage(
+            "pretrain.py",
+            self.home / name,
+            {"train_file": files_of(own)} | origin,
+            {"recipe": recipe, "region": region, "num_train_epochs": epochs} | self.shared | settings,
+            texts=epochs * sum(one.texts for one in own),
+        )
+
+    def comparison(self, folder: str, **inputs: Sequence[Path]) -> Stage:
+        return Stage("evaluate_family.py", self.home / folder, inputs, self.shared)
+
+    def emoji_stages(self, models: Sequence[Path]) -> Iterator[Stage]:
+        enough = [
+            (region, model)
+            for region, model in zip(self.regions, models, strict=True)
+            if region.emoji_texts >= self.args.min_emoji_texts
+        ]
+        classifiers = [self.emoji_model(region, model) for region, model in enough]
+        yield from classifiers
+        if classifiers:
+            asked = {"corpora": files_of([region for region, _ in enough])}
+            if self.args.labelled:
+                asked = {"emoji_files": [Path(self.args.labelled)]}
+            yield self.comparison(RESULTS, emoji_models=[stage.output_dir for stage in classifiers], **asked)
+
+    def emoji_model(self, region: RegionTexts, model: Path) -> Stage:
+        args = self.args
+        files, settings = files_of([region]), {"recipe": args.finetune_recipe, "task": EMOJI_TASK}
+        if args.labelled:
+            files, settings = [Path(args.labelled)], settings | {"region": region.code, "label_column": LABEL_COLUMN}
+        stage = Stage(
+            "finetune.py",
+            self.home / f"bilma-{region.code}-emoji",
+            {"model": [model], "train_file": files},
+            settings | self.shared,
+        )
+        flags = stage.resolved()
+        return replace(stage, texts=region.emoji_texts * flags["num_train_epochs"] * len(flags["seeds"]))
+
+
+def files_of(regions: Sequence[RegionTexts]) -> list[Path]:
+    return [file for region in regions for file in region.corpus.files]
