@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import pytest
+
+from training.errors import InputError
+from training.family_estimate import describe, stage_to_measure, value_of
+from training.family_stages import Stage
+
+REPORT = """This corpus on this machine
+  machine                    device x86_64 CPU, threads 2, cores 2
+  training                   1.40 hours
+  expected                   1.50 hours
+  most memory                3.81 GB, activations and all else included (measured)
+"""
+STAGES = [
+    Stage("train_tokenizer.py", Path("out/tokenizer"), {}, {}),
+    Stage("pretrain.py", Path("out/base"), {}, {}, texts=1000),
+    Stage("pretrain.py", Path("out/bilma-mx"), {}, {}, texts=3000),
+    Stage("evaluate_family.py", Path("out/results"), {}, {}),
+]
+
+
+def test_the_others_are_as_their_texts():
+    assert stage_to_measure(STAGES) is STAGES[1]
+    lines = describe(STAGES, STAGES[1], REPORT).splitlines()
+    shown = {line.split()[0]: line.split()[1:] for line in lines[1:4]}
+    assert shown == {
+        "base": ["1,000", "texts", "1.50", "hours"],
+        "bilma-mx": ["3,000", "texts", "4.50", "hours"],
+        "together": ["4,000", "texts", "6.00", "hours"],
+    }
+    assert lines[4].strip() == "most memory: 3.81 GB, activations and all else included (measured)"
+
+
+def test_minutes_are_read_too():
+    lines = describe(STAGES[:2], STAGES[1], REPORT.replace("1.50 hours", "1,200.0 minutes")).splitlines()
+    assert lines[1].split()[-2:] == ["20.00", "hours"]
+
+
+def test_nothing_left_to_measure():
+    assert stage_to_measure([STAGES[0], STAGES[3]]) is None
+
+
+def test_a_report_of_another_version():
+    with pytest.raises(InputError, match="does not say 'expected'"):
+        value_of("nothing", "expected")
