@@ -37,6 +37,7 @@ class CorpusArguments:
     )
     dataset_name: str | None = option(None, "take the texts of a dataset of the Hub instead")
     dataset_config_name: str | None = option(None, "configuration of that dataset")
+    dataset_revision: str | None = option(None, "commit, tag or branch of that dataset (default: its main branch)")
     text_column: str = option("text", "column or field that holds the texts")
     test_fraction: float = option(
         0.05, "share of the texts kept out for testing, chosen by a hash of the text; evaluate_family.py asks these"

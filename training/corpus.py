@@ -54,6 +54,7 @@ class Corpus:
     files: tuple[Path, ...] = ()
     dataset_name: str | None = None
     dataset_config_name: str | None = None
+    dataset_revision: str | None = None
     split: str = "train"
     text_column: str = "text"
     label_column: str | None = None
@@ -129,12 +130,16 @@ class Corpus:
         return text, *values
 
     @cached_property
+    def dataset_commit(self) -> str:
+        """The commit of the Hub dataset that is read, asked for once, so that what is recorded is what is read."""
+        with as_input_error(OSError, ValueError, HfHubHTTPError):
+            return HfApi().dataset_info(self.dataset_name, revision=self.dataset_revision).sha
+
+    @cached_property
     def sources(self) -> list[tuple[str, bytes]]:
         """Every file's name and the SHA-256 of its content; of a Hub dataset, its name and what says which texts."""
         if self.dataset_name:
-            with as_input_error(OSError, HfHubHTTPError):
-                commit = HfApi().dataset_info(self.dataset_name).sha
-            version = repr((self.dataset_name, self.dataset_config_name, self.split, commit)).encode()
+            version = repr((self.dataset_name, self.dataset_config_name, self.split, self.dataset_commit)).encode()
             return [(self.dataset_name, version)]
         digests = []
         for path in self.files:
@@ -163,6 +168,7 @@ def open_corpus(args: CorpusArguments) -> Corpus:
         files=find_files(args.train_file),
         dataset_name=args.dataset_name,
         dataset_config_name=args.dataset_config_name,
+        dataset_revision=args.dataset_revision,
         text_column=args.text_column,
         strict=args.strict,
     )

@@ -199,6 +199,7 @@ def hub_rows(corpus: "Corpus") -> Iterator[Row]:
     """
     name = corpus.dataset_name
     with as_input_error(ValueError, OSError, HfHubHTTPError):
-        rows = load_dataset(name, corpus.dataset_config_name, split=corpus.split, streaming=True)
+        commit = corpus.dataset_commit
+        rows = load_dataset(name, corpus.dataset_config_name, split=corpus.split, revision=commit, streaming=True)
         for record in rows:
             yield corpus.row(record, f"dataset {name}")

@@ -136,6 +136,7 @@ def open_labelled(args: LabelledArguments) -> LabelledSplits:
         args.train_file,
         dataset_name=args.dataset_name,
         dataset_config_name=args.dataset_config_name,
+        dataset_revision=args.dataset_revision,
         text_column=args.text_column,
         label_column=args.label_column,
         strict=args.strict,

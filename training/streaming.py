@@ -78,7 +78,9 @@ def find_shards(corpus: Corpus) -> list[str]:
     """
     if corpus.dataset_name:
         with as_input_error(ValueError, OSError, HfHubHTTPError):
-            builder = load_dataset_builder(corpus.dataset_name, corpus.dataset_config_name)
+            builder = load_dataset_builder(
+                corpus.dataset_name, corpus.dataset_config_name, revision=corpus.dataset_revision
+            )
             urls = list((builder.config.data_files or {}).get(corpus.split, []))
     else:
         urls = list(map(str, corpus.files))
@@ -354,7 +356,10 @@ class HeldOutTexts(Corpus):
 
     @classmethod
     def of(cls, stream: ParquetStream, validation_fraction: float, most: int) -> "HeldOutTexts":
-        known = {name: getattr(stream.corpus, name) for name in ("files", "dataset_name", "text_column", "strict")}
+        known = {
+            name: getattr(stream.corpus, name)
+            for name in ("files", "dataset_name", "dataset_config_name", "dataset_revision", "text_column", "strict")
+        }
         return cls(**known, stream=stream, validation_fraction=validation_fraction, most=most)
 
     def __iter__(self) -> Iterator[str]:

@@ -53,7 +53,7 @@ def refusal(capsys) -> Callable[..., str]:
             run(main)
         assert stop.value.code == 2
         (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
-        _, found, message = line.partition(".py: error: ")
+        _, found, message = line.partition(": error: ")
         assert found
         return message
 

@@ -21,14 +21,16 @@ def hub(monkeypatch):
     """A dataset on the Hub, as far as this code sees one; returns its rows, to be filled."""
     rows: list[dict] = []
 
-    def load_dataset(name, config, split, streaming):
+    def load_dataset(name, config, split, revision, streaming):
         assert (name, config, split, streaming) == ("org/tweets", None, "train", True)
+        assert revision in ("commit-of-None", "commit-of-v1.0")
         return iter(rows)
 
+    def dataset_info(name, revision):
+        return SimpleNamespace(sha=f"commit-of-{revision}")
+
     monkeypatch.setattr(corpus_files, "load_dataset", load_dataset)
-    monkeypatch.setattr(
-        corpus_module, "HfApi", lambda: SimpleNamespace(dataset_info=lambda _: SimpleNamespace(sha="c0"))
-    )
+    monkeypatch.setattr(corpus_module, "HfApi", lambda: SimpleNamespace(dataset_info=dataset_info))
     return rows
 
 
@@ -37,6 +39,13 @@ def test_a_dataset_of_the_hub(hub, tokenizer, tmp_path):
     tokens, report = load_tokens(Corpus(dataset_name="org/tweets"), tokenizer, 20, tmp_path)
     assert (len(tokens), report.empty) == (2, 1)
     assert Corpus(dataset_name="org/tweets").names() == ["org/tweets"]
+
+
+def test_another_revision_of_a_dataset_is_another_corpus(hub):
+    hub.append({"text": "vamos a comer"})
+    main, pinned = (Corpus(dataset_name="org/tweets", dataset_revision=revision) for revision in (None, "v1.0"))
+    assert list(main) == list(pinned)
+    assert main.fingerprint != pinned.fingerprint
 
 
 @pytest.mark.parametrize(
