@@ -42,7 +42,6 @@ RESULTS_SCHEMA = 1
 FILL_DTYPES = {"bilma": "float32", "bilma_bf16": "bfloat16"}
 ENVIRONMENT = {
     "PYTHONPATH": str(ROOT),
-    "OMP_WAIT_POLICY": "passive",  # those who wait for their turn must not spin
     "TOKENIZERS_PARALLELISM": "true",  # which a pipeline switches off for its whole process
 }
 Samples = dict[str, list[float]]
