@@ -78,6 +78,8 @@ def open_publications(args: PublishArguments) -> list[Publication]:
             validate_repo_id(publication.repo_id)
     if args.tag and not re.fullmatch(r"\w+([.-]\w+)*", args.tag):
         raise InputError(f"--tag {args.tag}: give letters and digits, with points or hyphens in between, such as v1.0")
+    if args.tag == "main":
+        raise InputError("--tag main: that is the branch; give a name of its own, such as v1.0")
     for repo_id, times in Counter(publication.repo_id for publication in publications).items():
         if times > 1:
             folders = [str(one.folder) for one in publications if one.repo_id == repo_id]

@@ -236,6 +236,7 @@ def test_a_model_that_does_not_open_is_not_pushed(flags, loopback_hub, tmp_path)
         ({"models": None}, "give --models"),
         ({"org": "no/org"}, "Repo id must"),
         ({"tag": "v1 .0"}, "--tag v1 .0: give letters and digits"),
+        ({"tag": "main"}, "--tag main: that is the branch"),
         ({"results": "nowhere"}, "nowhere: no result in this folder"),
     ],
 )

@@ -3,7 +3,6 @@
 The words are in `model_cards/card.md.jinja`, in Spanish and English; here is what they are filled with.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from training.evaluation.report import markdown_table, number
 from training.publishing.card_evaluation import Results, evaluation_facts, score_table
 from training.publishing.eval_results import EVALUATIONS, RESULTS, model_index
 from training.publishing.facts import MODEL_CARDS, read_facts
-from training.publishing.publication import Publication
+from training.publishing.publication import Publication, read_json
 from training.regions import REGIONS
 
 TEMPLATE = "card.md.jinja"
@@ -82,20 +81,6 @@ def card_template() -> Template:
     helpers = {"markdown_table": markdown_table, "number": number, "score_table": score_table}
     environment.globals |= helpers | {"results_folder": RESULTS}
     return environment.get_template(TEMPLATE)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(
-            f"{path}: missing, and the card is made from it: publish what pretrain.py or finetune.py wrote"
-        )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: holds no JSON object")
-    return content
 
 
 def metadata(

@@ -21,7 +21,7 @@ from huggingface_hub import ModelCard, parse_eval_result_entries
 from safetensors import SafetensorError, safe_open
 
 from modeling_bilma.tokenization_bilma import load_tokenizer
-from training.errors import InputError, as_input_error
+from training.errors import InputError
 from training.evaluation import published
 from training.publishing import clean_opening
 from training.publishing.eval_results import RESULTS, name_in
@@ -39,6 +39,7 @@ ALLOWED = (
     *(f"{RESULTS}/{kind}.json" for kinds in TOLD.values() for kind in kinds),
     *(f"figures/{picture}.png" for kinds in TOLD.values() for picture in kinds.values() if picture),
 )
+PNG = b"\x89PNG\r\n\x1a\n"
 PICKLE = re.compile(rb"PK\x03\x04|\x80[\x02-\x05]")  # a zip, as torch.save writes, or a pickle itself
 # A path from a root, and not a part of a link; what our own URLs hold has a letter or a dot before its first slash.
 ABSOLUTE_PATH = re.compile(
@@ -62,6 +63,7 @@ def check_tree(tree: Path, publication: Publication) -> None:
     """Everything that can be seen without running the model."""
     check_names(tree)
     check_no_pickle(tree)
+    check_pictures(tree)
     check_no_secrets(tree)
     check_sizes(tree)
     check_card(tree, publication)
@@ -84,6 +86,13 @@ def check_no_pickle(tree: Path) -> None:
             raise InputError(f"{tree.name}/{path}: a pickle or a zip, which can run code: publish safetensors only")
 
 
+def check_pictures(tree: Path) -> None:
+    """What is called a picture is one: nothing else looks into these files."""
+    for path in files_of(tree):
+        if path.endswith(".png") and not (tree / path).read_bytes().startswith(PNG):
+            raise InputError(f"{tree.name}/{path}: not a PNG picture")
+
+
 def check_no_secrets(tree: Path) -> None:
     """No path of this machine and no key in any text."""
     for path in files_of(tree):
@@ -100,8 +109,10 @@ def check_no_secrets(tree: Path) -> None:
 def check_sizes(tree: Path) -> None:
     """Weights, tokenizer and configuration are of one model."""
     config = json.loads((tree / "config.json").read_text(encoding="utf-8"))
-    with as_input_error(ValueError, OSError):
+    try:
         tokenizer = load_tokenizer(tree)
+    except Exception as error:  # what the libraries raise for a spoilt file is of any kind
+        raise InputError(f"{tree.name}: its tokenizer does not open ({' '.join(str(error).split())})") from error
     rows = embedding_rows(tree)
     if rows != config["vocab_size"]:
         raise InputError(f"{tree.name}: the weights have {rows} tokens and config.json {config['vocab_size']}")
@@ -121,11 +132,14 @@ def check_sizes(tree: Path) -> None:
 
 def embedding_rows(tree: Path) -> int:
     """The size of the vocabulary by the header of the weights."""
-    with as_input_error(SafetensorError, OSError), safe_open(tree / WEIGHTS, "pt") as weights:
-        names = [name for name in weights.keys() if name.endswith("word_embeddings.weight")]  # noqa: SIM118
-        if len(names) != 1:
-            raise InputError(f"{tree.name}/{WEIGHTS}: not the weights of one BILMA, {len(names)} word embeddings")
-        return weights.get_slice(names[0]).get_shape()[0]
+    try:
+        with safe_open(tree / WEIGHTS, "pt") as weights:
+            names = [name for name in weights.keys() if name.endswith("word_embeddings.weight")]  # noqa: SIM118
+            if len(names) != 1:
+                raise InputError(f"{tree.name}/{WEIGHTS}: not the weights of one BILMA, {len(names)} word embeddings")
+            return weights.get_slice(names[0]).get_shape()[0]
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{tree.name}/{WEIGHTS}: cannot be read ({error})") from error
 
 
 def check_card(tree: Path, publication: Publication) -> None:
@@ -164,8 +178,11 @@ def check_eval_results(tree: Path) -> None:
     """The results that the Hub reads are as it reads them."""
     for path in files_of(tree):
         if path.startswith(".eval_results/"):
-            with as_input_error(ValueError, KeyError, TypeError, yaml.YAMLError):
+            try:
                 entries = parse_eval_result_entries(yaml.safe_load((tree / path).read_text(encoding="utf-8")))
+            except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+                reason = " ".join(str(error).split())
+                raise InputError(f"{tree.name}/{path}: not as the Hub reads results ({reason})") from error
             if not entries:
                 raise InputError(f"{tree.name}/{path}: holds no result")
 
@@ -208,7 +225,7 @@ def measured_answers(publication: Publication, results: dict[str, dict[str, Any]
 
 
 def open_in_clean_process(questions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What `clean_opening.py` finds in each folder, without this project, a network or anyone's token."""
+    """What `clean_opening.py` finds in each folder, without this project, the Hub or anyone's token for it."""
     with TemporaryDirectory() as home:
         private = ("HF_", "HUGGING", "PYTHONPATH")
         clean = {name: value for name, value in os.environ.items() if not name.startswith(private)}

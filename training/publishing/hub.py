@@ -101,7 +101,7 @@ def push(
     if changes:
         megabytes = sum((tree / path).stat().st_size for path in changes.sent) / 1e6
         removed = ", ".join(changes.removed) or "none"
-        say(f"{repo_id}: sending {len(changes.sent)} files of {megabytes:.1f} MB, removing {removed}")
+        say(f"{repo_id}: files to send: {len(changes.sent)} ({megabytes:.1f} MB), to remove: {removed}")
         commit = send(api, repo_id, tree, changes, remote, say)
         done.append(str(changes) if set(remote.files) - OF_THE_HUB else f"created with {len(changes.sent)} files")
     if tag and not tagged:
@@ -284,16 +284,26 @@ def find_collection(api: HfApi, org: str) -> Collection | None:
 def in_one_line(error: Exception, api: HfApi) -> str:
     """What an error of the client says, with the remedy where there is one; without the token or a signed address."""
     causes = [error, error.__cause__] if type(error) is RuntimeError and error.__cause__ else [error]
-    for cause in causes:
-        status = getattr(getattr(cause, "response", None), "status_code", None)
-        if status in REASONS:
-            return REASONS[status]
-    text = re.sub(r"\?[^\s']+", "", " ".join(map(in_words, causes)))
+    known = (cause for cause in causes if status_of(cause) in REASONS)
+    if first := next(known, None):
+        text = REASONS[status_of(first)] + what_the_hub_said(first)
+    else:
+        text = " ".join(map(in_words, causes))
+    text = re.sub(r"\?[^\s']+", "", text)
     return text.replace(api.token, "<token>") if isinstance(api.token, str) else text
+
+
+def status_of(error: BaseException) -> int | None:
+    return getattr(getattr(error, "response", None), "status_code", None)
 
 
 def in_words(error: BaseException) -> str:
     if isinstance(error, HfHubHTTPError):
-        said = f" ({error.server_message})" if error.server_message else ""
-        return str(error).strip().splitlines()[0] + said
+        return str(error).strip().splitlines()[0] + what_the_hub_said(error)
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def what_the_hub_said(error: BaseException) -> str:
+    """Its own words in brackets: a 403, for one, is also a full storage."""
+    said = getattr(error, "server_message", None)
+    return f" ({' '.join(said.split())})" if said else ""

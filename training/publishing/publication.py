@@ -3,8 +3,10 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from training.errors import InputError, as_input_error
+from modeling_bilma.convert_keras import EMOJI_15
+from training.errors import InputError
 from training.regions import Region, get_region
 
 # The pipeline of each architecture that is published, and what its repository's name ends with.
@@ -38,13 +40,39 @@ def open_publication(folder: Path, org: str, tag: str | None) -> Publication:
     """
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder}: not a model folder, it holds no config.json")
-    with as_input_error(OSError, ValueError):
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_json(folder / "config.json")
     architecture = (config.get("architectures") or ["no architecture"])[0]
     if architecture not in TASKS:
         raise InputError(f"{folder}: holds {architecture}; published are {' and '.join(TASKS)}")
     if not config.get("region"):
         raise InputError(f"{folder}: config.json names no region: train it with --region")
-    region = get_region(config["region"])
+    region = get_region(str(config["region"]))
     pipeline_tag, ending = TASKS[architecture]
+    if pipeline_tag == "text-classification":
+        check_labels(folder, config)
     return Publication(folder, region, pipeline_tag, f"bilma-{region.code}{ending}", org, tag)
+
+
+def check_labels(folder: Path, config: dict[str, Any]) -> None:
+    """Of classifiers only those of emoji are published: the name, the card and the results speak of Emoji-15."""
+    if others := sorted(set((config.get("id2label") or {0: "no labels"}).values()) - set(EMOJI_15)):
+        raise InputError(f"{folder}: a classifier with the label {others[0]}; published are those of Emoji-15")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file that holds an object.
+
+    Raises:
+        InputError: if it is missing, or holds no JSON object.
+    """
+    if not path.is_file():
+        raise InputError(
+            f"{path}: missing, and the card is made from it: publish what pretrain.py or finetune.py wrote"
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not readable as JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds no JSON object")
+    return content

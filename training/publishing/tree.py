@@ -14,7 +14,7 @@ from training.evaluation.results import write_text
 from training.folders import written_whole
 from training.publishing.card import render_card
 from training.publishing.eval_results import RESULTS, eval_result_files, name_in
-from training.publishing.publication import Publication
+from training.publishing.publication import Publication, read_json
 
 ROOT = Path(__file__).resolve().parents[2]
 ABOUT = ("LICENSE", "CITATION.cff")
@@ -48,12 +48,12 @@ def build_tree(publication: Publication, results_dir: Path, results: dict[str, d
     Raises:
         InputError: if a file is not there, or the results are not of these weights.
     """
+    for name in TAKEN:
+        copy(publication.folder / name, tree / name, "not a finished folder of pretrain.py or finetune.py")
     pictures_of = TOLD[publication.pipeline_tag]
     told = {kind: results[kind] for kind in pictures_of if kind in results}
     for result in told.values():
         name_in(result, publication)  # measured on these very weights
-    for name in TAKEN:
-        copy(publication.folder / name, tree / name, "not a finished folder of pretrain.py or finetune.py")
     write_config(publication.folder / "config.json", tree / "config.json")
     for path in (*CODE, *(ROOT / name for name in ABOUT)):
         copy(path, tree / path.name, "run this from a whole checkout")
@@ -100,10 +100,9 @@ def digests(tree: Path) -> dict[str, str]:
 
 
 def read_manifest(dry_run: Path) -> dict[str, dict[str, str]]:
-    if not (dry_run / MANIFEST).exists():
-        return {}
-    with as_input_error(OSError, ValueError):
-        return json.loads((dry_run / MANIFEST).read_text(encoding="utf-8"))
+    """Tree -> file -> SHA-256, as the last dry run into this folder left them."""
+    path = dry_run / MANIFEST
+    return read_json(path) if path.exists() else {}
 
 
 def check_dry_run(dry_run: Path, names: Iterable[str]) -> None:
@@ -114,6 +113,8 @@ def check_dry_run(dry_run: Path, names: Iterable[str]) -> None:
     """
     if dry_run.exists() and not dry_run.is_dir():
         raise InputError(f"--dry_run {dry_run} is a file: give a folder")
+    if (dry_run / "config.json").exists():
+        raise InputError(f"--dry_run {dry_run} is a model folder: give another one")
     manifest = read_manifest(dry_run)
     for name in names:
         folder = dry_run / name

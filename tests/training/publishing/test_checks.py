@@ -14,6 +14,7 @@ from training.publishing.checks import (
     check_no_pickle,
     check_no_secrets,
     check_opening,
+    check_pictures,
     check_report,
     check_sizes,
     check_tree,
@@ -63,6 +64,13 @@ def test_no_pickle_under_any_name(tree, new_zip):
     torch.save({"weight": torch.ones(2)}, tree / "loss_curve.png", _use_new_zipfile_serialization=new_zip)
     with pytest.raises(InputError, match="loss_curve.png: a pickle or a zip"):
         check_no_pickle(tree)
+
+
+def test_what_is_called_a_picture_is_one(tree):
+    check_pictures(tree)
+    (tree / "loss_curve.png").write_text("not to be published")
+    with pytest.raises(InputError, match="bilma-mx/loss_curve.png: not a PNG picture"):
+        check_pictures(tree)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +142,13 @@ def test_a_tokenizer_with_more_tokens_than_the_weights(tree):
 
 def test_weights_that_are_none(tree):
     (tree / "model.safetensors").write_bytes(b"\x80\x02 not weights")
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="bilma-mx/model.safetensors: cannot be read"):
+        check_sizes(tree)
+
+
+def test_a_tokenizer_that_is_none(tree):
+    (tree / "tokenizer.json").write_text("{}")
+    with pytest.raises(InputError, match="bilma-mx: its tokenizer does not open"):
         check_sizes(tree)
 
 
@@ -177,7 +191,7 @@ def test_empty_sections(markdown, title):
 
 def test_results_for_the_hub_that_it_cannot_read(tree, publications):
     (tree / ".eval_results" / "bilma-benchmark.yaml").write_text("- value: 1\n")
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="bilma-benchmark.yaml: not as the Hub reads results"):
         check_tree(tree, publications["bilma-mx"])
 
 

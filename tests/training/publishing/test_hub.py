@@ -269,6 +269,13 @@ def test_an_error_shows_neither_token_nor_signed_address(api):
     assert in_one_line(error, api) == "PUT https://storage/lfs/1 failed with Bearer <token>"
 
 
+def test_what_the_hub_says_of_a_refusal_is_passed_on(loopback_hub, publish):
+    """A full storage is a 403 too, of which the token is not the cause."""
+    loopback_hub.faults.answer("commit", 403)
+    with pytest.raises(InputError, match=r"may not write there: .* \(A fault that was switched on\.\): run again"):
+        publish()
+
+
 def test_a_card_that_the_hub_refuses(loopback_hub, publish, tree):
     (tree / "README.md").write_text("---\nlicense: mine\n---\n")
     with pytest.raises(InputError, match='nothing was published: Invalid metadata .*"license" must be'):

@@ -19,7 +19,8 @@ def folder(tmp_path, **config):
     ],
 )
 def test_the_repository_follows_from_region_and_task(tmp_path, architecture, repo_id, pipeline_tag):
-    publication = open_publication(folder(tmp_path, architectures=[architecture], region="mx"), "org", "v1.0")
+    config = {"architectures": [architecture], "region": "mx", "id2label": {"0": "😍", "1": "😭"}}
+    publication = open_publication(folder(tmp_path, **config), "org", "v1.0")
     assert (publication.repo_id, publication.pipeline_tag) == (repo_id, pipeline_tag)
 
 
@@ -28,6 +29,12 @@ def test_the_repository_follows_from_region_and_task(tmp_path, architecture, rep
     [
         ({"architectures": ["BertForMaskedLM"], "region": "mx"}, "holds BertForMaskedLM"),
         ({"architectures": ["BilmaForMaskedLM"]}, "names no region"),
+        ({"architectures": ["BilmaForMaskedLM"], "region": 5}, "two-letter"),
+        (
+            {"architectures": ["BilmaForSequenceClassification"], "region": "mx", "id2label": {"0": "😍", "1": "NEG"}},
+            "a classifier with the label NEG; published are those of Emoji-15",
+        ),
+        ({"architectures": ["BilmaForSequenceClassification"], "region": "mx"}, "no labels"),
     ],
 )
 def test_what_is_not_published_is_said(tmp_path, config, message):
@@ -37,4 +44,11 @@ def test_what_is_not_published_is_said(tmp_path, config, message):
 
 def test_a_folder_without_a_model_is_said(tmp_path):
     with pytest.raises(InputError, match="no config.json"):
+        open_publication(tmp_path, "org", None)
+
+
+@pytest.mark.parametrize("content", ["[]", "{"])
+def test_a_configuration_that_is_none_is_named(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(InputError, match="config.json"):
         open_publication(tmp_path, "org", None)

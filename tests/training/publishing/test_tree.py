@@ -7,7 +7,7 @@ import pytest
 from modeling_bilma.configuration_bilma import AUTO_MAP
 from tests.conftest import ROOT
 from training.errors import InputError
-from training.publishing.tree import build_tree, check_dry_run, digests, files_of, write_dry_run
+from training.publishing.tree import MANIFEST, build_tree, check_dry_run, digests, files_of, write_dry_run
 
 ALWAYS = {
     ".eval_results/bilma-benchmark.yaml",
@@ -96,7 +96,7 @@ def test_the_code_is_the_present_one_and_the_configuration_names_it(build):
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "metrics.json", "training_args.json"])
 def test_a_file_that_is_missing_is_said(build, name):
-    with pytest.raises(InputError, match=name if name != "model.safetensors" else "none of those"):
+    with pytest.raises(InputError, match=f"{name}: no such file"):
         build(lambda folder: (folder / name).unlink())
 
 
@@ -140,6 +140,18 @@ def test_folders_and_files_of_the_users_are_left_alone(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="is a file"):
         check_dry_run(tmp_path / "file", ["bilma-mx"])
+
+
+def test_a_dry_run_does_not_write_into_a_model(trees):
+    with pytest.raises(InputError, match="bilma-mx is a model folder"):
+        check_dry_run(trees["bilma-mx"], ["bilma-mx"])
+
+
+@pytest.mark.parametrize("content", ["[]", "{"])
+def test_a_spoilt_record_of_dry_runs_is_named(tmp_path, content):
+    (tmp_path / MANIFEST).write_text(content)
+    with pytest.raises(InputError, match=MANIFEST):
+        check_dry_run(tmp_path, ["bilma-mx"])
 
 
 def test_a_dry_run_that_breaks_off_leaves_no_half_tree(trees, tmp_path, monkeypatch):

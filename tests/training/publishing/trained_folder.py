@@ -38,7 +38,8 @@ def publication(folder: Path, *, emoji: bool = False, region: str = "mx", tag: s
     folder.mkdir(parents=True, exist_ok=True)
     architecture = "BilmaForSequenceClassification" if emoji else "BilmaForMaskedLM"
     metrics, args = (emoji_metrics(), emoji_args(region)) if emoji else (mlm_metrics(), ARGS | {"init_from": None})
-    write_json(folder / "config.json", CONFIG | {"architectures": [architecture], "region": region})
+    labels = {"id2label": {"0": "❤", "1": "😭"}} if emoji else {}
+    write_json(folder / "config.json", CONFIG | {"architectures": [architecture], "region": region} | labels)
     write_json(folder / "metrics.json", metrics)
     write_json(folder / "training_args.json", args)
     save_file({"weight": torch.zeros(3, 400), "bias": torch.zeros(3)}, folder / "model.safetensors")
