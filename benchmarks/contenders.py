@@ -26,7 +26,7 @@ from transformers import BertConfig, BertForMaskedLM, DataCollatorForLanguageMod
 
 from modeling_bilma import BilmaConfig, BilmaForMaskedLM
 from modeling_bilma.tokenization_bilma import load_tokenizer
-from training.batching import IGNORED, MaskedSteps
+from training.batching import MaskedSteps
 from training.corpus import Corpus, encode, find_files, load_tokens
 from training.engine import choose_attention, make_accelerator, make_optimizer
 from training.flops import training_flops
@@ -64,14 +64,12 @@ class Bilma:
         self.corpus, self.next_step = corpus, 0
         self.pipelines: dict[str, FillMaskPipeline] = {}
 
-    def train(self, texts: list[str]) -> dict[str, Any]:
-        """One step on these texts, tokenised before the clock starts; `flops` counts what is scored of it."""
+    def train(self, texts: list[str], texts_per_step: int) -> dict[str, Any]:
+        """Steps on these texts, tokenised before the clock starts; `flops` counts what is scored of them."""
         ids = encode(texts, self.tokenizer, MAX_LENGTH)
-        steps = self._steps(Dataset.from_dict({"input_ids": ids}), len(texts))
-        seconds = timed(lambda: self._step(steps, 0))
-        labels = [b["labels"] != IGNORED for b in steps[0].micro_batches]
-        scored = sum(int(rows.sum()) for rows in labels)
-        share = scored / sum(map(len, ids))
+        steps = self._steps(Dataset.from_dict({"input_ids": ids}), texts_per_step)
+        seconds = timed(lambda: [self._step(steps, number) for number in range(steps.steps_per_epoch)])
+        share = sum(steps[number].scored_tokens for number in range(steps.steps_per_epoch)) / sum(map(len, ids))
         flops = training_flops(self.model.config, map(len, ids), [share * len(text) for text in ids])
         return {"seconds": seconds, "tokens": sum(map(len, ids)), "flops": flops}
 
@@ -145,9 +143,10 @@ class Bert:
         self.model, self.optimizer = self.accelerator.prepare(model, torch.optim.AdamW(model.parameters(), lr=5e-5))
         self.collator = DataCollatorForLanguageModeling(self.tokenizer, mlm_probability=0.15)
 
-    def train(self, texts: list[str]) -> dict[str, Any]:
+    def train(self, texts: list[str], texts_per_step: int) -> dict[str, Any]:
         ids = encode(texts, self.tokenizer, MAX_LENGTH)
-        return {"seconds": timed(lambda: self._step(ids)), "tokens": sum(map(len, ids))}
+        steps = [ids[first : first + texts_per_step] for first in range(0, len(ids), texts_per_step)]
+        return {"seconds": timed(lambda: [self._step(step) for step in steps]), "tokens": sum(map(len, ids))}
 
     def _step(self, ids: list[list[int]]) -> None:
         batch = self.collator([{"input_ids": text} for text in ids])

@@ -35,6 +35,7 @@ from training.provenance import commit, machine, versions
 ROOT = Path(__file__).resolve().parents[1]
 AUTHORS = ROOT / "tests" / "parity" / "authors.py"
 TEXTS_PER_STEP = 64  # of the default recipe
+TRAINED_TEXTS = 4 * TEXTS_PER_STEP  # so that all are timed for a second or more, and not what follows a wait
 AUTHORS_TEXTS = 16  # their step takes as long for each text, however many there are
 TOKENISED_TEXTS = 1000
 SHORT_TEXT_WORDS = 15
@@ -144,8 +145,8 @@ def measure_round(
     for dtype in ("float32", "bfloat16"):
         samples[f"peak {dtype}"].append(products.ask("multiply", dtype=dtype)["flops_per_second"])
     for name, trainer in trainers.items():
-        batch = texts[: AUTHORS_TEXTS if name == "authors" else TEXTS_PER_STEP]
-        answer = trainer.ask("train", texts=batch)
+        batch = texts[: AUTHORS_TEXTS if name == "authors" else TRAINED_TEXTS]
+        answer = trainer.ask("train", texts=batch, **({} if name == "authors" else {"texts_per_step": TEXTS_PER_STEP}))
         seconds = answer["seconds"]["train"] if name == "authors" else answer["seconds"]
         samples[f"train {name}"].append(len(batch) / seconds)
         peaks[name] = answer["peak_bytes"]

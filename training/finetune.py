@@ -37,6 +37,7 @@ from training.engine import choose_attention, make_accelerator, make_optimizer, 
 from training.errors import InputError, as_input_error, run
 from training.finetune_arguments import FinetuneArguments, check_arguments
 from training.labelled import LabelledSplits, label_ids, open_labelled
+from training.provenance import base_fingerprint
 from training.run_folder import WORK_DIR, check_output_dir, prepare_work_dir, put_in_place, write_json
 from training.scores import classification_scores, describe_result, in_words, summarise
 from training.text_batches import LabelledSteps
@@ -81,6 +82,7 @@ def finetune(args: FinetuneArguments, splits: LabelledSplits, accelerator: Accel
     work_dir = output_dir / WORK_DIR
     prepare_work_dir(work_dir, False, accelerator)
     runs: list[dict[str, Any]] = []
+    base = base_fingerprint(args.model)
     started = time.monotonic()
     for seed in args.seeds:
         outcome, model = train_seed(args, task, tokenizer, seed, accelerator)
@@ -89,7 +91,8 @@ def finetune(args: FinetuneArguments, splits: LabelledSplits, accelerator: Accel
         if accelerator.is_main_process and summarise(runs)["kept_seed"] == seed:
             model.save_pretrained(work_dir / "best")
     if accelerator.is_main_process:
-        finish(args, splits, tokenizer, runs, round(time.monotonic() - started, 1), accelerator, output_dir)
+        facts = {"base_fingerprint": base, "seconds": round(time.monotonic() - started, 1)}
+        finish(args, splits, tokenizer, runs, facts, accelerator, output_dir)
 
 
 def tokenise(splits: LabelledSplits, tokenizer: TokenizersBackend, max_length: int) -> Task:
@@ -222,15 +225,14 @@ def finish(
     splits: LabelledSplits,
     tokenizer: TokenizersBackend,
     runs: list[dict[str, Any]],
-    seconds: float,
+    facts: dict[str, Any],
     accelerator: Accelerator,
     output_dir: Path,
 ) -> None:
     """Make the output folder of the best seed's model, and remove what was only needed to get there."""
     best = output_dir / WORK_DIR / "best"
     tokenizer.save_pretrained(best)
-    metrics = describe_result(Path(args.model).name, splits, runs, accelerator.device)
-    metrics["seconds"] = seconds
+    metrics = describe_result(Path(args.model).name, splits, runs, accelerator.device) | facts
     metrics["machine"] |= {"processes": accelerator.num_processes, "mixed_precision": accelerator.mixed_precision}
     write_json(best / "metrics.json", metrics)
     write_json(best / "training_args.json", public_arguments(args))

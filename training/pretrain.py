@@ -46,7 +46,7 @@ from training.loop import TrainingLoop
 from training.loss_curve import draw_loss_curve
 from training.pretrain_arguments import OPERATIONAL, PretrainArguments, check_arguments, size_overrides
 from training.pretrain_data import Data, is_for_training, load_data, make_steps
-from training.provenance import commit, machine, versions
+from training.provenance import base_fingerprint, commit, machine, versions
 from training.regions import ALL_REGIONS, Region, get_region
 from training.run_folder import (
     TEXTS,
@@ -145,7 +145,8 @@ def pretrain(
         return False
     if accelerator.is_main_process:
         with as_write_error(output_dir):
-            finish(args, region, data, tokenizer, progress, accelerator)
+            base = identity["base_fingerprint"]
+            finish(args, region, data, tokenizer, progress, base, accelerator)
     return True
 
 
@@ -221,6 +222,7 @@ def run_identity(
     return {name: value for name, value in public_arguments(args).items() if name not in OPERATIONAL} | {
         **dict(zip(TEXTS, digests, strict=True)),
         "vocabulary": hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest(),
+        "base_fingerprint": base_fingerprint(args.init_from),
     }
 
 
@@ -240,13 +242,14 @@ def finish(
     data: Data,
     tokenizer: TokenizersBackend,
     progress: dict[str, Any],
+    base: str | None,
     accelerator: Accelerator,
 ) -> None:
     """Make the output folder of the best model, and remove what was only needed to get there."""
     output_dir = Path(args.output_dir)
     best = output_dir / WORK_DIR / "best"
     tokenizer.save_pretrained(best)
-    metrics = result(region, data, progress, accelerator)
+    metrics = result(region, data, progress, accelerator) | {"base_fingerprint": base}
     write_json(best / "metrics.json", metrics)
     write_json(best / "training_args.json", public_arguments(args))
     draw_loss_curve(metrics, best / "loss_curve.png")

@@ -103,6 +103,8 @@ def prepare(
         check_tree(tree, publication)
     check_opening(list(zip(trees, publications, strict=True)), results)
     say(f"checked: {', '.join(publication.name for publication in publications)}")
+    if not args.tag:
+        say("no --tag: the cards show COMMIT where they would pin one, also where an earlier publication had a tag")
 
 
 def publish(

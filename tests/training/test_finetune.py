@@ -9,6 +9,7 @@ from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
 from tests.conftest import tiny_config
 from tests.training.conftest import run_main, write_texts
 from training import finetune
+from training.provenance import weights_fingerprint
 from training.synthetic_corpus import generate_texts
 
 FINISHED = {
@@ -77,6 +78,7 @@ def test_emoji15_from_raw_texts_opens_as_a_pipeline_with_emoji_for_labels(tune, 
     assert classify.tokenizer.model_max_length == 40
     metrics = read(out)
     assert metrics["seconds"] > 0
+    assert metrics["base_fingerprint"] == weights_fingerprint(folder / "bilma")
     runs = metrics["seeds"]
     assert [run["seed"] for run in runs] == [3, 4]
     kept = max(runs, key=lambda run: run["validation"]["accuracy"])

@@ -22,6 +22,7 @@ from training.batching import MaskedSteps
 from training.corpus import Corpus, load_tokens
 from training.errors import InputError
 from training.pretrain_data import hashes_of
+from training.provenance import weights_fingerprint
 from training.synthetic_corpus import generate_texts
 
 WORDS = "bilma.embeddings.word_embeddings.weight"
@@ -342,6 +343,7 @@ def test_continuing_from_another_model(train, refused, tmp_path):
     a, b = load_file(base / "model.safetensors"), load_file(out / "model.safetensors")
     assert all(torch.allclose(a[name], b[name], atol=1e-6) for name in a)
     assert json.loads((out / "config.json").read_text())["region"] == "uy"
+    assert json.loads((out / "metrics.json").read_text())["base_fingerprint"] == weights_fingerprint(base)
     build_tokenizer([*SPECIAL_TOKENS, "otro"]).save_pretrained(tmp_path / "tokenizer")
     message = refused(*as_base, "--tokenizer", tmp_path / "tokenizer", name="misfit")
     assert "does not fit the model" in message

@@ -1,6 +1,5 @@
 """The models that are compared: folders that are checked before anything is computed, and opened one at a time."""
 
-import hashlib
 import json
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from transformers.utils import logging
 
 from training.corpus import Corpus
 from training.errors import InputError, as_input_error
+from training.provenance import weights_fingerprint
 from training.region_tokens import has_region_tokens, region_token_id
 from training.regions import region_of_name
 
@@ -70,15 +70,6 @@ class ModelFolder:
     def facts(self) -> dict[str, Any]:
         """What a result says about the model."""
         return {"name": self.name, "region": self.region, "fingerprint": self.fingerprint}
-
-
-def weights_fingerprint(folder: Path) -> str:
-    """SHA-256 over the weights of a model folder."""
-    digest = hashlib.sha256()
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
 
 
 @contextmanager

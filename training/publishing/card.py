@@ -20,7 +20,6 @@ from training.publishing.card_evaluation import Results, evaluation_facts, score
 from training.publishing.eval_results import EVALUATIONS, RESULTS, model_index
 from training.publishing.facts import MODEL_CARDS, read_facts
 from training.publishing.publication import Publication, read_json
-from training.regions import REGIONS
 
 TEMPLATE = "card.md.jinja"
 # The flags that say how a model was trained; those that name texts and folders, or only steer a run, are not shown.
@@ -45,7 +44,7 @@ def render_card(publication: Publication, results: Results, figures: Sequence[st
         read_json(publication.folder / name) for name in ("metrics.json", "training_args.json", "config.json")
     )
     facts = read_facts(publication.region)
-    base = base_model(publication, training_args)
+    base = base_model(publication, training_args, metrics, results)
     try:
         return card_template().render(
             front_matter=metadata(publication, results, training_args, facts, base).to_yaml(),
@@ -108,17 +107,21 @@ def metadata(
     )
 
 
-def base_model(publication: Publication, training_args: dict[str, Any]) -> str | None:
+def base_model(
+    publication: Publication, training_args: dict[str, Any], metrics: dict[str, Any], results: Results
+) -> str | None:
     """The Hub id of the model that this one was trained from, None where there is none or it has no such id.
 
-    Of a local folder only the name was kept. One that is called as the family's repositories are, `bilma-mx`, is taken
-    for that one of the same organisation, but never for the model itself, which cannot be its own base.
+    A local folder is known by its weights: those of a model that was compared are the family's of its region. The
+    model itself cannot be its own base.
     """
     name = started_from(training_args)
     if name is None:
         return None
-    if name in {f"bilma-{region}" for region in REGIONS} and name != publication.name:
-        return f"{publication.org}/{name}"
+    for model in results.get("mlm_matrix", {}).get("models", []):
+        own = f"bilma-{model['region']}"
+        if model["fingerprint"] == metrics.get("base_fingerprint") and own != publication.name:
+            return f"{publication.org}/{own}"
     return name if "/" in name and is_hub_id(name) and name != publication.repo_id else None
 
 

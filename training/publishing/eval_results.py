@@ -13,7 +13,7 @@ from huggingface_hub import EvalResult, EvalResultEntry, eval_result_entries_to_
 from huggingface_hub.utils import yaml_dump
 
 from training.errors import InputError
-from training.evaluation.models import weights_fingerprint
+from training.provenance import weights_fingerprint
 from training.publishing.publication import Publication
 
 BENCHMARK = "bilma-benchmark"
@@ -139,7 +139,12 @@ def name_in(result: dict[str, Any], publication: Publication) -> str:
     """
     fingerprint = weights_fingerprint(publication.folder)
     for model in result["models"]:
-        if (model["fingerprint"], model["region"]) == (fingerprint, publication.region.code):
+        if model["fingerprint"] == fingerprint and model["region"] != publication.region.code:
+            raise InputError(
+                f"{publication.folder}: is of region {publication.region.code}, and {result['kind']}.json says "
+                f"{model['region']} of the same weights: run evaluate_family.py with this model"
+            )
+        if model["fingerprint"] == fingerprint:
             return model["name"]
     raise InputError(
         f"{publication.folder}: its weights are none of those in {result['kind']}.json "

@@ -7,7 +7,7 @@ from typing import Any
 
 from modeling_bilma.convert_keras import EMOJI_15
 from training.errors import InputError
-from training.regions import Region, get_region
+from training.regions import ALL_REGIONS, Region, get_region
 
 # The pipeline of each architecture that is published, and what its repository's name ends with.
 TASKS = {
@@ -47,6 +47,8 @@ def open_publication(folder: Path, org: str, tag: str | None) -> Publication:
     if not config.get("region"):
         raise InputError(f"{folder}: config.json names no region: train it with --region")
     region = get_region(str(config["region"]))
+    if region.code == ALL_REGIONS:
+        raise InputError(f"{folder}: is of all regions; published are the models of one region each")
     pipeline_tag, ending = TASKS[architecture]
     if pipeline_tag == "text-classification":
         check_labels(folder, config)

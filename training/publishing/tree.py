@@ -68,7 +68,7 @@ def build_tree(publication: Publication, results_dir: Path, results: dict[str, d
         pictures.append(name)
     for path, text in eval_result_files(publication, told).items():
         write_text(tree / path, text)
-    write_text(tree / "README.md", render_card(publication, told, pictures))
+    write_text(tree / "README.md", render_card(publication, results, pictures))
 
 
 def write_config(source: Path, target: Path) -> None:

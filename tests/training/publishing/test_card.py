@@ -97,19 +97,19 @@ def test_a_classifier_names_its_base_and_is_tried_with_whole_texts(emoji):
 
 
 @pytest.mark.parametrize(
-    ("init_from", "base"),
+    ("init_from", "fingerprint", "base"),
     [
-        (None, None),
-        ("bilma-all", None),  # a local folder of any name
-        ("bilma-ar", "org/bilma-ar"),  # one of the family
-        ("bilma-mx", None),  # an earlier state of itself
-        ("org/bilma-mx", None),
-        ("someone/bilma-latam", "someone/bilma-latam"),
-        ("not an/id", None),
+        (None, None, None),
+        ("bilma-ar", "f" * 64, None),  # a local folder, whatever it is called
+        ("run-3", "0" * 64, "org/bilma-ar"),  # the weights of one of the family
+        ("org/bilma-mx", None, None),  # an earlier state of itself
+        ("someone/bilma-latam", None, "someone/bilma-latam"),
+        ("not an/id", None, None),
     ],
 )
-def test_only_what_is_on_the_hub_is_a_base_model(own, init_from, base):
+def test_only_what_is_on_the_hub_is_a_base_model(own, init_from, fingerprint, base):
     change_json(own.folder / "training_args.json", init_from=init_from)
+    change_json(own.folder / "metrics.json", base_fingerprint=fingerprint)
     text = render_card(own, mlm_results(own), [])
     assert ModelCard(text).data.base_model == base
     assert (f"`{base or init_from}`" in text) == (init_from is not None)

@@ -29,6 +29,7 @@ def test_the_repository_follows_from_region_and_task(tmp_path, architecture, rep
     [
         ({"architectures": ["BertForMaskedLM"], "region": "mx"}, "holds BertForMaskedLM"),
         ({"architectures": ["BilmaForMaskedLM"]}, "names no region"),
+        ({"architectures": ["BilmaForMaskedLM"], "region": "all"}, "is of all regions"),
         ({"architectures": ["BilmaForMaskedLM"], "region": 5}, "two-letter"),
         (
             {"architectures": ["BilmaForSequenceClassification"], "region": "mx", "id2label": {"0": "😍", "1": "NEG"}},

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from training.evaluation.models import weights_fingerprint
+from training.provenance import weights_fingerprint
 from training.publishing.card import render_card
 from training.publishing.publication import Publication, open_publication
 
@@ -28,6 +28,7 @@ CONFIG = {
     "vocab_size": 29025,
 }
 MACHINE = {"device": "x86_64 CPU", "threads": 2, "cores": 4, "processes": 1, "mixed_precision": "bf16"}
+BASE = "ba" * 32
 CORPUS = {"names": ["mx.jsonl.gz"], "fingerprint": "c0" * 32}
 ARGS = {"dataset_name": None, "mlm_probability": 0.15, "learning_rate": 0.0005, "seed": 0, "max_steps": None}
 SETTINGS = {"test_fraction": 0.05, "mlm_probability": 0.15, "mask_draws": 4}
@@ -73,6 +74,7 @@ def emoji_metrics() -> dict[str, Any]:
     return {
         "seeds": [{"seed": 0}, {"seed": 1}],
         "kept_seed": 1,
+        "base_fingerprint": BASE,
         "validation": {"accuracy": 0.3125},
         "texts": CORPUS | {"train": {"texts": 2200}, "validation": {"texts": 260}, "test": {"texts": 130}},
         "machine": MACHINE,
@@ -154,7 +156,8 @@ def emoji_results(own: Publication) -> dict[str, dict[str, Any]]:
         "cells": cells,
         "comparisons": [{"region": own.region.code, **difference}],
     }
-    return {"emoji15_matrix": result}
+    base = {"name": "bilma", "region": own.region.code, "fingerprint": BASE}
+    return {"emoji15_matrix": result, "mlm_matrix": {"models": [base]}}
 
 
 def corpus(region: str) -> dict[str, Any]:
