@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from datasets import Dataset
@@ -11,7 +12,7 @@ from training.encoding import encode
 
 def test_every_layout_gives_the_same_loss(tokenizer):
     ids = encode(TEXTS * 2, tokenizer, 40)
-    packed = MaskedSteps(Dataset.from_dict({"input_ids": ids}), range(len(ids)), tokenizer, len(ids), 10**6)[0]
+    packed = MaskedSteps(Dataset.from_dict({"input_ids": ids}), np.arange(len(ids)), tokenizer, len(ids), 10**6)[0]
     model = BilmaForMaskedLM(tiny_config(vocab_size=len(tokenizer))).eval()
 
     def loss(batch):
