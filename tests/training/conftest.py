@@ -45,17 +45,19 @@ def run_main(script: ModuleType, *argv: object, **flags: object) -> Path:
 
 
 @pytest.fixture
-def refusal(capsys) -> Callable[..., str]:
-    """`refusal(main)`: the one line that a script's `main` says when it ends for wrong input, without its name."""
+def refusal(capsys, monkeypatch) -> Callable[..., str]:
+    """`refusal(script, main)`: the line that `main` ends with for wrong input, without the script's name."""
 
-    def refusal(main: Callable[[], object]) -> str:
+    def refusal(script: ModuleType, main: Callable[[], object]) -> str:
+        name = Path(script.__file__).name
+        monkeypatch.setattr(sys, "argv", [name])  # as it is for a user; `run_main` takes its own back when it ends
         with pytest.raises(SystemExit) as stop:
             run(main)
         assert stop.value.code == 2
         (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
-        _, found, message = line.partition(": error: ")
-        assert found
-        return message
+        start = f"{name}: error: "
+        assert line.startswith(start)
+        return line.removeprefix(start)
 
     return refusal
 

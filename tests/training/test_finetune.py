@@ -61,7 +61,7 @@ def tune(tmp_path, folder):
 @pytest.fixture
 def refused(tune, refusal):
     """Run the script on wrong input; returns the one line that it says."""
-    return lambda *argv, **options: refusal(lambda: tune(*argv, **options))
+    return lambda *argv, **options: refusal(finetune, lambda: tune(*argv, **options))
 
 
 def read(out):

@@ -72,7 +72,7 @@ def train(tmp_path, texts):
 @pytest.fixture
 def refused(train, refusal):
     """Run the script on wrong input; returns the one line that it says."""
-    return lambda *argv, **options: refusal(lambda: train(*argv, **options))
+    return lambda *argv, **options: refusal(pretrain, lambda: train(*argv, **options))
 
 
 def test_the_output_folder_holds_the_model_and_its_results(train, texts):
