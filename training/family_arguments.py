@@ -29,15 +29,19 @@ class TrainFamilyArguments:
     vocab_size: int = option(29025, "most tokens of the shared vocabulary")
     min_frequency: int = option(5, "pieces of the vocabulary are met at least this often")
     test_fraction: float = option(0.05, "share of the texts kept out of everything, for the comparison")
-    pretrain_recipe: str = option("default", "recipe of every pretraining but the adaptation")
+    base_recipe: str = option("default", "recipe of the base, which the adaptations go on from")
     adapt_recipe: str = option("default", "recipe of the adaptation of the base to a region")
+    whole_recipe: str = option("default", "recipe of the other ways, which have one training from nothing to the end")
     base_epochs: float = option(3, "passes of the base over the texts of all regions")
     adapt_epochs: float = option(
         3, "passes of an adaptation over its region's texts; the other ways pass as often as base and adaptation do"
     )
     finetune_recipe: str = option("finetune", "recipe of the Emoji-15 models")
     min_emoji_texts: int = option(1000, "a region with fewer texts to learn from gets no Emoji-15 model")
-    num_threads: int | None = option(None, "CPU threads (default: the cores)")
+    jobs: int = option(
+        1, "stages that run at a time where they do not need each other; what they say goes into files, stages/*.log"
+    )
+    num_threads: int | None = option(None, "CPU threads of a stage (default: the cores, shared among the jobs)")
     estimate: bool = option(
         False, "say what the family will take, by measuring some steps; trains and writes nothing but the vocabulary"
     )
@@ -57,6 +61,6 @@ def check_arguments(args: TrainFamilyArguments) -> None:
         raise InputError(f"--ways {' '.join(args.ways)}: give one or more, each once")
     if args.ways[0] == ONE_MODEL:
         raise InputError(f"--ways {ONE_MODEL}: it makes no model of a region: name it after {ADAPTED} or {SCRATCH}")
-    check_each(args, "1 or more", "vocab_size", "min_frequency", "min_emoji_texts", "num_threads")
+    check_each(args, "1 or more", "vocab_size", "min_frequency", "min_emoji_texts", "num_threads", "jobs")
     check_each(args, "above 0", "base_epochs", "adapt_epochs")
     check_each(args, "between 0 and 1", "test_fraction")

@@ -15,22 +15,25 @@ def stage_to_measure(stages: Sequence[Stage]) -> Stage | None:
     return next((stage for stage in stages if stage.script == "pretrain.py"), None)
 
 
-def describe(stages: Sequence[Stage], measured: Stage, report: str) -> str:
+def describe(stages: Sequence[Stage], measured: Stage, report: str, jobs: int = 1) -> str:
     """A line for each training that is left, and their sum.
 
     Args:
         measured: the stage that `pretrain.py --estimate` was run for.
         report: what that printed.
+        jobs: how many stages run at a time.
     """
     seconds_per_text = expected_seconds(report) / measured.texts
     trainings = [stage for stage in stages if stage.texts]
     rows = [(stage.name, stage.texts, seconds_per_text * stage.texts) for stage in trainings]
-    rows.append(("together", sum(texts for _, texts, _ in rows), sum(seconds for *_, seconds in rows)))
+    together = sum(seconds for *_, seconds in rows)
+    rows.append(("together", sum(texts for _, texts, _ in rows), together))
     lines = [f"  {name:16} {texts:>14,.0f} texts  {hours(seconds):>15}" for name, texts, seconds in rows]
     return "\n".join(
         (
             "What is left to train, on this machine",
             *lines,
+            *([f"  {jobs} at a time: {hours(together / jobs)} at best, and memory for each"] if jobs > 1 else []),
             f"  most memory: {value_of(report, 'most memory')}",
             f"Measured: {measured.name}. Assumed: the others take as long for a text, Emoji-15 models too, which may "
             "stop before their last pass. Not counted: the comparisons.",

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from training.engine import available_cores
 from training.family_arguments import ADAPTED, ONE_MODEL, SCRATCH, TrainFamilyArguments
 from training.family_stages import Stage
 from training.family_texts import LABEL_COLUMN, RegionTexts
@@ -32,22 +33,23 @@ class Plan:
         self.files = files_of(regions)
         self.tokenizer = {"tokenizer": [self.home / "tokenizer"]}
         self.shared = {"test_fraction": args.test_fraction}
-        if args.num_threads is not None:
-            self.shared["num_threads"] = args.num_threads
+        if args.num_threads or args.jobs > 1:
+            self.shared["num_threads"] = args.num_threads or max(1, available_cores() // args.jobs)
 
     def stages(self) -> Iterator[Stage]:
+        """The family with its results first, then the other ways."""
         yield self.vocabulary()
-        models = {}
-        for way in self.args.ways:
+        family, *others = self.args.ways
+        models = []
+        for way in (family, *others):
             own = list(self.models(way))
             yield from own
-            models[way] = [stage.output_dir for stage in own if stage.output_dir.name != BASE]
-        family, *others = models.values()
-        yield self.comparison(RESULTS, models=family, corpora=self.files)
+            models += [stage.output_dir for stage in own if stage.output_dir.name != BASE]
+            if way == family:
+                yield self.comparison(RESULTS, models=models[:], corpora=self.files)
+                yield from self.emoji_stages(models)
         if others:
-            every = [folder for folders in models.values() for folder in folders]
-            yield self.comparison(WAYS_RESULTS, models=every, corpora=self.files)
-        yield from self.emoji_stages(family)
+            yield self.comparison(WAYS_RESULTS, models=models, corpora=self.files)
 
     def vocabulary(self) -> Stage:
         args = self.args
@@ -62,16 +64,16 @@ class Plan:
     def models(self, way: str) -> Iterator[Stage]:
         """The pretrainings of a way; all ways read the same number of texts."""
         args = self.args
-        recipe = args.pretrain_recipe
+        whole = args.whole_recipe
         if way == ONE_MODEL:
-            yield self.pretraining("one-model", ALL_REGIONS, args.epochs, recipe, self.tokenizer, region_tokens=True)
+            yield self.pretraining("one-model", ALL_REGIONS, args.epochs, whole, self.tokenizer, region_tokens=True)
             return
         if way == ADAPTED:
-            yield self.pretraining(BASE, ALL_REGIONS, args.base_epochs, recipe, self.tokenizer)
+            yield self.pretraining(BASE, ALL_REGIONS, args.base_epochs, args.base_recipe, self.tokenizer)
         for region in self.regions:
             name = f"{'bilma' if way == args.ways[0] else way}-{region.code}"
             if way == SCRATCH:
-                yield self.pretraining(name, region.code, args.epochs, recipe, self.tokenizer)
+                yield self.pretraining(name, region.code, args.epochs, whole, self.tokenizer)
             else:
                 base = {"init_from": [self.home / BASE]}
                 yield self.pretraining(name, region.code, args.adapt_epochs, args.adapt_recipe, base)

@@ -66,6 +66,11 @@ class Stage:
             return self.output_dir / ("emoji15_matrix.json" if "emoji_models" in self.inputs else "mlm_matrix.json")
         return self.output_dir / ("tokenizer.json" if self.script == "train_tokenizer.py" else "config.json")
 
+    def reads_from(self, others: Collection["Stage"]) -> bool:
+        """Whether an output of the others is among the inputs."""
+        made = {stage.output_dir for stage in others}
+        return any(path in made for paths in self.inputs.values() for path in paths)
+
     def flags(self) -> list[str]:
         words = []
         for flag, values in [*self.inputs.items(), *self.settings.items(), ("output_dir", self.output_dir)]:
@@ -104,6 +109,11 @@ class Stage:
     @property
     def record_file(self) -> Path:
         return self.output_dir.parent / RECORDS / f"{self.name}.json"
+
+    @property
+    def log_file(self) -> Path:
+        """What the script says where several run at a time."""
+        return self.record_file.with_suffix(".log")
 
     def record(self) -> dict[str, Any] | None:
         if not self.record_file.is_file():

@@ -18,7 +18,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import IO
@@ -44,13 +45,11 @@ def main() -> None:
     for stage in stages:
         stage.resolved()  # a recipe that is wrong is said now, and not after hours
     with the_only_run_in(Path(args.output_dir)) as lock, Scripts(lock) as scripts:
-        vocabulary, *others = stages
-        make(vocabulary, 1, len(stages), scripts)
-        estimate([stage for stage in others if not stage.is_finished()], scripts)
-        if args.estimate:
-            return
-        for number, stage in enumerate(others, start=2):
-            make(stage, number, len(stages), scripts)
+        vocabulary, *others = list(enumerate(stages, start=1))
+        make_all([vocabulary], scripts, len(stages))
+        estimate([stage for _, stage in others if not stage.is_finished()], scripts, args.jobs)
+        if not args.estimate:
+            make_all(others, scripts, len(stages), args.jobs)
 
 
 @contextmanager
@@ -74,7 +73,7 @@ def the_only_run_in(home: Path) -> Iterator[IO[str]]:
 
 
 class Scripts:
-    """Runs one script at a time and passes on to it what this process is told to stop by.
+    """Runs scripts and passes on to them what this process is told to stop by.
 
     A script runs in a process group of its own, so that Ctrl-C in a terminal does not reach it twice, which would end
     it at once.
@@ -83,7 +82,7 @@ class Scripts:
     def __init__(self, lock: IO[str]):
         self.lock = lock
         self.stopped = ""
-        self.child: subprocess.Popen | None = None
+        self.children: set[subprocess.Popen] = set()
 
     def __enter__(self) -> "Scripts":
         numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -94,16 +93,18 @@ class Scripts:
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
-    def run(self, command: Sequence[str], stdout: int | None = None) -> tuple[int, str]:
-        """The exit status, and what was written if `stdout` is a pipe."""
-        self.child = subprocess.Popen(
-            command, stdout=stdout, text=True, process_group=0, pass_fds=[self.lock.fileno()]
+    def run(self, command: Sequence[str], stdout: int | IO[str] | None = None) -> tuple[int, str]:
+        """The exit status, and what was written if `stdout` is a pipe; a file gets the errors too."""
+        stderr = None if stdout in (None, subprocess.PIPE) else subprocess.STDOUT
+        child = subprocess.Popen(
+            command, stdout=stdout, stderr=stderr, text=True, process_group=0, pass_fds=[self.lock.fileno()]
         )
+        self.children.add(child)
         if self.stopped:  # before there was a child to tell
-            self.child.terminate()
-        written, _ = self.child.communicate()
-        status, self.child = self.child.returncode, None
-        return status, written
+            child.terminate()
+        written, _ = child.communicate()
+        self.children.remove(child)
+        return child.returncode, written
 
     def check_not_stopped(self) -> None:
         """End with status 75 if a signal came; what was interrupted goes on, or begins anew, another time."""
@@ -111,14 +112,44 @@ class Scripts:
             say(f"stopped by {self.stopped}: go on with the same command, {own_command()}")
             sys.exit(STOPPED)
 
+    def terminate(self) -> None:
+        """Have what runs write its checkpoint and end."""
+        for child in tuple(self.children):
+            child.terminate()
+
     def _stop(self, number: int, _: FrameType | None) -> None:
         again = self.stopped == signal.SIGINT.name == signal.Signals(number).name
         self.stopped = signal.Signals(number).name
-        if self.child:
-            (self.child.kill if again else self.child.terminate)()
+        if not again:
+            return self.terminate()
+        for child in tuple(self.children):
+            child.kill()
 
 
-def make(stage: Stage, number: int, count: int, scripts: Scripts) -> None:
+def make_all(stages: Sequence[tuple[int, Stage]], scripts: Scripts, count: int, jobs: int = 1) -> None:
+    """Run the numbered stages, `jobs` at a time, each after those whose output it reads.
+
+    Raises:
+        InputError: of the first that fails, once those beside it have been stopped.
+    """
+    waiting, running = list(stages), {}
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            while waiting or running:
+                unmade = [stage for _, stage in (*waiting, *running.values())]
+                for one in [one for one in waiting if not one[1].reads_from(unmade)][: jobs - len(running)]:
+                    waiting.remove(one)
+                    running[pool.submit(make, one[1], one[0], count, scripts, to_file=jobs > 1)] = one
+                ended, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    del running[future]
+                    future.result()
+        except BaseException:
+            scripts.terminate()
+            raise
+
+
+def make(stage: Stage, number: int, count: int, scripts: Scripts, to_file: bool = False) -> None:
     """Run the stage, or go on with it, unless its result is there.
 
     Raises:
@@ -134,19 +165,22 @@ def make(stage: Stage, number: int, count: int, scripts: Scripts) -> None:
     say(f"[{number}/{count}] {stage.name}:\n{stage.in_words()}")
     scripts.check_not_stopped()
     began = time.monotonic()
-    status, _ = scripts.run(stage.command())
+    with stage.log_file.open("a") if to_file else nullcontext() as log:
+        status, _ = scripts.run(stage.command(), stdout=log)
     stage.write_record(number, identity, before + time.monotonic() - began, finished=status == 0)
     scripts.check_not_stopped()
     if status == STOPPED:
         say(f"{stage.name} was stopped: go on with the same command, {own_command()}")
         sys.exit(STOPPED)
     if status:
-        raise InputError(
-            f"{stage.name} failed with status {status}, for the reason above: mend it and go on with {own_command()}"
-        )
+        reason = f"at the end of {stage.log_file}" if to_file else "above"
+        failed = f"{stage.name} failed with status {status}, for the reason {reason}"
+        raise InputError(f"{failed}: mend it and go on with {own_command()}")
+    if to_file:
+        say(f"[{number}/{count}] {stage.name}: done")
 
 
-def estimate(stages: Sequence[Stage], scripts: Scripts) -> None:
+def estimate(stages: Sequence[Stage], scripts: Scripts, jobs: int) -> None:
     """Say what is left to do, if there is a pretraining among it to measure."""
     measured = family_estimate.stage_to_measure(stages)
     if measured is None:
@@ -156,7 +190,7 @@ def estimate(stages: Sequence[Stage], scripts: Scripts) -> None:
     scripts.check_not_stopped()
     if status:
         raise InputError(f"{measured.name} cannot be estimated, for the reason above: mend it first")
-    say(family_estimate.describe(stages, measured, report))
+    say(family_estimate.describe(stages, measured, report, jobs))
 
 
 def own_command() -> str:

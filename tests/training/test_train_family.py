@@ -7,13 +7,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from threading import Thread
+from threading import Barrier, Event, Thread
+from types import SimpleNamespace
 
 import pytest
 
 from tests.conftest import ROOT, TINY
 from tests.training.conftest import write_texts
-from training import family_texts, train_family
+from training import family_plan, family_texts, train_family
 from training.errors import InputError, run
 from training.family_arguments import TrainFamilyArguments, check_arguments
 from training.family_plan import plan
@@ -55,7 +56,7 @@ def home(tmp_path_factory):
             "vocab_size": 400,
             "min_frequency": 2,
             "test_fraction": 0.2,
-            "pretrain_recipe": home / "pretrain.yaml",
+            "base_recipe": home / "pretrain.yaml",
             "adapt_recipe": home / "adapt.yaml",
             "base_epochs": 20,
             "adapt_epochs": 2,
@@ -117,6 +118,21 @@ def test_every_way_reads_the_same_number_of_texts(home):
     assert [path.name for path in by_name["ways"].inputs["models"]] == [
         *("bilma-ar", "bilma-mx", "adapted-ar", "adapted-mx", "one-model")
     ]
+
+
+def test_the_family_and_its_results_come_before_the_other_ways(home):
+    names = [stage.name for stage in planned(home, ways=["adapted", "one_model", "scratch"])]
+    assert names[:8] == [stage.name for stage in planned(home)]
+    assert names[8:] == ["one-model", "scratch-ar", "scratch-mx", "ways"]
+
+
+def test_jobs_share_the_cores(home, monkeypatch):
+    monkeypatch.setattr(family_plan, "available_cores", lambda: 8)
+    assert planned(home, jobs=2)[1].settings["num_threads"] == 4
+    assert planned(home, jobs=2, num_threads=3)[1].settings["num_threads"] == 3
+    assert "num_threads" not in planned(home)[1].settings
+    alone, shared = planned(home)[1], planned(home, jobs=2)[1]
+    assert alone.resolved() == shared.resolved()  # so a family may be gone on with by more jobs
 
 
 def test_emoji_models_of_regions_with_enough_labelled_texts(home, tmp_path):
@@ -181,6 +197,41 @@ def test_values_that_cannot_be(home, changes, message):
 # --- running it
 
 
+def test_stages_at_a_time_wait_for_what_they_read(home, monkeypatch):
+    made, both = [], Barrier(2, timeout=20)
+
+    def make(stage, number, count, scripts, to_file):
+        needed = {path.name for paths in stage.inputs.values() for path in paths}
+        if stage.script == "pretrain.py" and stage.name != "base":
+            both.wait()  # breaks unless the models of both regions are made at the same time
+        assert needed & {one.name for one in stages} <= set(made)
+        assert (count, to_file) == (len(stages), True)
+        made.append(stage.name)
+
+    stages = planned(home)
+    monkeypatch.setattr(train_family, "make", make)
+    train_family.make_all(list(enumerate(stages, 1)), None, len(stages), jobs=2)
+    assert sorted(made) == sorted(stage.name for stage in stages)
+    assert made[:2] == ["tokenizer", "base"]
+
+
+def test_a_stage_that_fails_stops_the_one_beside_it(home, monkeypatch):
+    begun, told = [], Event()
+
+    def make(stage, number, count, scripts, to_file):
+        begun.append(stage.name)
+        if stage.name == "bilma-mx":
+            raise InputError("bilma-mx failed")
+        if stage.name == "bilma-ar":
+            assert told.wait(20)
+
+    stages = planned(home)
+    monkeypatch.setattr(train_family, "make", make)
+    with pytest.raises(InputError, match="bilma-mx failed"):
+        train_family.make_all(list(enumerate(stages, 1)), SimpleNamespace(terminate=told.set), len(stages), jobs=2)
+    assert sorted(begun) == ["base", "bilma-ar", "bilma-mx", "tokenizer"]
+
+
 @pytest.fixture
 def flags(home):
     (home / "one").mkdir(exist_ok=True)
@@ -225,11 +276,12 @@ def test_interrupted_gone_on_with_and_protected(home, flags, family_main):
     assert said.rstrip().split("\n")[-1].startswith("stopped by SIGTERM: go on with the same command")
     assert not (family / "base" / "config.json").exists()
 
-    status, said, error = family_main(flags)
+    status, said, error = family_main([*flags, "--jobs", 2])
     assert status == 0, error
     assert json.loads((family / "stages" / "base.json").read_text())["finished"]
     assert "[1/6] tokenizer: is there" in said
-    assert "going on from step" in said + error
+    assert "2 at a time: " in said
+    assert "going on from step" in (family / "stages" / "base.log").read_text()
     results = {path.stem for path in (family / "results").glob("*.json")}
     assert {"mlm_matrix", "completions", "emoji15_matrix"} <= results
     matrix = json.loads((family / "results" / "mlm_matrix.json").read_text())
