@@ -15,7 +15,14 @@ from transformers import HfArgumentParser
 from training.errors import InputError
 
 RECIPES = Path(__file__).parent / "recipes"
-SCHEDULES = ("cosine", "linear", "constant", "constant_with_warmup")  # those that need no settings of their own
+STABLE = "warmup_stable_decay"
+SCHEDULES = (
+    "cosine",
+    "linear",
+    "constant",
+    "constant_with_warmup",
+    STABLE,
+)  # the others need no settings of their own
 PRECISIONS = ("auto", "no", "bf16", "fp16")
 Arguments = TypeVar("Arguments")
 
@@ -56,6 +63,9 @@ class EngineArguments:
     learning_rate: float = option(5e-4, "highest learning rate")
     lr_scheduler_type: str = option("cosine", f"schedule of the rate: {', '.join(SCHEDULES)}")
     warmup_ratio: float = option(0.06, "share of the steps in which the rate rises")
+    decay_ratio: float | None = option(
+        None, f"share of the steps, the last, in which the rate falls; for {STABLE}, which keeps it up until then"
+    )
     weight_decay: float = option(0.01, "AdamW decay, of matrices only")
     adam_beta1: float = option(0.9, "AdamW beta 1")
     adam_beta2: float = option(0.98, "AdamW beta 2")
@@ -68,7 +78,11 @@ class EngineArguments:
 
 def check_engine_arguments(args: EngineArguments) -> None:
     """Raise `InputError` for a value that cannot be."""
-    check_each(args, "from 0 to below 1", "warmup_ratio", "adam_beta1", "adam_beta2")
+    check_each(args, "from 0 to below 1", "warmup_ratio", "decay_ratio", "adam_beta1", "adam_beta2")
+    if (args.lr_scheduler_type == STABLE) != (args.decay_ratio is not None):
+        raise InputError(f"--lr_scheduler_type {STABLE} and --decay_ratio go together: give both or neither")
+    if args.warmup_ratio + (args.decay_ratio or 0) > 1:
+        raise InputError("--warmup_ratio and --decay_ratio are more than the whole run: lower one of them")
     check_each(args, "0 or more", "weight_decay", "max_grad_norm")
     check_each(args, "above 0", "learning_rate", "adam_epsilon")
     check_each(args, "1 or more", "num_threads")

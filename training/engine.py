@@ -16,7 +16,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, get_scheduler
 
 from modeling_bilma import BilmaPreTrainedModel
-from training.arguments import EngineArguments
+from training.arguments import STABLE, EngineArguments
 from training.errors import InputError, as_input_error
 from training.memory import keep_freed_memory
 from training.run_folder import LOG_DIR
@@ -96,7 +96,9 @@ def make_optimizer(args: EngineArguments, model: nn.Module) -> torch.optim.Optim
 def make_scheduler(
     args: EngineArguments, optimizer: torch.optim.Optimizer, total_steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
-    return get_scheduler(args.lr_scheduler_type, optimizer, math.ceil(args.warmup_ratio * total_steps), total_steps)
+    warmup_steps = math.ceil(args.warmup_ratio * total_steps)
+    own = {"num_decay_steps": int(args.decay_ratio * total_steps)} if args.lr_scheduler_type == STABLE else None
+    return get_scheduler(args.lr_scheduler_type, optimizer, warmup_steps, total_steps, own)
 
 
 def open_whole(model_class: type[Model], path_or_id: str, **settings: Any) -> Model:

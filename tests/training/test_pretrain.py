@@ -381,6 +381,10 @@ def test_wrong_flags_are_named(refused, tmp_path, texts):
     assert "choose one of cosine, linear" in refused("--lr_scheduler_type", "reduce_lr_on_plateau")
     assert "--seed -1 is not from 0" in refused("--seed", -1)
     assert "--warmup_ratio 5.0 is not from 0" in refused("--warmup_ratio", 5)
+    assert "and --decay_ratio go together" in refused("--lr_scheduler_type", "warmup_stable_decay")
+    assert "and --decay_ratio go together" in refused("--decay_ratio", 0.5)
+    stable = "--lr_scheduler_type", "warmup_stable_decay", "--decay_ratio", 0.9
+    assert "are more than the whole run" in refused(*stable, "--warmup_ratio", 0.2)
     assert "this tracker is not installed" in refused("--report_to", "wandb")
     assert "--resume or --overwrite, not both" in refused("--resume", "--overwrite")
     assert "--texts_per_step 0 is not 1 or more" in refused("--texts_per_step", 0)

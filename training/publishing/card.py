@@ -25,8 +25,8 @@ TEMPLATE = "card.md.jinja"
 # The flags that say how a model was trained; those that name texts and folders, or only steer a run, are not shown.
 RECIPE = """
     pooling class_weights mlm_weight num_train_epochs max_steps patience texts_per_step max_length mlm_probability
-    learning_rate lr_scheduler_type warmup_ratio weight_decay adam_beta1 adam_beta2 adam_epsilon max_grad_norm
-    tie_word_embeddings attend_to_padding config_overrides seed seeds
+    learning_rate lr_scheduler_type warmup_ratio decay_ratio weight_decay adam_beta1 adam_beta2 adam_epsilon
+    max_grad_norm tie_word_embeddings attend_to_padding config_overrides seed seeds
 """
 
 
