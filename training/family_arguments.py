@@ -38,6 +38,7 @@ class TrainFamilyArguments:
     )
     finetune_recipe: str = option("finetune", "recipe of the Emoji-15 models")
     min_emoji_texts: int = option(1000, "a region with fewer texts to learn from gets no Emoji-15 model")
+    mask_draws: int = option(4, "times that each test text is masked anew in a comparison of pretrained models")
     jobs: int = option(
         1, "stages that run at a time where they do not need each other; what they say goes into files, stages/*.log"
     )
@@ -61,6 +62,8 @@ def check_arguments(args: TrainFamilyArguments) -> None:
         raise InputError(f"--ways {' '.join(args.ways)}: give one or more, each once")
     if args.ways[0] == ONE_MODEL:
         raise InputError(f"--ways {ONE_MODEL}: it makes no model of a region: name it after {ADAPTED} or {SCRATCH}")
-    check_each(args, "1 or more", "vocab_size", "min_frequency", "min_emoji_texts", "num_threads", "jobs")
+    check_each(
+        args, "1 or more", "vocab_size", "min_frequency", "min_emoji_texts", "mask_draws", "num_threads", "jobs"
+    )
     check_each(args, "above 0", "base_epochs", "adapt_epochs")
     check_each(args, "between 0 and 1", "test_fraction")

@@ -32,6 +32,7 @@ class Plan:
         self.home = Path(args.output_dir)
         self.files = files_of(regions)
         self.tokenizer = {"tokenizer": [self.home / "tokenizer"]}
+        self.masks = {"mask_draws": args.mask_draws}
         self.shared = {"test_fraction": args.test_fraction}
         if args.num_threads or args.jobs > 1:
             self.shared["num_threads"] = args.num_threads or max(1, available_cores() // args.jobs)
@@ -46,10 +47,10 @@ class Plan:
             yield from own
             models += [stage.output_dir for stage in own if stage.output_dir.name != BASE]
             if way == family:
-                yield self.comparison(RESULTS, models=models[:], corpora=self.files)
+                yield self.comparison(RESULTS, self.masks, models=models[:], corpora=self.files)
                 yield from self.emoji_stages(models)
         if others:
-            yield self.comparison(WAYS_RESULTS, models=models, corpora=self.files)
+            yield self.comparison(WAYS_RESULTS, self.masks | {"own_region": True}, models=models, corpora=self.files)
 
     def vocabulary(self) -> Stage:
         args = self.args
@@ -90,8 +91,8 @@ class Plan:
             texts=epochs * sum(one.texts for one in own),
         )
 
-    def comparison(self, folder: str, **inputs: Sequence[Path]) -> Stage:
-        return Stage("evaluate_family.py", self.home / folder, inputs, self.shared)
+    def comparison(self, folder: str, settings: dict[str, Any], **inputs: Sequence[Path]) -> Stage:
+        return Stage("evaluate_family.py", self.home / folder, inputs, self.shared | settings)
 
     def emoji_stages(self, models: Sequence[Path]) -> Iterator[Stage]:
         enough = [
@@ -105,7 +106,7 @@ class Plan:
             asked = {"corpora": files_of([region for region, _ in enough])}
             if self.args.labelled:
                 asked = {"emoji_files": [Path(self.args.labelled)]}
-            yield self.comparison(RESULTS, emoji_models=[stage.output_dir for stage in classifiers], **asked)
+            yield self.comparison(RESULTS, {}, emoji_models=[stage.output_dir for stage in classifiers], **asked)
 
     def emoji_model(self, region: RegionTexts, model: Path) -> Stage:
         args = self.args

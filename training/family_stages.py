@@ -63,7 +63,8 @@ class Stage:
     def proof(self) -> Path:
         """The file without which the result is not there."""
         if self.script == "evaluate_family.py":
-            return self.output_dir / ("emoji15_matrix.json" if "emoji_models" in self.inputs else "mlm_matrix.json")
+            models = "ways_matrix" if self.settings.get("own_region") else "mlm_matrix"
+            return self.output_dir / f"{'emoji15_matrix' if 'emoji_models' in self.inputs else models}.json"
         return self.output_dir / ("tokenizer.json" if self.script == "train_tokenizer.py" else "config.json")
 
     def reads_from(self, others: Collection["Stage"]) -> bool:

@@ -111,9 +111,9 @@ def copy_results(
         shutil.copyfile(path, new / RESULTS / path.relative_to(source))
     for name, figure in published_figures(results):
         save(figure, new / RESULTS / FIGURES / name).with_suffix(".svg").unlink()
-    ways = read_results(family / WAYS_RESULTS)["mlm_matrix"] if (family / WAYS_RESULTS).is_dir() else None
+    ways = read_results(family / WAYS_RESULTS)[WAYS] if (family / WAYS_RESULTS).is_dir() else None
     if ways is not None:
-        shutil.copyfile(family / WAYS_RESULTS / "mlm_matrix.json", new / WAYS_FILE)
+        shutil.copyfile(family / WAYS_RESULTS / f"{WAYS}.json", new / WAYS_FILE)
     records = {path.stem: read_json(path) for path in (family / RECORDS).glob("*.json")}
     told = {
         name: {"seconds": record["seconds"], "made_from": record["identity"]}

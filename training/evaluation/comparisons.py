@@ -85,6 +85,8 @@ class MaskedComparison:
 
     def kinds(self) -> list[str]:
         """Of the results to come."""
+        if self.args.own_region:
+            return ["ways_matrix"]
         several = ["similarity"] if self.args.per_word else ["region_words", "similarity"]
         matrix = "per_word_matrix" if self.args.per_word else "mlm_matrix"
         return [matrix, "completions", *(several if len(self.folders) > 1 else [])]
@@ -92,6 +94,8 @@ class MaskedComparison:
     def results(self) -> Iterator[Result]:
         asked, answers, corpora = self.ask_words() if self.args.per_word else self.ask_tokens()
         yield self.matrix(asked, answers, corpora)
+        if self.args.own_region:
+            return
         yield self.header("completions") | {"phrases": completion_table(self.folders, self.phrases, self.args.top_k)}
         if len(self.folders) > 1:
             if not self.args.per_word:
@@ -155,6 +159,8 @@ class MaskedComparison:
         for folder in self.folders:
             model = folder.open(AutoModelForMaskedLM, self.device)
             for region, rows in questions[folder.name].items():
+                if self.args.own_region and folder.region not in (None, region):
+                    continue
                 if has_region_tokens(folder.config):
                     rows = behind_token(rows, region_token_id(folder.tokenizer, region))
                 description = f"{folder.name} on {region}"
@@ -176,7 +182,14 @@ class MaskedComparison:
     def matrix(self, asked: list[Asked], answers: ByRegion, corpora: list[Result]) -> Result:
         cells, comparisons = [], []
         for own in tqdm(asked, desc="intervals", unit=" regions", leave=False):
-            found = region_cells(own, answers[own.region], self.regions, self.args.resamples, self.args.seed)
+            found = region_cells(
+                own,
+                answers[own.region],
+                self.regions,
+                self.args.resamples,
+                self.args.seed,
+                every_pair=self.args.own_region,
+            )
             cells += found[0]
             comparisons += found[1]
         return self.header(self.kinds()[0]) | {

@@ -35,6 +35,11 @@ class FamilyArguments:
     phrases: str | None = option(None, "file of phrases, one a line, with one [MASK] each (default: the published)")
     top_k: int = option(10, "completions of each phrase")
     top_words: int = option(20, "words of each region")
+    own_region: bool = option(
+        False,
+        "the models of a region are ways to make one: ask each about its own region's texts only, and a model of no "
+        "region about all, and compare those asked about one region in pairs",
+    )
     per_word: bool = option(False, "score whole words, for models with different vocabularies")
     text_column: str = option("text", "column or field that holds the texts")
     label_column: str = option("label", "column or field of --emoji_files that holds the labels")
@@ -65,6 +70,8 @@ def check_arguments(args: FamilyArguments) -> None:
             raise InputError("--models needs --corpora: the texts to ask about")
         if args.emoji_models and not (args.corpora or args.emoji_files):
             raise InputError("--emoji_models needs --emoji_files or --corpora: the texts to ask about")
+        if args.own_region and args.per_word:
+            raise InputError("--own_region compares models of one vocabulary: leave --per_word out")
     check_each(args, "above 0 and at most 1", "test_fraction", "mlm_probability")
     check_each(args, "1 or more", "top_k", "top_words", "max_test_texts", "max_baseline_texts", "mask_draws")
     check_each(args, "1 or more", "tokens_per_batch", "num_threads")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -27,14 +28,21 @@ class Asked:
 
 
 def region_cells(
-    asked: Asked, answers: dict[str, Answers], regions: dict[str, str | None], resamples: int, seed: int
+    asked: Asked,
+    answers: dict[str, Answers],
+    regions: dict[str, str | None],
+    resamples: int,
+    seed: int,
+    every_pair: bool = False,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The cells of one test region, and the comparisons of its own models with the best other one.
 
     Args:
         answers: by name of the model or baseline, to the same questions.
         regions: of the models by name; baselines are not among them and are not compared.
+        every_pair: compare all models that were asked with each other instead.
     """
+    models = [name for name in regions if name in answers]
     cells, comparisons = [], []
     target_sets = {ALL: np.ones(len(asked.targets), bool)}
     if asked.trivial.any() and not asked.trivial.all():
@@ -46,11 +54,13 @@ def region_cells(
         for name, answer in answers.items():
             scores = cell(asked.targets[chosen], select(answer, chosen), resampled[name])
             cells.append({"model": name} | facts | {"count": int(chosen.sum())} | scores)
-        for own, other in own_and_best_other(asked.region, regions, {name: sums[name].sum(0) for name in regions}):
-            difference = ratios(resampled[own])[:, 0] - ratios(resampled[other])[:, 0]
-            value = ratios(sums[own].sum(0))[0] - ratios(sums[other].sum(0))[0]
-            comparison = {"own": own, "best_other": other, "masked_accuracy_difference": interval(value, difference)}
-            comparisons.append(facts | comparison)
+        totals = {name: sums[name].sum(0) for name in models}
+        best = own_and_best_other(asked.region, {name: regions[name] for name in models}, totals)
+        for one, other in combinations(models, 2) if every_pair else best:
+            difference = ratios(resampled[one])[:, 0] - ratios(resampled[other])[:, 0]
+            value = ratios(totals[one])[0] - ratios(totals[other])[0]
+            names = {"model": one, "other": other} if every_pair else {"own": one, "best_other": other}
+            comparisons.append(facts | names | {"masked_accuracy_difference": interval(value, difference)})
     return cells, comparisons
 
 

@@ -79,10 +79,10 @@ def draws(number: int) -> str:
     return "once" if number == 1 else f"{number} times over"
 
 
-def mlm_section(result: dict[str, Any]) -> list[str]:
+def how_it_was_asked(result: dict[str, Any]) -> list[str]:
     settings = result["settings"]
     hidden = "words" if result["kind"] == "per_word_matrix" else "tokens"
-    parts = [
+    return [
         f"{settings['mlm_probability']:.0%} of the {hidden} of each text are hidden, at least one, "
         f"{draws(settings['mask_draws'])}; all chosen ones become [MASK]. Every model is asked the same. "
         f"In brackets 95 % intervals, by {settings['resamples']:,} bootstrap samples of whole texts.",
@@ -95,6 +95,10 @@ def mlm_section(result: dict[str, Any]) -> list[str]:
         ),
         *result["notes"],
     ]
+
+
+def mlm_section(result: dict[str, Any]) -> list[str]:
+    parts = how_it_was_asked(result)
     for targets in target_sets(result):
         cells = [cell for cell in result["cells"] if cell["targets"] == targets]
         for score, title, digits in (
@@ -133,6 +137,51 @@ def comparison_section(result: dict[str, Any], score: str) -> list[str]:
         "The same texts are drawn again for both. The best other model was found on these same texts, which makes the "
         'difference look rather too small than too large. "Own is better" where the whole interval is above 0.',
         markdown_table(head, rows),
+    ]
+
+
+def ways_section(result: dict[str, Any]) -> list[str]:
+    """Ways to make a model of a region, side by side, and by how much they differ from each other."""
+    return [*how_it_was_asked(result), "### Masked accuracy", ways_table(result), "### Differences", *pairs(result)]
+
+
+def way_of(name: str, region: str) -> str:
+    """What is left of the names of models that differ by their regions."""
+    return name.removesuffix(f"-{region}")
+
+
+def ways_table(result: dict[str, Any]) -> str:
+    """Test regions by ways, the best one bold; a model of no region is every region's."""
+    by_region: dict[str, dict[str, dict[str, Any]]] = {}  # region -> way -> masked accuracy
+    for cell in result["cells"]:
+        if cell["targets"] == "all":
+            way = way_of(cell["model"], cell["region"])
+            by_region.setdefault(cell["region"], {})[way] = cell["masked_accuracy"]
+    ways = list(dict.fromkeys(way for scores in by_region.values() for way in scores))
+    rows = []
+    for region, scores in by_region.items():
+        best = max(scores, key=lambda way: scores[way]["value"])
+        shown = {way: number(score) for way, score in scores.items()}
+        shown[best] = f"**{shown[best]}**"
+        rows.append([region, *(shown.get(way, "–") for way in ways)])
+    return markdown_table(["texts of", *ways], rows)
+
+
+def pairs(result: dict[str, Any]) -> list[str]:
+    """Test regions by pairs of ways: the differences of their masked accuracies."""
+    by_region: dict[str, dict[str, str]] = {}
+    for entry in result["comparisons"]:
+        if entry["targets"] == "all":
+            ways = " − ".join(way_of(entry[which], entry["region"]) for which in ("model", "other"))
+            difference = entry["masked_accuracy_difference"]
+            clear = difference["low"] > 0 or difference["high"] < 0
+            shown = number(difference)
+            by_region.setdefault(entry["region"], {})[ways] = f"**{shown}**" if clear else shown
+    columns = list(dict.fromkeys(ways for shown in by_region.values() for ways in shown))
+    rows = [[region, *(shown.get(ways, "–") for ways in columns)] for region, shown in by_region.items()]
+    return [
+        "Differences of masked accuracy, the same texts drawn again for both; bold where the interval is clear of 0.",
+        markdown_table(["texts of", *columns], rows),
     ]
 
 
@@ -226,6 +275,7 @@ def provenance(result: dict[str, Any]) -> str:
 SECTIONS = {
     "mlm_matrix": ("Masked tokens: models by test regions", mlm_section),
     "per_word_matrix": ("Whole words: models by test regions", mlm_section),
+    "ways_matrix": ("Ways to make a model of a region", ways_section),
     "completions": ("Completions", completion_section),
     "region_words": ("Words of a region", words_section),
     "similarity": ("Similarity of the models", similarity_section),

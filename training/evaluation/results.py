@@ -18,6 +18,7 @@ SCHEMA = 1
 KINDS = (
     "mlm_matrix",
     "per_word_matrix",
+    "ways_matrix",
     "completions",
     "region_words",
     "similarity",

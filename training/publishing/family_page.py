@@ -9,8 +9,7 @@ from matplotlib.figure import Figure
 
 from training.evaluation import published
 from training.evaluation.figures import heatmap
-from training.evaluation.report import markdown_table, number
-from training.evaluation.results import regions_in_order
+from training.evaluation.report import markdown_table, number, pairs, ways_table
 from training.publishing.card import count_parameters, duration, read_json, started_from
 from training.publishing.card_evaluation import PUBLISHED, TOP_COMPLETIONS, TOP_WORDS, Results
 from training.publishing.eval_results import EVALUATIONS, RESULTS
@@ -20,7 +19,8 @@ from training.publishing.tree import WEIGHTS
 FIGURES = "figures"
 PUBLISHED_NAMES = {"mlm_matrix": "published_mlm_accuracy", "emoji15_matrix": "published_emoji15_accuracy"}
 OURS = {"mlm_matrix": "mlm_matrix_masked_accuracy_all", "emoji15_matrix": "emoji15_accuracy"}
-WAYS_FILE = f"{RESULTS}/ways.json"
+WAYS = "ways_matrix"
+WAYS_FILE = f"{RESULTS}/{WAYS}.json"
 STAGES_FILE = f"{RESULTS}/stages.json"
 TITLES = {"mlm_matrix": "Masked tokens", "emoji15_matrix": "Emoji-15"}
 
@@ -149,26 +149,12 @@ def published_heatmap(kind: str) -> Figure:
 
 def ways_section(models: Sequence[FamilyModel], result: dict[str, Any]) -> list[str]:
     """Each region's own model of every way, on its texts; a model of all regions is every region's."""
-    regions = regions_in_order(result)
-    ways: dict[str, dict[str, str]] = {}  # way -> region -> model
-    for model in result["models"]:
-        way = model["name"].removesuffix(f"-{model['region']}")
-        ways.setdefault(way, {}).update(
-            dict.fromkeys([model["region"]] if model["region"] else regions, model["name"])
-        )
-    cells = {(cell["region"], cell["model"]): cell for cell in result["cells"] if cell["targets"] == "all"}
-    rows = [
-        [
-            region,
-            *(number(cells.get((region, named.get(region)), {}).get("masked_accuracy")) for named in ways.values()),
-        ]
-        for region in regions
-    ]
     return [
         "Masked accuracy on the texts of the region, at the same number of passes over texts, the base's included. "
         f"`bilma` are the models above, {'adapted from the base' if have_base(models) else 'trained from scratch'}. "
         f"[All figures]({WAYS_FILE}).",
-        markdown_table(["texts of", *ways], rows),
+        ways_table(result),
+        *pairs(result),
     ]
 
 
