@@ -29,6 +29,7 @@ from training.publishing.facts import MODEL_CARDS
 from training.publishing.family_page import (
     FIGURES,
     STAGES_FILE,
+    WAYS,
     WAYS_FILE,
     FamilyModel,
     open_model,

@@ -1,7 +1,9 @@
 """The script as a user calls it: all results of models trained on the synthetic corpus, remade, and wrong input."""
 
 import json
+import shutil
 import sys
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -188,6 +190,49 @@ def test_whole_words(no_pictures, ok):
     assert all(np.isfinite(cell["loss"]["value"]) for cell in result["cells"])
     assert not (folder / "region_words.json").exists()
     assert (folder / "similarity.json").exists()
+
+
+def renamed(model, path, region):
+    """A copy of a model that says it is of another region, or of none."""
+    shutil.copytree(model, path)
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(config | {"region": region}))
+    return path
+
+
+def test_ways_to_make_a_model(no_pictures, ok, refused, family, tmp_path):
+    """Each model is asked about its own region, one of none about all, and they are compared there with each other."""
+    own = [family / f"bilma-{region}" for region in REGIONS]
+    scratch = renamed(family / "bilma-ar", tmp_path / "scratch-mx", "mx")
+    folder = ok(models=[*own, scratch, renamed(own[0], tmp_path / "one", None)], own_region=True)
+    assert [path.stem for path in folder.glob("*.json")] == ["ways_matrix"]
+    result = read(folder, "ways_matrix")
+    names = {"bilma-ar", "bilma-mx", "scratch-mx", "one"}
+    asked = {(cell["region"], cell["model"]) for cell in result["cells"] if cell["model"] in names}
+    assert asked == {("ar", "bilma-ar"), ("ar", "one"), ("mx", "bilma-mx"), ("mx", "scratch-mx"), ("mx", "one")}
+    differences = {
+        (entry["region"], entry["model"], entry["other"]): entry["masked_accuracy_difference"]
+        for entry in result["comparisons"]
+        if entry["targets"] == "all"
+    }
+    assert set(differences) == {
+        ("ar", "bilma-ar", "one"),
+        *(("mx", *pair) for pair in combinations(("bilma-mx", "scratch-mx", "one"), 2)),
+    }
+    same = {"value": 0, "low": 0, "high": 0}
+    assert differences["ar", "bilma-ar", "one"] == differences["mx", "scratch-mx", "one"] == same
+    report = (folder / "report.md").read_text()
+    (ways,) = [line for line in report.splitlines() if line.startswith("| texts of | bilma |")]
+    assert ways == "| texts of | bilma | one | unigram | nearest n-gram | scratch |"
+    row = next(line for line in report.splitlines() if line.startswith("| mx | ") and line.count("**") == 2)
+    best = max(cell["masked_accuracy"]["value"] for cell in result["cells"] if is_of(cell, "mx"))
+    assert f"**{best:.3f} (" in row
+    assert "| bilma − scratch |" in report
+    assert "leave --per_word out" in refused(own_region=True, per_word=True)
+
+
+def is_of(cell, region):
+    return (cell["region"], cell["targets"]) == (region, "all")
 
 
 def test_one_model_and_no_text_to_learn_from(no_pictures, ok, family, tmp_path):

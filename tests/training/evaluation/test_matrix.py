@@ -86,6 +86,16 @@ def test_the_own_model_is_compared_with_the_best_other_one(asked, given):
     assert 0 < difference.low < difference.value < difference.high
 
 
+def test_ways_are_compared_in_pairs(asked, given):
+    """Those that were asked, whatever their region; baselines are left out."""
+    asked_here = {name: given[name] for name in ("own", "foreign", "guesser")}
+    _, comparisons = region_cells(asked, asked_here, REGIONS, 300, seed=0, every_pair=True)
+    assert [(found["model"], found["other"]) for found in comparisons] == [("own", "foreign")] * 2
+    difference = comparisons[0]["masked_accuracy_difference"]
+    accuracy = {name: (given[name].rank == 0).mean() for name in given}
+    assert difference.value == pytest.approx(accuracy["own"] - accuracy["foreign"])
+
+
 def test_the_difference_of_a_model_and_itself_is_exactly_nothing(asked, given):
     twins = {"own": given["own"], "other": given["own"]}
     _, comparisons = region_cells(asked, twins, {"own": "mx", "other": "ar"}, 300, seed=0)
