@@ -38,7 +38,8 @@ quickstart: runs/quickstart/mx/config.json runs/quickstart/ar/config.json
 
 # FLAGS are more flags of the script: FLAGS=--estimate says what it will take.
 family: .venv/installed
-	$(BIN)/python training/train_family.py --output_dir $(FAMILY) $(if $(LABELLED),--labelled $(LABELLED)) $(FLAGS) \
+	$(BIN)/python training/train_family.py --output_dir $(FAMILY) $(if $(LABELLED),--labelled $(LABELLED)) \
+		$(if $(TASKS),--tasks $(TASKS)) $(FLAGS) \
 		--corpora $(or $(CORPORA),$(error give the folder of the texts: make family CORPORA=FOLDER))
 
 present: .venv/installed

@@ -29,6 +29,7 @@ from training.scores import classification_scores, describe_result, in_words
 from training.splits import is_test
 
 WORD = r"[a-z0-9]+|[^\sa-z0-9]"  # what a word is to a BILMA
+METHODS = ("majority", "char_tfidf", "word_tfidf", "fasttext")
 STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
 Features = dict[str, Any]  # of each part, a matrix with a row for each text
 
@@ -48,24 +49,21 @@ class BaselineArguments(LabelledArguments):
 
 def main() -> None:
     args = parse_arguments(BaselineArguments, __doc__.splitlines()[0])
-    for package in ("sklearn", "gensim"):
-        if not find_spec(package):
-            raise InputError(f'{package} is not installed: pip install "modeling-bilma[baselines]"')
-    check_each(args, "1 or more", "vector_size", "fasttext_epochs")
+    check_arguments(args)
     output_dir = Path(args.output_dir)
     if output_dir.exists() and not (output_dir.is_dir() and not any(output_dir.iterdir())):
         raise InputError(f"{output_dir} exists already: give a new or empty folder as --output_dir")
     splits = open_labelled(args)
     labels = {name: label_ids(part, splits.label_names, name) for name, part in splits.parts().items()}
     texts = {name: [normalize(text) for text in part.texts] for name, part in splits.parts().items()}
-    methods: dict[str, Callable[[], dict[str, np.ndarray]]] = {
-        "majority": lambda: majority(labels),
-        "char_tfidf": lambda: linear(tfidf(texts, analyzer="char_wb", ngram_range=(2, 5)), labels, args.class_weights),
-        "word_tfidf": lambda: linear(tfidf(texts, token_pattern=WORD, ngram_range=(1, 2)), labels, args.class_weights),
-        "fasttext": lambda: linear(fasttext(args, texts), labels, args.class_weights),
-    }
+    guesses: tuple[Callable[[], dict[str, np.ndarray]], ...] = (
+        lambda: majority(labels),
+        lambda: linear(tfidf(texts, analyzer="char_wb", ngram_range=(2, 5)), labels, args.class_weights),
+        lambda: linear(tfidf(texts, token_pattern=WORD, ngram_range=(1, 2)), labels, args.class_weights),
+        lambda: linear(fasttext(args, texts), labels, args.class_weights),
+    )
     with as_input_error(OSError), written_whole(output_dir) as folder:
-        for method, guess in tqdm(methods.items(), "methods", leave=False):
+        for method, guess in tqdm(list(zip(METHODS, guesses, strict=True)), "methods", leave=False):
             guessed = guess()
             scores = {
                 part: classification_scores(labels[part], guessed[part], len(splits.label_names))
@@ -75,6 +73,13 @@ def main() -> None:
             (folder / method).mkdir()
             write_json(folder / method / "metrics.json", result)
             tqdm.write(f"{method}: {in_words(scores)}")
+
+
+def check_arguments(args: BaselineArguments) -> None:
+    for package in ("sklearn", "gensim"):
+        if not find_spec(package):
+            raise InputError(f'{package} is not installed: pip install "modeling-bilma[baselines]"')
+    check_each(args, "1 or more", "vector_size", "fasttext_epochs")
 
 
 def majority(labels: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

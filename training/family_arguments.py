@@ -1,6 +1,7 @@
 """The flags of `training/train_family.py`, which are also the keys of its recipe."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from training.arguments import check_each, option
 from training.errors import InputError
@@ -21,6 +22,13 @@ class TrainFamilyArguments:
         "labelled file with the columns text, label and region, and split if need be, for Emoji-15 (default: made "
         "from the texts)",
     )
+    tasks: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "labelled files of further tasks, such as sentiment, with the same columns: a classifier of every "
+            "region that a file holds and the family has"
+        },
+    )
 
     ways: list[str] = field(
         default_factory=lambda: [ADAPTED],
@@ -36,7 +44,7 @@ class TrainFamilyArguments:
     adapt_epochs: float = option(
         3, "passes of an adaptation over its region's texts; the other ways pass as often as base and adaptation do"
     )
-    finetune_recipe: str = option("finetune", "recipe of the Emoji-15 models")
+    finetune_recipe: str = option("finetune", "recipe of the Emoji-15 models and of those of --tasks")
     min_emoji_texts: int = option(1000, "a region with fewer texts to learn from gets no Emoji-15 model")
     mask_draws: int = option(4, "times that each test text is masked anew in a comparison of pretrained models")
     jobs: int = option(
@@ -53,6 +61,11 @@ class TrainFamilyArguments:
         return self.base_epochs + self.adapt_epochs
 
 
+def task_name(file: str) -> str:
+    """That of a labelled file, up to its first dot."""
+    return Path(file).name.split(".")[0]
+
+
 def check_arguments(args: TrainFamilyArguments) -> None:
     """Raise `InputError` for values that cannot be."""
     for way in args.ways:
@@ -60,6 +73,9 @@ def check_arguments(args: TrainFamilyArguments) -> None:
             raise InputError(f"--ways {way}: choose of {', '.join(WAYS)}")
     if len(set(args.ways)) < len(args.ways) or not args.ways:
         raise InputError(f"--ways {' '.join(args.ways)}: give one or more, each once")
+    names = [task_name(file) for file in args.tasks]
+    if len(set(names)) < len(names):
+        raise InputError(f"--tasks {' '.join(args.tasks)}: two files have one name up to the first dot: rename one")
     if args.ways[0] == ONE_MODEL:
         raise InputError(f"--ways {ONE_MODEL}: it makes no model of a region: name it after {ADAPTED} or {SCRATCH}")
     check_each(

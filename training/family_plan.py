@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from training.baselines import METHODS
 from training.engine import available_cores
-from training.family_arguments import ADAPTED, ONE_MODEL, SCRATCH, TrainFamilyArguments
+from training.family_arguments import ADAPTED, ONE_MODEL, SCRATCH, TrainFamilyArguments, task_name
 from training.family_stages import Stage
 from training.family_texts import LABEL_COLUMN, RegionTexts
 from training.labelled import EMOJI_TASK
@@ -15,6 +16,7 @@ from training.regions import ALL_REGIONS
 BASE = "base"
 RESULTS = "results"  # the comparison of the family's models
 WAYS_RESULTS = "ways"  # that of the ways to make them
+BASELINES = "baselines"  # the beginning of the names of their folders
 
 
 def plan(args: TrainFamilyArguments, regions: Sequence[RegionTexts]) -> list[Stage]:
@@ -49,6 +51,7 @@ class Plan:
             if way == family:
                 yield self.comparison(RESULTS, self.masks, models=models[:], corpora=self.files)
                 yield from self.emoji_stages(models)
+                yield from self.task_stages(models)
         if others:
             yield self.comparison(WAYS_RESULTS, self.masks | {"own_region": True}, models=models, corpora=self.files)
 
@@ -101,26 +104,52 @@ class Plan:
             if region.emoji_texts >= self.args.min_emoji_texts
         ]
         classifiers = [self.emoji_model(region, model) for region, model in enough]
+        baselines = [
+            self.baselines(classifier, region) for classifier, (region, _) in zip(classifiers, enough, strict=True)
+        ]
         yield from classifiers
+        yield from baselines
         if classifiers:
             asked = {"corpora": files_of([region for region, _ in enough])}
             if self.args.labelled:
                 asked = {"emoji_files": [Path(self.args.labelled)]}
-            yield self.comparison(RESULTS, {}, emoji_models=[stage.output_dir for stage in classifiers], **asked)
+            folders = [stage.output_dir / method for stage in baselines for method in METHODS]
+            yield self.comparison(
+                RESULTS, {}, emoji_models=[stage.output_dir for stage in classifiers], emoji_baselines=folders, **asked
+            )
+
+    def task_stages(self, models: Sequence[Path]) -> Iterator[Stage]:
+        for region, model in zip(self.regions, models, strict=True):
+            for file, texts in region.task_texts.items():
+                task = task_name(str(file))
+                classifier = self.classifier(f"{task}-{region.code}", model, file, task, region, texts)
+                yield classifier
+                yield self.baselines(classifier, region)
 
     def emoji_model(self, region: RegionTexts, model: Path) -> Stage:
-        args = self.args
-        files, settings = files_of([region]), {"recipe": args.finetune_recipe, "task": EMOJI_TASK}
-        if args.labelled:
-            files, settings = [Path(args.labelled)], settings | {"region": region.code, "label_column": LABEL_COLUMN}
-        stage = Stage(
-            "finetune.py",
-            self.home / f"bilma-{region.code}-emoji",
-            {"model": [model], "train_file": files},
-            settings | self.shared,
-        )
+        name = f"bilma-{region.code}-emoji"
+        file = Path(self.args.labelled) if self.args.labelled else None
+        return self.classifier(name, model, file, EMOJI_TASK, region, region.emoji_texts)
+
+    def classifier(
+        self, name: str, model: Path, labelled: Path | None, task: str, region: RegionTexts, texts: int
+    ) -> Stage:
+        """Fine-tuning on the region's texts of a labelled file; without one, on its corpus."""
+        files, settings = files_of([region]), {"recipe": self.args.finetune_recipe, "task": task}
+        if labelled:
+            files, settings = [labelled], settings | {"region": region.code, "label_column": LABEL_COLUMN}
+        inputs = {"model": [model], "train_file": files}
+        stage = Stage("finetune.py", self.home / name, inputs, settings | self.shared)
         flags = stage.resolved()
-        return replace(stage, texts=region.emoji_texts * flags["num_train_epochs"] * len(flags["seeds"]))
+        return replace(stage, texts=texts * flags["num_train_epochs"] * len(flags["seeds"]))
+
+    def baselines(self, classifier: Stage, region: RegionTexts) -> Stage:
+        """What a classifier has to beat, on the same texts."""
+        same = ("task", "region", "label_column", "test_fraction")
+        inputs = {"train_file": classifier.inputs["train_file"], "embedding_file": files_of([region])}
+        settings = {name: classifier.settings[name] for name in same if name in classifier.settings}
+        name = classifier.output_dir.name.removeprefix("bilma-")
+        return Stage("baselines.py", self.home / f"{BASELINES}-{name}", inputs, settings)
 
 
 def files_of(regions: Sequence[RegionTexts]) -> list[Path]:

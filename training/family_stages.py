@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from training.arguments import parse_arguments, public_arguments
+from training.baselines import METHODS, BaselineArguments
+from training.baselines import check_arguments as check_baselines
 from training.errors import InputError, as_input_error
 from training.evaluation import family_arguments as evaluation_arguments
 from training.evaluation.family_arguments import FamilyArguments
@@ -29,18 +31,27 @@ FREE = (*OPERATIONAL, "recipe", "tokens_per_batch")
 
 @dataclass(frozen=True)
 class Script:
-    """How a script of this folder reads its flags, and the flag with which the same command can be given again."""
+    """How a script of this folder reads its flags, and the flag with which the same command can be given again.
+
+    `proof` is the file of the output folder without which the result is not there.
+    """
 
     arguments: type[Any]
     check: Callable[[Any], None]
-    again: str
+    proof: str
+    again: str | None
 
 
 SCRIPTS = {
-    "train_tokenizer.py": Script(TokenizerArguments, lambda args: None, "--overwrite"),
-    "pretrain.py": Script(PretrainArguments, lambda args: check_pretrain(args, get_region(args.region)), "--resume"),
-    "finetune.py": Script(FinetuneArguments, check_finetune, "--overwrite"),
-    "evaluate_family.py": Script(FamilyArguments, evaluation_arguments.check_arguments, "--overwrite"),
+    "train_tokenizer.py": Script(TokenizerArguments, lambda args: None, "tokenizer.json", "--overwrite"),
+    "pretrain.py": Script(
+        PretrainArguments, lambda args: check_pretrain(args, get_region(args.region)), "config.json", "--resume"
+    ),
+    "finetune.py": Script(FinetuneArguments, check_finetune, "config.json", "--overwrite"),
+    "baselines.py": Script(BaselineArguments, check_baselines, f"{METHODS[-1]}/metrics.json", None),
+    "evaluate_family.py": Script(
+        FamilyArguments, evaluation_arguments.check_arguments, "mlm_matrix.json", "--overwrite"
+    ),
 }
 
 
@@ -61,16 +72,17 @@ class Stage:
 
     @property
     def proof(self) -> Path:
-        """The file without which the result is not there."""
-        if self.script == "evaluate_family.py":
-            models = "ways_matrix" if self.settings.get("own_region") else "mlm_matrix"
-            return self.output_dir / f"{'emoji15_matrix' if 'emoji_models' in self.inputs else models}.json"
-        return self.output_dir / ("tokenizer.json" if self.script == "train_tokenizer.py" else "config.json")
+        """The file without which the result is not there; the comparisons write several kinds."""
+        if "emoji_models" in self.inputs:
+            return self.output_dir / "emoji15_matrix.json"
+        if self.settings.get("own_region"):
+            return self.output_dir / "ways_matrix.json"
+        return self.output_dir / SCRIPTS[self.script].proof
 
     def reads_from(self, others: Collection["Stage"]) -> bool:
-        """Whether an output of the others is among the inputs."""
+        """Whether an output of the others, or something in it, is among the inputs."""
         made = {stage.output_dir for stage in others}
-        return any(path in made for paths in self.inputs.values() for path in paths)
+        return any(not made.isdisjoint((path, *path.parents)) for paths in self.inputs.values() for path in paths)
 
     def flags(self) -> list[str]:
         words = []
@@ -82,7 +94,8 @@ class Stage:
     def command(self) -> list[str]:
         """What runs it, from the beginning or from where it was broken off."""
         script = os.path.relpath(Path(__file__).with_name(self.script))
-        return [sys.executable, script, *self.flags(), SCRIPTS[self.script].again]
+        again = SCRIPTS[self.script].again
+        return [sys.executable, script, *self.flags(), *([again] if again else [])]
 
     def in_words(self) -> str:
         return shlex.join(["python", *self.command()[1:]])
@@ -172,9 +185,9 @@ def first_difference(before: dict[str, Any], now: dict[str, Any], inputs: Collec
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file; of a folder, over the weights and the tokenizer that it holds."""
+    """SHA-256 of a file; of a folder, over the weights and the tokenizer that it holds, or else its metrics.json."""
     if path.is_dir():
-        inside = sorted([*path.glob("*.safetensors"), *path.glob("tokenizer.json")])
+        inside = sorted([*path.glob("*.safetensors"), *path.glob("tokenizer.json")]) or [path / "metrics.json"]
         return hashlib.sha256("".join(map(digest, inside)).encode()).hexdigest()
     with as_input_error(OSError), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,8 +1,8 @@
 """The texts that a family is trained on, region by region, looked at before anything is trained."""
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tqdm import tqdm
@@ -26,9 +26,10 @@ class RegionTexts:
     corpus: Corpus
     texts: int
     emoji_texts: int
+    task_texts: dict[Path, int] = field(default_factory=dict)  # by the file of the task, to learn it from
 
 
-def read_regions(corpora: str, labelled: str | None) -> list[RegionTexts]:
+def read_regions(corpora: str, labelled: str | None, tasks: Sequence[str] = ()) -> list[RegionTexts]:
     """The regions of a folder, in the order of their codes; folders inside it are not looked into.
 
     Raises:
@@ -41,21 +42,29 @@ def read_regions(corpora: str, labelled: str | None) -> list[RegionTexts]:
     files = [file for file in find_files([folder]) if file.parent == folder]
     if not files:
         raise InputError(f"--corpora {corpora}: the text files are in folders inside: give the one that holds them")
-    by_label = count_labelled(Path(labelled)) if labelled else None
+    by_label = count_emoji(Path(labelled)) if labelled else None
+    by_task = {Path(file): count_labelled(Path(file)) for file in tasks}
     regions = []
     for code, corpus in open_corpora(files, "text").items():
         with_emoji = [emoji15(text) is not None for text in tqdm(corpus, desc=f"counting {code}", leave=False)]
         emoji_texts = sum(with_emoji) if by_label is None else by_label[code]
-        regions.append(RegionTexts(code, corpus, len(with_emoji), emoji_texts))
+        task_texts = {file: counts[code] for file, counts in by_task.items() if counts[code]}
+        regions.append(RegionTexts(code, corpus, len(with_emoji), emoji_texts, task_texts))
     return regions
+
+
+def count_emoji(path: Path) -> Counter[str]:
+    """How many texts of each region there are to learn Emoji-15 from in a labelled file."""
+    for _, label, *_ in labelled_corpus(EMOJI_TASK, [path], label_column=LABEL_COLUMN).rows():
+        if label not in EMOJI_15:
+            raise InputError(f"{path}: label {label!r} is none of the fifteen emoji ({' '.join(EMOJI_15)})")
+    return count_labelled(path)
 
 
 def count_labelled(path: Path) -> Counter[str]:
     """How many texts of each region there are to learn from in a labelled file."""
     counts: Counter[str] = Counter()
-    for _, label, split, region in labelled_corpus(EMOJI_TASK, [path], label_column=LABEL_COLUMN).rows():
-        if label not in EMOJI_15:
-            raise InputError(f"{path}: label {label!r} is none of the fifteen emoji ({' '.join(EMOJI_15)})")
+    for _, _, split, region in labelled_corpus(EMOJI_TASK, [path], label_column=LABEL_COLUMN).rows():
         if region is None or region_of_name(region) != region:
             raise InputError(f"{path}: region {region!r} is no code of two letters, such as mx")
         counts[region] += split != "test"

@@ -16,18 +16,22 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from training.arguments import option, parse_arguments
+from training.baselines import METHODS
 from training.errors import InputError, as_input_error, run
 from training.evaluation.figures import save
 from training.evaluation.results import read_results, write_text
+from training.family_plan import BASELINES, WAYS_RESULTS
 from training.family_plan import RESULTS as FAMILY_RESULTS
-from training.family_plan import WAYS_RESULTS
 from training.family_stages import RECORDS
+from training.labelled import EMOJI_TASK
 from training.publishing.card import read_json
 from training.publishing.checks import check_tree
 from training.publishing.eval_results import RESULTS
 from training.publishing.facts import MODEL_CARDS
 from training.publishing.family_page import (
+    CLASSIFIERS_FILE,
     FIGURES,
+    OURS,
     STAGES_FILE,
     WAYS,
     WAYS_FILE,
@@ -39,7 +43,7 @@ from training.publishing.family_page import (
 from training.publishing.publication import open_publication
 from training.publishing.tree import LOSS_CURVE, build_tree
 
-PAGE = "README.md"
+PAGE, METRICS = "README.md", "metrics.json"
 BEGIN, END = "<!-- family: made by training/present_family.py -->", "<!-- end of family -->"
 # Of a repository's tree, what is shown here; all of it is replaced each time.
 SHOWN = ("README.md", "metrics.json", "training_args.json", LOSS_CURVE, ".eval_results", RESULTS, FIGURES)
@@ -66,7 +70,9 @@ def main() -> None:
             build_tree(model.publication, family / FAMILY_RESULTS, results, tree)
             check_tree(tree, model.publication)
         ways, stages = copy_results(family, results, new)
-        text = render_page(models, results, ways, stages)
+        classifiers = classifier_scores(family)
+        write_text(new / CLASSIFIERS_FILE, json.dumps(classifiers, indent=1, ensure_ascii=False) + "\n")
+        text = render_page(models, results, ways, classifiers, stages)
         put_in_place(new, [model.publication.name for model in models], output_dir)
     write_text(output_dir / PAGE, page.replace("\0", f"{BEGIN}\n{text}\n{END}"))
     print(output_dir / PAGE)
@@ -122,6 +128,18 @@ def copy_results(
     }
     write_text(new / STAGES_FILE, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
     return ways, {name: record["seconds"] for name, record in told.items()}
+
+
+def classifier_scores(family: Path) -> list[dict[str, Any]]:
+    """Of each classifier that stands beside baselines: its task, its model, and the test scores of all."""
+    rows = []
+    for folder in sorted(family.glob(f"{BASELINES}-*")):
+        name = folder.name.removeprefix(f"{BASELINES}-")
+        own = read_json(next(path for path in (family / f"bilma-{name}", family / name) if path.is_dir()) / METRICS)
+        methods = {method: read_json(folder / method / METRICS)["test"] for method in METHODS}
+        facts = {"task": own["task"], "model": own["classifier"], "texts": own["texts"]}
+        rows.append(facts | {"test": {OURS: own["test"]} | methods})
+    return sorted(rows, key=lambda row: row["task"] != EMOJI_TASK)
 
 
 def put_in_place(new: Path, names: Sequence[str], output_dir: Path) -> None:

@@ -37,7 +37,7 @@ from training.signals import STOPPED
 def main() -> None:
     args = parse_arguments(TrainFamilyArguments, __doc__.splitlines()[0])
     check_arguments(args)
-    regions = family_texts.read_regions(args.corpora, args.labelled)
+    regions = family_texts.read_regions(args.corpora, args.labelled, args.tasks)
     for line in family_texts.describe(regions, sorted(REGIONS)):
         say(line)
     family_texts.check_enough(regions, args.test_fraction)

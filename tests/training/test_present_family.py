@@ -7,6 +7,7 @@ import pytest
 
 from tests.training.conftest import REGIONS, run_main
 from training import present_family
+from training.baselines import METHODS
 from training.errors import InputError
 from training.evaluation.report import number
 from training.present_family import BEGIN, END
@@ -131,6 +132,27 @@ def test_ways_to_make_a_model_are_shown(present, cards, trained):
     assert "| mx | **0.500 (0.400 to 0.600)** | 0.500 (0.400 to 0.600) | 0.500 (0.400 to 0.600) |" in section
     assert "| texts of | bilma − one |\n| --- | --- |\n| mx | **0.010 (0.005 to 0.015)** |" in section
     assert json.loads((cards / "results" / "ways_matrix.json").read_text()) == ways
+
+
+def test_classifiers_stand_beside_simple_methods(present, cards, trained):
+    folders = [trained / "baselines-mx-emoji" / method for method in METHODS]
+    for number_, folder in enumerate(folders):
+        folder.mkdir(parents=True)
+        scores = {"accuracy": 0.9 + number_ / 100, "macro_f1": number_ / 100}
+        (folder / "metrics.json").write_text(json.dumps({"test": scores}))
+    try:
+        present()
+    finally:
+        shutil.rmtree(trained / "baselines-mx-emoji")
+    own = json.loads((trained / "bilma-mx-emoji" / "metrics.json").read_text())
+    (row,) = json.loads((cards / "results" / "classifiers.json").read_text())
+    assert row["test"]["ours"] == own["test"]
+    section = (cards / "README.md").read_text().split("### Classifiers beside simple methods")[1].split("###")[0]
+    (line,) = [line for line in section.splitlines() if line.startswith("| emoji15 | bilma-mx |")]
+    ours = f"{own['test']['accuracy']:.3f} / {own['test']['macro_f1']:.3f}"
+    simple = "0.900 / 0.000 | 0.910 / 0.010 | 0.920 / 0.020 | **0.930 / 0.030**"
+    assert line.endswith(f"| {ours} | {simple} |")
+    assert f"| {own['texts']['test']['texts']:,} |" in line
 
 
 def test_a_page_without_marks_is_left_alone(present, cards):

@@ -15,6 +15,7 @@ import pytest
 from tests.conftest import ROOT, TINY
 from tests.training.conftest import write_texts
 from training import family_plan, family_texts, train_family
+from training.baselines import METHODS
 from training.errors import InputError, run
 from training.family_arguments import TrainFamilyArguments, check_arguments
 from training.family_plan import plan
@@ -76,7 +77,7 @@ def arguments(home, **changes):
 def planned(home, **changes):
     args = arguments(home, **changes)
     check_arguments(args)
-    return plan(args, family_texts.read_regions(args.corpora, args.labelled))
+    return plan(args, family_texts.read_regions(args.corpora, args.labelled, args.tasks))
 
 
 # --- the plan
@@ -86,12 +87,11 @@ def test_stages_in_the_order_in_which_they_need_each_other(home):
     stages = planned(home)
     assert [stage.name for stage in stages] == [
         *("tokenizer", "base", "bilma-ar", "bilma-mx", "results"),
-        *("bilma-ar-emoji", "bilma-mx-emoji", "results-emoji"),
+        *("bilma-ar-emoji", "bilma-mx-emoji", "baselines-ar-emoji", "baselines-mx-emoji", "results-emoji"),
     ]
-    made = {stage.output_dir for stage in stages}
     for number, stage in enumerate(stages):
-        needed = {path for paths in stage.inputs.values() for path in paths} & made
-        assert needed <= {before.output_dir for before in stages[:number]}
+        assert not stage.reads_from(stages[number:])
+    assert stages[-1].reads_from([stage for stage in stages if stage.name == "baselines-mx-emoji"])
 
 
 def test_flags_are_those_of_the_scripts(home):
@@ -122,8 +122,8 @@ def test_every_way_reads_the_same_number_of_texts(home):
 
 def test_the_family_and_its_results_come_before_the_other_ways(home):
     names = [stage.name for stage in planned(home, ways=["adapted", "one_model", "scratch"])]
-    assert names[:8] == [stage.name for stage in planned(home)]
-    assert names[8:] == ["one-model", "scratch-ar", "scratch-mx", "ways"]
+    assert names[:-4] == [stage.name for stage in planned(home)]
+    assert names[-4:] == ["one-model", "scratch-ar", "scratch-mx", "ways"]
 
 
 def test_jobs_share_the_cores(home, monkeypatch):
@@ -145,7 +145,24 @@ def test_emoji_models_of_regions_with_enough_labelled_texts(home, tmp_path):
     assert [stage.name for stage in emoji] == ["bilma-mx-emoji"]
     assert emoji[0].resolved()["label_column"] == "label"
     assert emoji[0].texts == 12 * emoji[0].resolved()["num_train_epochs"]
-    assert stages[-1].inputs == {"emoji_models": [emoji[0].output_dir], "emoji_files": [labelled]}
+    baselines = [home / "family" / "baselines-mx-emoji" / method for method in METHODS]
+    asked = {"emoji_models": [emoji[0].output_dir], "emoji_files": [labelled], "emoji_baselines": baselines}
+    assert stages[-1].inputs == asked
+
+
+def test_classifiers_of_further_tasks_beside_their_baselines(home, tmp_path):
+    """Of every region of the file that has a model, on the same texts."""
+    regions = ["mx"] * 12 + ["pe"] * 9
+    columns = {"label": ["P", "N", "P"] * 7, "region": regions}
+    file = write_texts(tmp_path / "sentiment.v1.jsonl", [f"texto {number}" for number in range(21)], **columns)
+    classifier, baselines = planned(home, tasks=[str(file)], min_emoji_texts=1000)[-2:]
+    assert (classifier.name, baselines.name) == ("sentiment-mx", "baselines-sentiment-mx")
+    assert classifier.inputs == {"model": [home / "family" / "bilma-mx"], "train_file": [file]}
+    assert classifier.texts == 12 * classifier.resolved()["num_train_epochs"]
+    assert baselines.inputs == {"train_file": [file], "embedding_file": [home / "corpora" / "mx.jsonl"]}
+    for stage in (classifier, baselines):
+        flags = stage.resolved()
+        assert (flags["task"], flags["region"], flags["test_fraction"]) == ("sentiment", "mx", 0.05)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +172,7 @@ def test_emoji_models_of_regions_with_enough_labelled_texts(home, tmp_path):
 def test_labels_and_regions_of_odd_names(tmp_path, label, region, message):
     labelled = write_texts(tmp_path / "labelled.jsonl", ["hola"], label=[label], region=[region])
     with pytest.raises(InputError, match=message):
-        family_texts.count_labelled(labelled)
+        family_texts.count_emoji(labelled)
 
 
 def test_files_of_odd_names(tmp_path):
@@ -184,6 +201,7 @@ def test_folders_inside_are_not_the_familys(home, tmp_path):
         ({"ways": ["scratch", "scratch"]}, "each once"),
         ({"ways": []}, "give one or more"),
         ({"ways": ["one_model"]}, "it makes no model of a region"),
+        ({"tasks": ["a/mood.csv", "b/mood.jsonl"]}, "two files have one name"),
         ({"base_epochs": 0}, "--base_epochs 0 is not above 0"),
         ({"test_fraction": 0}, "--test_fraction 0 is not between 0 and 1"),
         ({"min_emoji_texts": 0}, "--min_emoji_texts 0 is not 1 or more"),
@@ -201,10 +219,9 @@ def test_stages_at_a_time_wait_for_what_they_read(home, monkeypatch):
     made, both = [], Barrier(2, timeout=20)
 
     def make(stage, number, count, scripts, to_file):
-        needed = {path.name for paths in stage.inputs.values() for path in paths}
         if stage.script == "pretrain.py" and stage.name != "base":
             both.wait()  # breaks unless the models of both regions are made at the same time
-        assert needed & {one.name for one in stages} <= set(made)
+        assert not stage.reads_from([one for one in stages if one.name not in made])
         assert (count, to_file) == (len(stages), True)
         made.append(stage.name)
 
@@ -212,7 +229,6 @@ def test_stages_at_a_time_wait_for_what_they_read(home, monkeypatch):
     monkeypatch.setattr(train_family, "make", make)
     train_family.make_all(list(enumerate(stages, 1)), None, len(stages), jobs=2)
     assert sorted(made) == sorted(stage.name for stage in stages)
-    assert made[:2] == ["tokenizer", "base"]
 
 
 def test_a_stage_that_fails_stops_the_one_beside_it(home, monkeypatch):
@@ -225,11 +241,11 @@ def test_a_stage_that_fails_stops_the_one_beside_it(home, monkeypatch):
         if stage.name == "bilma-ar":
             assert told.wait(20)
 
-    stages = planned(home)
+    stages = planned(home, min_emoji_texts=1000)
     monkeypatch.setattr(train_family, "make", make)
     with pytest.raises(InputError, match="bilma-mx failed"):
         train_family.make_all(list(enumerate(stages, 1)), SimpleNamespace(terminate=told.set), len(stages), jobs=2)
-    assert sorted(begun) == ["base", "bilma-ar", "bilma-mx", "tokenizer"]
+    assert set(begun) == {"base", "bilma-ar", "bilma-mx", "tokenizer"}
 
 
 @pytest.fixture
@@ -279,7 +295,7 @@ def test_interrupted_gone_on_with_and_protected(home, flags, family_main):
     status, said, error = family_main([*flags, "--jobs", 2])
     assert status == 0, error
     assert json.loads((family / "stages" / "base.json").read_text())["finished"]
-    assert "[1/6] tokenizer: is there" in said
+    assert "[1/7] tokenizer: is there" in said
     assert "2 at a time: " in said
     assert "going on from step" in (family / "stages" / "base.log").read_text()
     results = {path.stem for path in (family / "results").glob("*.json")}
@@ -292,7 +308,7 @@ def test_interrupted_gone_on_with_and_protected(home, flags, family_main):
     before = {path: path.stat().st_mtime_ns for path in family.rglob("*") if path.suffix in (".json", ".safetensors")}
     status, said, _ = family_main(flags)
     assert status == 0
-    assert said.count(": is there") == 6
+    assert said.count(": is there") == 7
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
     status, _, error = family_main([*flags, "--adapt_epochs", 3])

@@ -18,10 +18,12 @@ from training.publishing.tree import WEIGHTS
 
 FIGURES = "figures"
 PUBLISHED_NAMES = {"mlm_matrix": "published_mlm_accuracy", "emoji15_matrix": "published_emoji15_accuracy"}
-OURS = {"mlm_matrix": "mlm_matrix_masked_accuracy_all", "emoji15_matrix": "emoji15_accuracy"}
+OUR_FIGURES = {"mlm_matrix": "mlm_matrix_masked_accuracy_all", "emoji15_matrix": "emoji15_accuracy"}
 WAYS = "ways_matrix"
 WAYS_FILE = f"{RESULTS}/{WAYS}.json"
+CLASSIFIERS_FILE = f"{RESULTS}/classifiers.json"
 STAGES_FILE = f"{RESULTS}/stages.json"
+OURS = "ours"  # among the methods of a task
 TITLES = {"mlm_matrix": "Masked tokens", "emoji15_matrix": "Emoji-15"}
 
 
@@ -50,12 +52,17 @@ def open_model(publication: Publication, name: str) -> FamilyModel:
 
 
 def render_page(
-    models: Sequence[FamilyModel], results: Results, ways: dict[str, Any] | None, stages: dict[str, float]
+    models: Sequence[FamilyModel],
+    results: Results,
+    ways: dict[str, Any] | None,
+    classifiers: Sequence[dict[str, Any]],
+    stages: dict[str, float],
 ) -> str:
     """The page, in Markdown.
 
     Args:
         ways: the matrix in which several ways to make the models are compared, if there are several.
+        classifiers: of each its task, its model, and the test scores of it and of simple methods.
         stages: of each stage of train_family.py, its seconds.
     """
     parts = [
@@ -73,6 +80,8 @@ def render_page(
         if kind in results:
             parts += [f"### {TITLES[kind]}: ours and the published", pictures_of(kind)]
     parts.append("The texts differ, and what the authors masked with is not published: compare patterns, not levels.")
+    if classifiers:
+        parts += ["### Classifiers beside simple methods", *classifiers_section(classifiers)]
     if ways is not None:
         parts += ["### Ways to make a model of a region", *ways_section(models, ways)]
     parts += ["### Completions", completions_table(models, results["completions"])]
@@ -127,7 +136,7 @@ def cell_at_home(model: FamilyModel, results: Results) -> dict[str, Any]:
 
 
 def pictures_of(kind: str) -> str:
-    ours, theirs = (f"{RESULTS}/{FIGURES}/{name}.png" for name in (OURS[kind], PUBLISHED_NAMES[kind]))
+    ours, theirs = (f"{RESULTS}/{FIGURES}/{name}.png" for name in (OUR_FIGURES[kind], PUBLISHED_NAMES[kind]))
     return markdown_table(["ours", "published"], [[f"![ours]({ours})", f"![published]({theirs})"]])
 
 
@@ -155,6 +164,27 @@ def ways_section(models: Sequence[FamilyModel], result: dict[str, Any]) -> list[
         f"[All figures]({WAYS_FILE}).",
         ways_table(result),
         *pairs(result),
+    ]
+
+
+def classifiers_section(classifiers: Sequence[dict[str, Any]]) -> list[str]:
+    """Accuracy and macro-F1 of each task and model, the best accuracy bold."""
+    rows = []
+    for row in classifiers:
+        best = max(scores["accuracy"] for scores in row["test"].values())
+        shown = []
+        for scores in row["test"].values():
+            both = f"{scores['accuracy']:.3f} / {scores['macro_f1']:.3f}"
+            shown.append(f"**{both}**" if scores["accuracy"] == best else both)
+        learnt, tested = (row["texts"][part]["texts"] for part in ("train", "test"))
+        half_width = 1.96 * 0.5 / tested**0.5
+        rows.append([row["task"], row["model"], f"{learnt:,}", f"{tested:,}", f"±{half_width:.3f}", *shown])
+    return [
+        "Accuracy / macro-F1 on test texts of the region, after fine-tuning on its own training texts. Beside ours: "
+        "the commonest label, and a linear classifier of TF-IDF of characters, of TF-IDF of words, and of fastText "
+        "vectors learnt from the region's texts. ± is half of the 95 % interval of an accuracy of a half, the widest "
+        f"there is. [All figures]({CLASSIFIERS_FILE}).",
+        markdown_table(["task", "model", "texts to learn", "to test", "±", *classifiers[0]["test"]], rows),
     ]
 
 
