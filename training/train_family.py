@@ -92,6 +92,8 @@ class Scripts:
     def __exit__(self, *_: object) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
+        if self.stopped:
+            say(f"stopped by {self.stopped}: go on with the same command, {own_command()}")
 
     def run(self, command: Sequence[str], stdout: int | IO[str] | None = None) -> tuple[int, str]:
         """The exit status, and what was written if `stdout` is a pipe; a file gets the errors too."""
@@ -109,7 +111,6 @@ class Scripts:
     def check_not_stopped(self) -> None:
         """End with status 75 if a signal came; what was interrupted goes on, or begins anew, another time."""
         if self.stopped:
-            say(f"stopped by {self.stopped}: go on with the same command, {own_command()}")
             sys.exit(STOPPED)
 
     def terminate(self) -> None:
