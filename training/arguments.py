@@ -15,14 +15,8 @@ from transformers import HfArgumentParser
 from training.errors import InputError
 
 RECIPES = Path(__file__).parent / "recipes"
-STABLE = "warmup_stable_decay"
-SCHEDULES = (
-    "cosine",
-    "linear",
-    "constant",
-    "constant_with_warmup",
-    STABLE,
-)  # the others need no settings of their own
+STABLE = "warmup_stable_decay"  # with --decay_ratio; the others need no settings of their own
+SCHEDULES = ("cosine", "linear", "constant", "constant_with_warmup", STABLE)
 PRECISIONS = ("auto", "no", "bf16", "fp16")
 Arguments = TypeVar("Arguments")
 
@@ -80,7 +74,7 @@ def check_engine_arguments(args: EngineArguments) -> None:
     """Raise `InputError` for a value that cannot be."""
     check_each(args, "from 0 to below 1", "warmup_ratio", "decay_ratio", "adam_beta1", "adam_beta2")
     if (args.lr_scheduler_type == STABLE) != (args.decay_ratio is not None):
-        raise InputError(f"--lr_scheduler_type {STABLE} and --decay_ratio go together: give both or neither")
+        raise InputError(f"--lr_scheduler_type {STABLE} and --decay_ratio go together, as flags or in the recipe")
     if args.warmup_ratio + (args.decay_ratio or 0) > 1:
         raise InputError("--warmup_ratio and --decay_ratio are more than the whole run: lower one of them")
     check_each(args, "0 or more", "weight_decay", "max_grad_norm")

@@ -37,6 +37,7 @@ Features = dict[str, Any]  # of each part, a matrix with a row for each text
 @dataclass(kw_only=True)
 class BaselineArguments(LabelledArguments):
     output_dir: str = field(metadata={"help": "folder for a folder of each method"})
+    overwrite: bool = option(False, "replace the baselines that the output folder holds")
     class_weights: Literal["none", "balanced"] = option("none", "balanced: rare labels weigh as much as common ones")
     embedding_file: list[str] = field(
         default_factory=list,
@@ -51,8 +52,7 @@ def main() -> None:
     args = parse_arguments(BaselineArguments, __doc__.splitlines()[0])
     check_arguments(args)
     output_dir = Path(args.output_dir)
-    if output_dir.exists() and not (output_dir.is_dir() and not any(output_dir.iterdir())):
-        raise InputError(f"{output_dir} exists already: give a new or empty folder as --output_dir")
+    check_replaceable(output_dir, args.overwrite)
     splits = open_labelled(args)
     labels = {name: label_ids(part, splits.label_names, name) for name, part in splits.parts().items()}
     texts = {name: [normalize(text) for text in part.texts] for name, part in splits.parts().items()}
@@ -80,6 +80,15 @@ def check_arguments(args: BaselineArguments) -> None:
         if not find_spec(package):
             raise InputError(f'{package} is not installed: pip install "modeling-bilma[baselines]"')
     check_each(args, "1 or more", "vector_size", "fasttext_epochs")
+
+
+def check_replaceable(output_dir: Path, overwrite: bool) -> None:
+    """There is nothing, or what a run of this script left and the user means to replace."""
+    is_new = not output_dir.exists() or (output_dir.is_dir() and not any(output_dir.iterdir()))
+    is_own = output_dir.is_dir() and {path.name for path in output_dir.iterdir()} == set(METHODS)
+    if not (is_new or (is_own and overwrite)):
+        again = ", or --overwrite to replace what it holds" if is_own else ""
+        raise InputError(f"{output_dir} exists already: give a new or empty folder as --output_dir{again}")
 
 
 def majority(labels: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
     python training/evaluate_family.py --models bilma-mx bilma-ar bilma-es --corpora corpora --output_dir results
     python training/evaluate_family.py --models bilma-mx beto --per_word --corpora corpora --output_dir results
+    python training/evaluate_family.py --models bilma-mx scratch-mx --own_region --corpora corpora --output_dir ways
     python training/evaluate_family.py --emoji_models mx-emoji ar-emoji --corpora corpora --output_dir results
     python training/evaluate_family.py --redraw --output_dir results
 

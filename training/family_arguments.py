@@ -6,6 +6,7 @@ from pathlib import Path
 from training.arguments import check_each, option
 from training.errors import InputError
 
+BASELINES = "baselines"  # the beginning of the names of their folders
 # How a region gets its model: from a base of all regions, from nothing, or one model of all with region tokens.
 ADAPTED, SCRATCH, ONE_MODEL = WAYS = ("adapted", "scratch", "one_model")
 
@@ -45,7 +46,7 @@ class TrainFamilyArguments:
         3, "passes of an adaptation over its region's texts; the other ways pass as often as base and adaptation do"
     )
     finetune_recipe: str = option("finetune", "recipe of the Emoji-15 models and of those of --tasks")
-    min_emoji_texts: int = option(1000, "a region with fewer texts to learn from gets no Emoji-15 model")
+    min_labelled_texts: int = option(800, "a region with fewer texts to learn a task from gets no classifier of it")
     mask_draws: int = option(4, "times that each test text is masked anew in a comparison of pretrained models")
     jobs: int = option(
         1, "stages that run at a time where they do not need each other; what they say goes into files, stages/*.log"
@@ -76,10 +77,14 @@ def check_arguments(args: TrainFamilyArguments) -> None:
     names = [task_name(file) for file in args.tasks]
     if len(set(names)) < len(names):
         raise InputError(f"--tasks {' '.join(args.tasks)}: two files have one name up to the first dot: rename one")
+    if any(name.startswith(BASELINES) for name in names):
+        raise InputError(
+            f"--tasks {' '.join(args.tasks)}: a name that begins with {BASELINES} is taken: rename the file"
+        )
     if args.ways[0] == ONE_MODEL:
         raise InputError(f"--ways {ONE_MODEL}: it makes no model of a region: name it after {ADAPTED} or {SCRATCH}")
     check_each(
-        args, "1 or more", "vocab_size", "min_frequency", "min_emoji_texts", "mask_draws", "num_threads", "jobs"
+        args, "1 or more", "vocab_size", "min_frequency", "min_labelled_texts", "mask_draws", "num_threads", "jobs"
     )
     check_each(args, "above 0", "base_epochs", "adapt_epochs")
     check_each(args, "between 0 and 1", "test_fraction")

@@ -28,17 +28,27 @@ def describe(stages: Sequence[Stage], measured: Stage, report: str, jobs: int = 
     rows = [(stage.name, stage.texts, seconds_per_text * stage.texts) for stage in trainings]
     together = sum(seconds for *_, seconds in rows)
     rows.append(("together", sum(texts for _, texts, _ in rows), together))
+    least = max(together / jobs, longest_chain(trainings, seconds_per_text))
     lines = [f"  {name:16} {texts:>14,.0f} texts  {hours(seconds):>15}" for name, texts, seconds in rows]
     return "\n".join(
         (
             "What is left to train, on this machine",
             *lines,
-            *([f"  {jobs} at a time: {hours(together / jobs)} at best, and memory for each"] if jobs > 1 else []),
+            *([f"  {jobs} at a time: {hours(least)} at best, and memory for each"] if jobs > 1 else []),
             f"  most memory: {value_of(report, 'most memory')}",
-            f"Measured: {measured.name}. Assumed: the others take as long for a text, Emoji-15 models too, which may "
-            "stop before their last pass. Not counted: the comparisons.",
+            f"Measured: {measured.name}. Assumed: the others take as long for a text, classifiers too, which may "
+            "stop before their last pass. Not counted: baselines and comparisons.",
         )
     )
+
+
+def longest_chain(stages: Sequence[Stage], seconds_per_text: float) -> float:
+    """Seconds of the stages that need each other and so never run at the same time."""
+    ends: dict[str, float] = {}
+    for number, stage in enumerate(stages):
+        before = [ends[other.name] for other in stages[:number] if stage.reads_from([other])]
+        ends[stage.name] = max(before, default=0.0) + seconds_per_text * stage.texts
+    return max(ends.values())
 
 
 def value_of(report: str, name: str) -> str:

@@ -1,31 +1,42 @@
 """Which stages make a family: what each script is given, in the order in which they need each other."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from training.arguments import STABLE
 from training.baselines import METHODS
 from training.engine import available_cores
-from training.family_arguments import ADAPTED, ONE_MODEL, SCRATCH, TrainFamilyArguments, task_name
+from training.errors import InputError
+from training.family_arguments import ADAPTED, BASELINES, ONE_MODEL, SCRATCH, TrainFamilyArguments, task_name
 from training.family_stages import Stage
 from training.family_texts import LABEL_COLUMN, RegionTexts
 from training.labelled import EMOJI_TASK
 from training.regions import ALL_REGIONS
 
 BASE = "base"
+# The flags by which baselines learn from the same texts as a classifier, and as well.
+SAME_TEXTS = (
+    *("task", "region", "text_column", "label_column", "test_fraction", "validation_fraction", "strict"),
+    "class_weights",
+)
 RESULTS = "results"  # the comparison of the family's models
 WAYS_RESULTS = "ways"  # that of the ways to make them
-BASELINES = "baselines"  # the beginning of the names of their folders
 
 
 def plan(args: TrainFamilyArguments, regions: Sequence[RegionTexts]) -> list[Stage]:
     """All stages, each after those whose output it reads.
 
     Raises:
-        InputError: for a recipe that cannot be read.
+        InputError: for a recipe that cannot be read, and a file of a task whose name is taken.
     """
-    return list(Plan(args, regions).stages())
+    stages = list(Plan(args, regions).stages())
+    twice = [name for name, times in Counter(stage.name for stage in stages).items() if times > 1]
+    if twice:
+        raise InputError(f"--tasks: {twice[0]} would be made twice: rename the file of the task")
+    return stages
 
 
 class Plan:
@@ -68,19 +79,26 @@ class Plan:
     def models(self, way: str) -> Iterator[Stage]:
         """The pretrainings of a way; all ways read the same number of texts."""
         args = self.args
-        whole = args.whole_recipe
         if way == ONE_MODEL:
-            yield self.pretraining("one-model", ALL_REGIONS, args.epochs, whole, self.tokenizer, region_tokens=True)
+            yield self.whole("one-model", ALL_REGIONS, region_tokens=True)
             return
         if way == ADAPTED:
             yield self.pretraining(BASE, ALL_REGIONS, args.base_epochs, args.base_recipe, self.tokenizer)
         for region in self.regions:
             name = f"{'bilma' if way == args.ways[0] else way}-{region.code}"
             if way == SCRATCH:
-                yield self.pretraining(name, region.code, args.epochs, whole, self.tokenizer)
+                yield self.whole(name, region.code)
             else:
                 base = {"init_from": [self.home / BASE]}
                 yield self.pretraining(name, region.code, args.adapt_epochs, args.adapt_recipe, base)
+
+    def whole(self, name: str, region: str, **settings: Any) -> Stage:
+        """One training from nothing to the end; a rate that stays up falls for as long as in an adaptation."""
+        args = self.args
+        stage = self.pretraining(name, region, args.epochs, args.whole_recipe, self.tokenizer, **settings)
+        if stage.resolved()["lr_scheduler_type"] == STABLE:
+            return replace(stage, settings=stage.settings | {"decay_ratio": args.adapt_epochs / args.epochs})
+        return stage
 
     def pretraining(
         self, name: str, region: str, epochs: float, recipe: str, origin: dict[str, Sequence[Path]], **settings: Any
@@ -101,7 +119,7 @@ class Plan:
         enough = [
             (region, model)
             for region, model in zip(self.regions, models, strict=True)
-            if region.emoji_texts >= self.args.min_emoji_texts
+            if region.emoji_texts >= self.args.min_labelled_texts
         ]
         classifiers = [self.emoji_model(region, model) for region, model in enough]
         baselines = [
@@ -121,6 +139,8 @@ class Plan:
     def task_stages(self, models: Sequence[Path]) -> Iterator[Stage]:
         for region, model in zip(self.regions, models, strict=True):
             for file, texts in region.task_texts.items():
+                if texts < self.args.min_labelled_texts:
+                    continue
                 task = task_name(str(file))
                 classifier = self.classifier(f"{task}-{region.code}", model, file, task, region, texts)
                 yield classifier
@@ -145,9 +165,9 @@ class Plan:
 
     def baselines(self, classifier: Stage, region: RegionTexts) -> Stage:
         """What a classifier has to beat, on the same texts."""
-        same = ("task", "region", "label_column", "test_fraction")
+        flags = classifier.resolved()
         inputs = {"train_file": classifier.inputs["train_file"], "embedding_file": files_of([region])}
-        settings = {name: classifier.settings[name] for name in same if name in classifier.settings}
+        settings = {name: flags[name] for name in SAME_TEXTS if flags[name] is not None}
         name = classifier.output_dir.name.removeprefix("bilma-")
         return Stage("baselines.py", self.home / f"{BASELINES}-{name}", inputs, settings)
 

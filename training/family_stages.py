@@ -16,7 +16,7 @@ from training.baselines import check_arguments as check_baselines
 from training.errors import InputError, as_input_error
 from training.evaluation import family_arguments as evaluation_arguments
 from training.evaluation.family_arguments import FamilyArguments
-from training.evaluation.results import write_text
+from training.evaluation.results import WAYS, write_text
 from training.finetune_arguments import FinetuneArguments
 from training.finetune_arguments import check_arguments as check_finetune
 from training.pretrain_arguments import OPERATIONAL, PretrainArguments
@@ -39,7 +39,7 @@ class Script:
     arguments: type[Any]
     check: Callable[[Any], None]
     proof: str
-    again: str | None
+    again: str
 
 
 SCRIPTS = {
@@ -48,7 +48,7 @@ SCRIPTS = {
         PretrainArguments, lambda args: check_pretrain(args, get_region(args.region)), "config.json", "--resume"
     ),
     "finetune.py": Script(FinetuneArguments, check_finetune, "config.json", "--overwrite"),
-    "baselines.py": Script(BaselineArguments, check_baselines, f"{METHODS[-1]}/metrics.json", None),
+    "baselines.py": Script(BaselineArguments, check_baselines, f"{METHODS[-1]}/metrics.json", "--overwrite"),
     "evaluate_family.py": Script(
         FamilyArguments, evaluation_arguments.check_arguments, "mlm_matrix.json", "--overwrite"
     ),
@@ -76,7 +76,7 @@ class Stage:
         if "emoji_models" in self.inputs:
             return self.output_dir / "emoji15_matrix.json"
         if self.settings.get("own_region"):
-            return self.output_dir / "ways_matrix.json"
+            return self.output_dir / f"{WAYS}.json"
         return self.output_dir / SCRIPTS[self.script].proof
 
     def reads_from(self, others: Collection["Stage"]) -> bool:
@@ -94,8 +94,7 @@ class Stage:
     def command(self) -> list[str]:
         """What runs it, from the beginning or from where it was broken off."""
         script = os.path.relpath(Path(__file__).with_name(self.script))
-        again = SCRIPTS[self.script].again
-        return [sys.executable, script, *self.flags(), *([again] if again else [])]
+        return [sys.executable, script, *self.flags(), SCRIPTS[self.script].again]
 
     def in_words(self) -> str:
         return shlex.join(["python", *self.command()[1:]])
@@ -117,7 +116,12 @@ class Stage:
 
     def identity(self) -> dict[str, Any]:
         """What has to be the same for its result to be taken: the flags, and what the inputs hold."""
-        inputs = {f"{flag} {path.name}": digest(path) for flag, paths in self.inputs.items() for path in paths}
+        home = self.output_dir.parent
+        inputs = {
+            f"{flag} {path.relative_to(home) if path.is_relative_to(home) else path.name}": digest(path)
+            for flag, paths in self.inputs.items()
+            for path in paths
+        }
         return {"script": self.script} | self.resolved() | inputs
 
     @property

@@ -19,9 +19,10 @@ from training.arguments import option, parse_arguments
 from training.baselines import METHODS
 from training.errors import InputError, as_input_error, run
 from training.evaluation.figures import save
-from training.evaluation.results import read_results, write_text
-from training.family_plan import BASELINES, WAYS_RESULTS
+from training.evaluation.results import WAYS, read_results, write_text
+from training.family_arguments import BASELINES
 from training.family_plan import RESULTS as FAMILY_RESULTS
+from training.family_plan import WAYS_RESULTS
 from training.family_stages import RECORDS
 from training.labelled import EMOJI_TASK
 from training.publishing.card import read_json
@@ -33,7 +34,6 @@ from training.publishing.family_page import (
     FIGURES,
     OURS,
     STAGES_FILE,
-    WAYS,
     WAYS_FILE,
     FamilyModel,
     open_model,
@@ -118,7 +118,7 @@ def copy_results(
         shutil.copyfile(path, new / RESULTS / path.relative_to(source))
     for name, figure in published_figures(results):
         save(figure, new / RESULTS / FIGURES / name).with_suffix(".svg").unlink()
-    ways = read_results(family / WAYS_RESULTS)[WAYS] if (family / WAYS_RESULTS).is_dir() else None
+    ways = read_results(family / WAYS_RESULTS).get(WAYS) if (family / WAYS_RESULTS).is_dir() else None
     if ways is not None:
         shutil.copyfile(family / WAYS_RESULTS / f"{WAYS}.json", new / WAYS_FILE)
     records = {path.stem: read_json(path) for path in (family / RECORDS).glob("*.json")}
@@ -135,7 +135,10 @@ def classifier_scores(family: Path) -> list[dict[str, Any]]:
     rows = []
     for folder in sorted(family.glob(f"{BASELINES}-*")):
         name = folder.name.removeprefix(f"{BASELINES}-")
-        own = read_json(next(path for path in (family / f"bilma-{name}", family / name) if path.is_dir()) / METRICS)
+        files = [path / METRICS for path in (family / f"bilma-{name}", family / name) if (path / METRICS).is_file()]
+        if not files:
+            raise InputError(f"{family / name}: not finished, though its baselines are: go on with train_family.py")
+        own = read_json(files[0])
         methods = {method: read_json(folder / method / METRICS)["test"] for method in METHODS}
         facts = {"task": own["task"], "model": own["classifier"], "texts": own["texts"]}
         rows.append(facts | {"test": {OURS: own["test"]} | methods})

@@ -1,14 +1,14 @@
-"""Train the whole family: vocabulary, base, a model of each region, Emoji-15 models, and the comparisons.
+"""Train the whole family: vocabulary, base, a model of each region, classifiers, baselines, and the comparisons.
 
     python training/train_family.py --corpora corpora --labelled emoji15.jsonl.gz --output_dir runs/family --estimate
     python training/train_family.py --corpora corpora --labelled emoji15.jsonl.gz --output_dir runs/family
-    python training/train_family.py --corpora corpora --ways adapted scratch one_model --output_dir runs/ways
+    python training/train_family.py --corpora corpora --ways adapted one_model scratch --jobs 2 --output_dir runs/ways
 
 Everything is decided by one recipe, training/recipes/family.yaml, and those that it names. Each stage is one of the
 other scripts, run with a command that is printed and can be given alone. The same command goes on after an
 interruption: stages whose result is there are skipped, and an unfinished training is resumed. A stage that was begun
-with another recipe, corpus or base is refused, never taken. SIGTERM or Ctrl-C reaches the script that runs, which
-writes a checkpoint; the exit status is then 75.
+with another recipe, corpus or base is refused, never taken. SIGTERM or Ctrl-C reaches the scripts that run, which
+write a checkpoint; the exit status is then 75.
 """
 
 import fcntl
@@ -81,7 +81,8 @@ class Scripts:
 
     def __init__(self, lock: IO[str]):
         self.lock = lock
-        self.stopped = ""
+        self.stopped = ""  # by which signal
+        self.ending = False  # for that or another reason: nothing is begun any more
         self.children: set[subprocess.Popen] = set()
 
     def __enter__(self) -> "Scripts":
@@ -102,19 +103,20 @@ class Scripts:
             command, stdout=stdout, stderr=stderr, text=True, process_group=0, pass_fds=[self.lock.fileno()]
         )
         self.children.add(child)
-        if self.stopped:  # before there was a child to tell
+        if self.ending:  # before there was a child to tell
             child.terminate()
         written, _ = child.communicate()
         self.children.remove(child)
         return child.returncode, written
 
     def check_not_stopped(self) -> None:
-        """End with status 75 if a signal came; what was interrupted goes on, or begins anew, another time."""
-        if self.stopped:
+        """End with status 75 if nothing is to be begun; what was interrupted goes on, or begins anew, another time."""
+        if self.ending:
             sys.exit(STOPPED)
 
     def terminate(self) -> None:
-        """Have what runs write its checkpoint and end."""
+        """Have what runs write its checkpoint and end, and begin nothing more."""
+        self.ending = True
         for child in tuple(self.children):
             child.terminate()
 
@@ -128,7 +130,7 @@ class Scripts:
 
 
 def make_all(stages: Sequence[tuple[int, Stage]], scripts: Scripts, count: int, jobs: int = 1) -> None:
-    """Run the numbered stages, `jobs` at a time, each after those whose output it reads.
+    """Run the numbered stages, `jobs` at a time, each after those whose output it reads; in a folder one at a time.
 
     Raises:
         InputError: of the first that fails, once those beside it have been stopped.
@@ -138,9 +140,12 @@ def make_all(stages: Sequence[tuple[int, Stage]], scripts: Scripts, count: int, 
         try:
             while waiting or running:
                 unmade = [stage for _, stage in (*waiting, *running.values())]
-                for one in [one for one in waiting if not one[1].reads_from(unmade)][: jobs - len(running)]:
-                    waiting.remove(one)
-                    running[pool.submit(make, one[1], one[0], count, scripts, to_file=jobs > 1)] = one
+                for number, stage in tuple(waiting):
+                    busy = {other.output_dir for _, other in running.values()}
+                    if len(running) < jobs and stage.output_dir not in busy and not stage.reads_from(unmade):
+                        waiting.remove((number, stage))
+                        future = pool.submit(make, stage, number, count, scripts, to_file=jobs > 1)
+                        running[future] = (number, stage)
                 ended, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in ended:
                     del running[future]

@@ -68,11 +68,21 @@ def test_fasttext_vectors_do_not_change_from_run_to_run():
     assert first.shape == (4, 8)
 
 
+def test_what_is_there_is_replaced_when_that_is_meant(compare):
+    before = read(compare(), "fasttext")["test"]
+    with pytest.raises(InputError, match="or --overwrite to replace what it holds"):
+        compare("--seed", 1)
+    out = compare("--seed", 1, "--overwrite")
+    assert read(out, "fasttext")["seeds"][0]["seed"] == 1
+    assert read(compare("--overwrite"), "fasttext")["test"] == before
+
+
 def test_nothing_is_overwritten_and_wrong_flags_are_named(compare, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
-    with pytest.raises(InputError, match="out exists already"):
-        compare()
+    for flags in ((), ("--overwrite",)):
+        with pytest.raises(InputError, match="out exists already"):
+            compare(*flags)
     with pytest.raises(InputError, match="--vector_size 0 is not 1 or more"):
         compare("--vector_size", 0, name="other")
     assert not (tmp_path / "other").exists()

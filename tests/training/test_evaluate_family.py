@@ -223,11 +223,12 @@ def test_ways_to_make_a_model(no_pictures, ok, refused, family, tmp_path):
     assert differences["ar", "bilma-ar", "one"] == differences["mx", "scratch-mx", "one"] == same
     report = (folder / "report.md").read_text()
     (ways,) = [line for line in report.splitlines() if line.startswith("| texts of | bilma |")]
-    assert ways == "| texts of | bilma | one | unigram | nearest n-gram | scratch |"
+    assert ways == "| texts of | bilma | scratch | one | unigram | nearest n-gram |"
     row = next(line for line in report.splitlines() if line.startswith("| mx | ") and line.count("**") == 2)
     best = max(cell["masked_accuracy"]["value"] for cell in result["cells"] if is_of(cell, "mx"))
     assert f"**{best:.3f} (" in row
     assert "| bilma − scratch |" in report
+    assert "there are two models or more" in refused(models=own, own_region=True)
     assert "leave --per_word out" in refused(own_region=True, per_word=True)
 
 

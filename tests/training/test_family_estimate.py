@@ -32,6 +32,16 @@ def test_the_others_are_as_their_texts():
     assert lines[4].strip() == "most memory: 3.81 GB, activations and all else included (measured)"
 
 
+def test_several_at_a_time_take_as_long_as_those_that_need_each_other():
+    """Base and adaptation never run beside each other, whatever runs beside them."""
+    adapted = Stage("pretrain.py", Path("out/bilma-mx"), {"init_from": [Path("out/base")]}, {}, texts=3000)
+    alone = Stage("pretrain.py", Path("out/scratch-mx"), {}, {}, texts=1000)
+    stages = [STAGES[1], adapted, alone]
+    assert "2 at a time: 6.00 hours at best" in describe(stages, STAGES[1], REPORT, jobs=2)
+    another = Stage("pretrain.py", Path("out/scratch-ar"), {}, {}, texts=1000)
+    assert "2 at a time: 2.25 hours at best" in describe([STAGES[1], alone, another], STAGES[1], REPORT, jobs=2)
+
+
 def test_minutes_are_read_too():
     lines = describe(STAGES[:2], STAGES[1], REPORT.replace("1.50 hours", "1,200.0 minutes")).splitlines()
     assert lines[1].split()[-2:] == ["20.00", "hours"]

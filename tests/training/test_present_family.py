@@ -144,6 +144,12 @@ def test_classifiers_stand_beside_simple_methods(present, cards, trained):
         present()
     finally:
         shutil.rmtree(trained / "baselines-mx-emoji")
+    (trained / "baselines-mx-mood").mkdir()
+    try:
+        with pytest.raises(InputError, match="mx-mood: not finished, though its baselines are"):
+            present()
+    finally:
+        (trained / "baselines-mx-mood").rmdir()
     own = json.loads((trained / "bilma-mx-emoji" / "metrics.json").read_text())
     (row,) = json.loads((cards / "results" / "classifiers.json").read_text())
     assert row["test"]["ours"] == own["test"]

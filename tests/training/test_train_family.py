@@ -7,19 +7,20 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from threading import Barrier, Event, Thread
-from types import SimpleNamespace
+from threading import Barrier, Event, Thread, Timer
 
 import pytest
+import yaml
 
 from tests.conftest import ROOT, TINY
 from tests.training.conftest import write_texts
 from training import family_plan, family_texts, train_family
+from training.arguments import RECIPES
 from training.baselines import METHODS
 from training.errors import InputError, run
 from training.family_arguments import TrainFamilyArguments, check_arguments
 from training.family_plan import plan
-from training.family_stages import first_difference
+from training.family_stages import Stage, first_difference
 from training.signals import STOPPED
 from training.synthetic_corpus import generate_texts
 from training.train_family import Scripts, the_only_run_in
@@ -62,7 +63,7 @@ def home(tmp_path_factory):
             "base_epochs": 20,
             "adapt_epochs": 2,
             "finetune_recipe": home / "finetune.yaml",
-            "min_emoji_texts": 10,
+            "min_labelled_texts": 10,
             "num_threads": 1,
         },
     )
@@ -70,7 +71,7 @@ def home(tmp_path_factory):
 
 
 def arguments(home, **changes):
-    settings = {"corpora": str(home / "corpora"), "output_dir": str(home / "family"), "min_emoji_texts": 10}
+    settings = {"corpora": str(home / "corpora"), "output_dir": str(home / "family"), "min_labelled_texts": 10}
     return TrainFamilyArguments(**settings | changes)
 
 
@@ -152,17 +153,62 @@ def test_emoji_models_of_regions_with_enough_labelled_texts(home, tmp_path):
 
 def test_classifiers_of_further_tasks_beside_their_baselines(home, tmp_path):
     """Of every region of the file that has a model, on the same texts."""
-    regions = ["mx"] * 12 + ["pe"] * 9
-    columns = {"label": ["P", "N", "P"] * 7, "region": regions}
-    file = write_texts(tmp_path / "sentiment.v1.jsonl", [f"texto {number}" for number in range(21)], **columns)
-    classifier, baselines = planned(home, tasks=[str(file)], min_emoji_texts=1000)[-2:]
+    regions = ["mx"] * 12 + ["pe"] * 12 + ["ar"] * 9
+    columns = {"label": ["P", "N", "P"] * 11, "region": regions}
+    file = write_texts(tmp_path / "sentiment.v1.jsonl", [f"texto {number}" for number in range(33)], **columns)
+    stages = planned(home, tasks=[str(file)])
+    assert [stage.name for stage in stages if "sentiment-ar" in stage.name or "pe" in stage.name] == []
+    classifier, baselines = stages[-2:]
     assert (classifier.name, baselines.name) == ("sentiment-mx", "baselines-sentiment-mx")
     assert classifier.inputs == {"model": [home / "family" / "bilma-mx"], "train_file": [file]}
     assert classifier.texts == 12 * classifier.resolved()["num_train_epochs"]
     assert baselines.inputs == {"train_file": [file], "embedding_file": [home / "corpora" / "mx.jsonl"]}
-    for stage in (classifier, baselines):
-        flags = stage.resolved()
-        assert (flags["task"], flags["region"], flags["test_fraction"]) == ("sentiment", "mx", 0.05)
+    assert (classifier.resolved()["task"], classifier.resolved()["region"]) == ("sentiment", "mx")
+
+
+def test_baselines_learn_from_what_the_classifier_does(home, tmp_path):
+    settings = {"validation_fraction": 0.2, "class_weights": "balanced", "text_column": "tweet", "strict": "true"}
+    recipe = write_recipe(tmp_path / "mine.yaml", settings)
+    by_name = {stage.name: stage.resolved() for stage in planned(home, finetune_recipe=str(recipe))}
+    classifier, baselines = by_name["bilma-mx-emoji"], by_name["baselines-mx-emoji"]
+    same = ("task", "test_fraction", *settings)
+    assert [baselines[name] for name in same] == [classifier[name] for name in same]
+    assert baselines["validation_fraction"] == 0.2
+
+
+def test_what_every_baseline_holds_is_part_of_the_comparison(home, tmp_path):
+    *_, stage = planned(home, output_dir=str(tmp_path))
+    for paths in stage.inputs.values():
+        for path in paths:
+            if path.is_relative_to(tmp_path):
+                path.mkdir(parents=True)
+                (path / "metrics.json").write_text("{}")
+    before = stage.identity()
+    assert len([key for key in before if key.startswith("emoji_baselines ")]) == 2 * len(METHODS)
+    (tmp_path / "baselines-ar-emoji" / "majority" / "metrics.json").write_text('{"test": 1}')
+    assert first_difference(before, stage.identity(), stage.inputs) == "baselines-ar-emoji/majority has changed"
+
+
+def test_a_task_whose_name_is_taken(home, tmp_path):
+    columns = {"label": ["P", "N"] * 10, "region": ["mx"] * 20}
+    file = write_texts(tmp_path / "bilma.jsonl", [f"texto {number}" for number in range(20)], **columns)
+    with pytest.raises(InputError, match="bilma-mx would be made twice: rename the file of the task"):
+        planned(home, tasks=[str(file)])
+
+
+def test_whole_trainings_lower_the_rate_as_late_as_adaptations_do(home):
+    ways = {"ways": ["adapted", "scratch"], "whole_recipe": "family_whole", "base_epochs": 3, "adapt_epochs": 1}
+    by_name = {stage.name: stage.resolved() for stage in planned(home, **ways)}
+    assert by_name["scratch-mx"]["decay_ratio"] == 0.25
+    assert by_name["scratch-mx"]["num_train_epochs"] == 4
+    assert planned(home, ways=["scratch"])[1].resolved()["decay_ratio"] is None  # a recipe whose rate falls all along
+
+
+def test_the_recipe_of_whole_trainings_is_that_of_the_family():
+    family, whole = (
+        yaml.safe_load((RECIPES / f"{name}.yaml").read_text(encoding="utf-8")) for name in ("family", "family_whole")
+    )
+    assert whole["decay_ratio"] == family["adapt_epochs"] / (family["base_epochs"] + family["adapt_epochs"])
 
 
 @pytest.mark.parametrize(
@@ -202,9 +248,10 @@ def test_folders_inside_are_not_the_familys(home, tmp_path):
         ({"ways": []}, "give one or more"),
         ({"ways": ["one_model"]}, "it makes no model of a region"),
         ({"tasks": ["a/mood.csv", "b/mood.jsonl"]}, "two files have one name"),
+        ({"tasks": ["baselines.csv"]}, "a name that begins with baselines is taken"),
         ({"base_epochs": 0}, "--base_epochs 0 is not above 0"),
         ({"test_fraction": 0}, "--test_fraction 0 is not between 0 and 1"),
-        ({"min_emoji_texts": 0}, "--min_emoji_texts 0 is not 1 or more"),
+        ({"min_labelled_texts": 0}, "--min_labelled_texts 0 is not 1 or more"),
     ],
 )
 def test_values_that_cannot_be(home, changes, message):
@@ -231,21 +278,51 @@ def test_stages_at_a_time_wait_for_what_they_read(home, monkeypatch):
     assert sorted(made) == sorted(stage.name for stage in stages)
 
 
-def test_a_stage_that_fails_stops_the_one_beside_it(home, monkeypatch):
-    begun, told = [], Event()
+SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+
+
+@pytest.mark.parametrize("begun_before", [True, False])
+def test_a_stage_that_fails_stops_the_one_beside_it(home, monkeypatch, tmp_path, begun_before):
+    """Whether the other one's script runs already, or is only about to."""
+    statuses, failed, began = [], Event(), Event()
 
     def make(stage, number, count, scripts, to_file):
-        begun.append(stage.name)
         if stage.name == "bilma-mx":
+            assert not begun_before or began.wait(20)
+            failed.set()
             raise InputError("bilma-mx failed")
         if stage.name == "bilma-ar":
-            assert told.wait(20)
+            if begun_before:
+                Timer(0.5, began.set).start()
+            else:
+                assert failed.wait(20)
+                time.sleep(0.2)
+            statuses.append(scripts.run(SLEEP)[0])
 
-    stages = planned(home, min_emoji_texts=1000)
+    stages = planned(home, min_labelled_texts=1000)
     monkeypatch.setattr(train_family, "make", make)
-    with pytest.raises(InputError, match="bilma-mx failed"):
-        train_family.make_all(list(enumerate(stages, 1)), SimpleNamespace(terminate=told.set), len(stages), jobs=2)
-    assert set(begun) == {"base", "bilma-ar", "bilma-mx", "tokenizer"}
+    with the_only_run_in(tmp_path) as lock, Scripts(lock) as scripts:
+        with pytest.raises(InputError, match="bilma-mx failed"):
+            train_family.make_all(list(enumerate(stages, 1)), scripts, len(stages), jobs=2)
+        with pytest.raises(SystemExit):
+            scripts.check_not_stopped()
+    assert statuses == [-signal.SIGTERM]
+
+
+def test_a_folder_is_one_stages_at_a_time(home, monkeypatch):
+    """Both comparisons write into results."""
+    busy = set()
+
+    def make(stage, number, count, scripts, to_file):
+        assert stage.output_dir not in busy
+        busy.add(stage.output_dir)
+        time.sleep(0.05)
+        busy.remove(stage.output_dir)
+
+    stages = [stage for stage in planned(home) if stage.script == "evaluate_family.py"]
+    assert len({stage.output_dir for stage in stages}) < len(stages) == 2
+    monkeypatch.setattr(train_family, "make", make)
+    train_family.make_all(list(enumerate(stages, 1)), None, 2, jobs=2)
 
 
 @pytest.fixture
@@ -372,6 +449,16 @@ def test_what_was_not_made_here_is_not_taken(flags, family_main, tmp_path):
     status, _, error = family_main([*flags, "--output_dir", tmp_path])
     assert (status, "tokenizer was not made here" in error) == (2, True)
     assert (tmp_path / "tokenizer" / "tokenizer.json").read_text() == "{}"
+
+
+def test_a_stage_that_fails_beside_others_names_its_log(home, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    files = {"train_file": [home / "corpora" / "mx.jsonl"]}
+    stage = Stage("train_tokenizer.py", tmp_path / "tokenizer", files, {"vocab_size": 10})
+    failed = pytest.raises(InputError, match=r"failed with status 2, for the reason at the end of .*/tokenizer\.log")
+    with the_only_run_in(tmp_path) as lock, Scripts(lock) as scripts, failed:
+        train_family.make(stage, 1, 1, scripts, to_file=True)
+    assert "error: vocab_size=10 is less than" in (tmp_path / "stages" / "tokenizer.log").read_text().splitlines()[-1]
 
 
 def test_a_wrong_recipe_is_said_before_anything_is_trained(flags, family_main, tmp_path):

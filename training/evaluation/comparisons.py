@@ -8,6 +8,7 @@ from tqdm import tqdm
 from transformers import AutoModelForMaskedLM
 
 from training.corpus import Corpus, encode
+from training.errors import InputError
 from training.evaluation import emoji_matrix
 from training.evaluation.baselines import NEAREST, UNIGRAM, NgramBaselines
 from training.evaluation.completion_table import completion_table, read_phrases
@@ -37,7 +38,7 @@ from training.evaluation.questions import (
     training_texts,
 )
 from training.evaluation.region_words import region_words
-from training.evaluation.results import corpus_facts, header
+from training.evaluation.results import WAYS, corpus_facts, header
 from training.evaluation.similarity import similarity
 from training.region_tokens import has_region_tokens, region_token_id
 
@@ -76,6 +77,8 @@ class MaskedComparison:
         self.corpora = open_unseen_corpora(args, self.folders)
         check_own_corpora(self.folders, self.corpora)
         check_region_tokens(self.folders, self.corpora)
+        if args.own_region:
+            self.leave_out_regions_without_ways()
         self.phrases = read_phrases(args.phrases)
         self.tests = [
             texts_to_ask(region, corpus, args.test_fraction, args.max_test_texts)
@@ -83,10 +86,19 @@ class MaskedComparison:
         ]
         self.notes: list[str] = []
 
+    def asked_about(self, region: str) -> list[ModelFolder]:
+        """With `--own_region`, the models of the region and those of none."""
+        return [folder for folder in self.folders if not self.args.own_region or folder.region in (None, region)]
+
+    def leave_out_regions_without_ways(self) -> None:
+        self.corpora = {region: corpus for region, corpus in self.corpora.items() if len(self.asked_about(region)) > 1}
+        if not self.corpora:
+            raise InputError("--own_region: of no region there are two models or more to compare: give others")
+
     def kinds(self) -> list[str]:
         """Of the results to come."""
         if self.args.own_region:
-            return ["ways_matrix"]
+            return [WAYS]
         several = ["similarity"] if self.args.per_word else ["region_words", "similarity"]
         matrix = "per_word_matrix" if self.args.per_word else "mlm_matrix"
         return [matrix, "completions", *(several if len(self.folders) > 1 else [])]
@@ -159,7 +171,7 @@ class MaskedComparison:
         for folder in self.folders:
             model = folder.open(AutoModelForMaskedLM, self.device)
             for region, rows in questions[folder.name].items():
-                if self.args.own_region and folder.region not in (None, region):
+                if folder not in self.asked_about(region):
                     continue
                 if has_region_tokens(folder.config):
                     rows = behind_token(rows, region_token_id(folder.tokenizer, region))

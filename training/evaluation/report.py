@@ -7,7 +7,7 @@ from typing import Any
 from training.errors import InputError
 from training.evaluation import published
 from training.evaluation.figures import TARGET_SETS, emoji_name
-from training.evaluation.results import models_in_order, regions_in_order, target_sets
+from training.evaluation.results import WAYS, models_in_order, regions_in_order, target_sets
 
 MADE_BY = "<!-- Made by training/evaluate_family.py from the JSON files beside it. -->"
 PUBLISHED_NOTE = (
@@ -145,7 +145,7 @@ def ways_section(result: dict[str, Any]) -> list[str]:
     return [*how_it_was_asked(result), "### Masked accuracy", ways_table(result), "### Differences", *pairs(result)]
 
 
-def way_of(name: str, region: str) -> str:
+def way_of(name: str, region: str | None) -> str:
     """What is left of the names of models that differ by their regions."""
     return name.removesuffix(f"-{region}")
 
@@ -157,7 +157,9 @@ def ways_table(result: dict[str, Any]) -> str:
         if cell["targets"] == "all":
             way = way_of(cell["model"], cell["region"])
             by_region.setdefault(cell["region"], {})[way] = cell["masked_accuracy"]
-    ways = list(dict.fromkeys(way for scores in by_region.values() for way in scores))
+    models = [way_of(model["name"], model["region"]) for model in result["models"]]
+    baselines = [way for scores in by_region.values() for way in scores if way not in models]
+    ways = list(dict.fromkeys([*models, *baselines]))
     rows = []
     for region, scores in by_region.items():
         best = max(scores, key=lambda way: scores[way]["value"])
@@ -275,7 +277,7 @@ def provenance(result: dict[str, Any]) -> str:
 SECTIONS = {
     "mlm_matrix": ("Masked tokens: models by test regions", mlm_section),
     "per_word_matrix": ("Whole words: models by test regions", mlm_section),
-    "ways_matrix": ("Ways to make a model of a region", ways_section),
+    WAYS: ("Ways to make a model of a region", ways_section),
     "completions": ("Completions", completion_section),
     "region_words": ("Words of a region", words_section),
     "similarity": ("Similarity of the models", similarity_section),

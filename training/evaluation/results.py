@@ -15,10 +15,11 @@ from training.evaluation.questions import AskedTexts
 from training.provenance import commit, machine, versions
 
 SCHEMA = 1
+WAYS = "ways_matrix"
 KINDS = (
     "mlm_matrix",
     "per_word_matrix",
-    "ways_matrix",
+    WAYS,
     "completions",
     "region_words",
     "similarity",

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from training.evaluation import published
 from training.evaluation.figures import heatmap
 from training.evaluation.report import markdown_table, number, pairs, ways_table
+from training.evaluation.results import WAYS
 from training.publishing.card import count_parameters, duration, read_json, started_from
 from training.publishing.card_evaluation import PUBLISHED, TOP_COMPLETIONS, TOP_WORDS, Results
 from training.publishing.eval_results import EVALUATIONS, RESULTS
@@ -19,7 +20,6 @@ from training.publishing.tree import WEIGHTS
 FIGURES = "figures"
 PUBLISHED_NAMES = {"mlm_matrix": "published_mlm_accuracy", "emoji15_matrix": "published_emoji15_accuracy"}
 OUR_FIGURES = {"mlm_matrix": "mlm_matrix_masked_accuracy_all", "emoji15_matrix": "emoji15_accuracy"}
-WAYS = "ways_matrix"
 WAYS_FILE = f"{RESULTS}/{WAYS}.json"
 CLASSIFIERS_FILE = f"{RESULTS}/classifiers.json"
 STAGES_FILE = f"{RESULTS}/stages.json"
@@ -227,7 +227,7 @@ def cost_section(models: Sequence[FamilyModel], results: Results, stages: dict[s
     rows = [[name, duration(seconds)] for name, seconds in stages.items()]
     rows.append(["**together**", f"**{duration(sum(stages.values()))}**"])
     return [
-        f"On {' and '.join(machines)}. Trials before it are not counted.",
+        f"On {' and '.join(machines)}. A stage counts in full if another ran beside it; trials before do not count.",
         markdown_table(["stage", "time"], rows),
     ]
 
