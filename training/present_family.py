@@ -63,6 +63,7 @@ def main() -> None:
     page = read_page(output_dir / PAGE)
     results = read_results(family / FAMILY_RESULTS)
     models = open_models(family, results, args)
+    classifiers = classifier_scores(family)
     with TemporaryDirectory() as folder:
         new = Path(folder)
         for model in models:
@@ -70,7 +71,6 @@ def main() -> None:
             build_tree(model.publication, family / FAMILY_RESULTS, results, tree)
             check_tree(tree, model.publication)
         ways, stages = copy_results(family, results, new)
-        classifiers = classifier_scores(family)
         write_text(new / CLASSIFIERS_FILE, json.dumps(classifiers, indent=1, ensure_ascii=False) + "\n")
         text = render_page(models, results, ways, classifiers, stages)
         put_in_place(new, [model.publication.name for model in models], output_dir)

@@ -19,12 +19,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.image import AxesImage
+from matplotlib.text import Annotation
 
 from training.evaluation.results import models_in_order, regions_in_order, target_sets
 
 COLOURS = "cividis"
 DARK, LIGHT = "#111111", "#ffffff"
 TARGET_SETS = {"all": "all targets", "without_trivial": "without trivial targets"}
+NAME_WIDTH, NAME_HEIGHT, NAME_OFFSET = 70, 13, 18  # of a name beside a point, in points of the page
 plt.rcParams["svg.hashsalt"] = "bilma"  # the same picture is the same file
 plt.rcParams["svg.fonttype"] = "none"  # text stays text
 
@@ -228,16 +230,35 @@ def similarity_map(result: dict[str, Any]) -> Figure:
     figure, axis = plt.subplots(figsize=(6, 5), layout="constrained")
     x, y = (np.array([point[name] for point in result["map"]]) for name in ("x", "y"))
     axis.scatter(x, y, s=60, color=plt.get_cmap(COLOURS)(0.2))
-    for point in result["map"]:
-        axis.annotate(point["model"], (point["x"], point["y"]), xytext=(7, 5), textcoords="offset points")
     axis.set_aspect("equal", adjustable="datalim")
-    axis.margins(0.25)
+    axis.margins(0.3)
     axis.grid(alpha=0.3)
     axis.set_title(
         f"Models by similarity: near is alike\n{result['share_shown']:.0%} of the squared distances shown", fontsize=11
     )
     axis.set(xlabel="first dimension", ylabel="second dimension")
+    name_points(axis, {point["model"]: (point["x"], point["y"]) for point in result["map"]})
     return figure
+
+
+def name_points(axis: Axes, points: dict[str, tuple[float, float]]) -> list[Annotation]:
+    """A name beside each point; those of neighbours stand one above the other, each tied to its point by a line."""
+    axis.figure.canvas.draw()  # where the points are on the page is known only then
+    to_points = 72 / axis.figure.dpi
+    places = {name: axis.transData.transform(place) * to_points for name, place in points.items()}
+    names: list[Annotation] = []
+    taken: list[tuple[float, float]] = []
+    for name, (x, y) in sorted(places.items(), key=lambda item: item[1][1]):
+        height = y
+        for other_x, other_height in taken:
+            if abs(other_x - x) < NAME_WIDTH and height < other_height + NAME_HEIGHT:
+                height = other_height + NAME_HEIGHT
+        taken.append((x, height))
+        line = {"arrowstyle": "-", "linewidth": 0.6, "color": "gray", "shrinkA": 0, "relpos": (0, 0.5)}
+        offset = (NAME_OFFSET, height - y)
+        style = {"textcoords": "offset points", "va": "center", "arrowprops": line}
+        names.append(axis.annotate(name, points[name], xytext=offset, **style))
+    return names
 
 
 def no_figures(result: dict[str, Any]) -> list[tuple[str, Figure]]:

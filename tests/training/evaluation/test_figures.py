@@ -1,10 +1,12 @@
 import warnings
+from itertools import combinations
 
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib.text import Text
 
-from training.evaluation.figures import DARK, LIGHT, emoji_name, heatmap, printable, save, text_colour
+from training.evaluation.figures import DARK, LIGHT, emoji_name, heatmap, name_points, printable, save, text_colour
 
 
 @pytest.mark.parametrize(
@@ -32,6 +34,18 @@ def test_every_shade_has_readable_text(shade):
 def test_signs_that_the_font_lacks_are_named():
     assert printable("mañana") == "mañana"
     assert printable("🥺 ya") == "<face with pleading eyes> ya"
+
+
+def test_names_of_models_that_are_alike_do_not_cover_each_other():
+    figure, axis = plt.subplots(figsize=(6, 5))
+    rng = np.random.default_rng(0)
+    points = {f"bilma-{number}": tuple(rng.normal(scale=0.001, size=2)) for number in range(8)} | {"far": (1.0, 1.0)}
+    axis.scatter(*zip(*points.values(), strict=True))
+    boxes = [Text.get_window_extent(name) for name in name_points(axis, points)]  # without their lines
+    plt.close(figure)
+    assert len(boxes) == len(points)
+    for one, other in combinations(boxes, 2):
+        assert not one.overlaps(other)
 
 
 def test_names_of_labels():
