@@ -41,7 +41,9 @@ def test_names_of_models_that_are_alike_do_not_cover_each_other():
     rng = np.random.default_rng(0)
     points = {f"bilma-{number}": tuple(rng.normal(scale=0.001, size=2)) for number in range(8)} | {"far": (1.0, 1.0)}
     axis.scatter(*zip(*points.values(), strict=True))
-    boxes = [Text.get_window_extent(name) for name in name_points(axis, points)]  # without their lines
+    names = name_points(axis, points)
+    figure.canvas.draw()
+    boxes = [Text.get_window_extent(name) for name in names]  # without their lines
     plt.close(figure)
     assert len(boxes) == len(points)
     for one, other in combinations(boxes, 2):
