@@ -9,6 +9,7 @@ from tests.training.conftest import REGIONS, run_main
 from training import present_family
 from training.baselines import METHODS
 from training.errors import InputError
+from training.evaluation.baselines import NEAREST
 from training.evaluation.report import number
 from training.present_family import BEGIN, END
 from training.publishing.facts import MODEL_CARDS
@@ -100,6 +101,12 @@ def test_numbers_are_those_of_the_results(present, cards, trained):
         assert f"| {metrics['training']['texts']} |" in row
         assert number(home["masked_accuracy"]) in row
         assert number(home["perplexity"], 1) in row
+        (neighbours,) = [
+            cell
+            for cell in results["mlm_matrix"]["cells"]
+            if (cell["model"], cell["region"], cell["targets"]) == (NEAREST, region, "all")
+        ]
+        assert number(neighbours["masked_accuracy"]) in row
     (cell,) = [cell for cell in results["emoji15_matrix"]["cells"] if cell["region"] == "mx"]
     (row,) = [line for line in page.splitlines() if line.startswith("| mx | [bilma-mx]")]
     assert number(cell["accuracy"]) in row

@@ -16,6 +16,7 @@ from safetensors import safe_open
 
 from training.errors import InputError
 from training.evaluation.report import markdown_table, number
+from training.provenance import weights_fingerprint
 from training.publishing.card_evaluation import Results, evaluation_facts, score_table
 from training.publishing.eval_results import EVALUATIONS, RESULTS, model_index
 from training.publishing.facts import MODEL_CARDS, read_facts
@@ -57,6 +58,7 @@ def render_card(publication: Publication, results: Results, figures: Sequence[st
             parameters=count_parameters(publication.folder / "model.safetensors"),
             base=base,
             started_from=started_from(training_args),
+            first_part=first_part(publication, training_args, metrics),
             evaluation=evaluation_facts(publication, results),
             figures=figures,
         )
@@ -128,6 +130,17 @@ def base_model(
 def started_from(training_args: dict[str, Any]) -> str | None:
     """The model that was trained on: `--init_from` of pretrain.py, `--model` of finetune.py."""
     return training_args.get("model" if "task" in training_args else "init_from")
+
+
+def first_part(
+    publication: Publication, training_args: dict[str, Any], metrics: dict[str, Any]
+) -> dict[str, Any] | None:
+    """The metrics.json of the base beside the model, where `train_family.py` leaves it, if these are its weights."""
+    folder = publication.folder.resolve().parent / Path(started_from(training_args) or ".").name
+    known = metrics.get("base_fingerprint")
+    if known is None or not (folder / "metrics.json").is_file() or weights_fingerprint(folder) != known:
+        return None
+    return read_json(folder / "metrics.json")
 
 
 def is_hub_id(name: str) -> bool:

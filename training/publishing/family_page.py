@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from training.errors import InputError
 from training.evaluation import published
+from training.evaluation.baselines import NEAREST
 from training.evaluation.figures import heatmap
 from training.evaluation.report import markdown_table, number, pairs, ways_table
 from training.evaluation.results import WAYS
@@ -68,13 +70,15 @@ def render_page(
     parts = [
         "## The family at a glance",
         models_table(models, results),
+        f"`{NEAREST}` answers with the token that stood most often between the same neighbours in the training texts. "
         "Masked accuracy, perplexity and Emoji-15 accuracy are those on the test texts of the model's own region, in "
         "brackets 95 % intervals. How they were measured, and all else that was, is in "
         f"[the report]({RESULTS}/report.md).",
     ]
     if have_base(models):
         parts.append(
-            "Each was adapted from one base, trained on the texts of all regions; its epochs come after the base's."
+            "Each was adapted from one base, trained on the texts of all regions; what it read comes after what the "
+            "base read, which the cards say."
         )
     for kind in PUBLISHED_NAMES:
         if kind in results:
@@ -88,7 +92,11 @@ def render_page(
     if "region_words" in results:
         parts += ["### Words of a region", *words_section(models, results["region_words"])]
     if "similarity" in results:
-        parts += ["### Which models are alike", f"![map of the models]({RESULTS}/{FIGURES}/similarity_map.png)"]
+        pictures = ("similarity", "correlations of the models"), ("similarity_map", "map of the models")
+        parts += [
+            "### Which models are alike",
+            *(f"![{name}]({RESULTS}/{FIGURES}/{file}.png)" for file, name in pictures),
+        ]
     parts += ["### Time and machine", *cost_section(models, results, stages)]
     return "\n\n".join(parts)
 
@@ -101,20 +109,22 @@ def models_table(models: Sequence[FamilyModel], results: Results) -> str:
             continue
         training, home = model.metrics["training"], cell_at_home(model, results)
         classifier = classifiers.get(model.region)
+        neighbours = find_cell(NEAREST, model.region, results["mlm_matrix"])
         rows.append(
             [
                 model.region,
                 link(model),
                 f"{model.parameters:,}",
                 f"{training['texts']:,}",
-                f"{training['texts_seen'] / training['texts']:.1f}",
+                f"{training['texts_seen']:,}",
                 number(home["masked_accuracy"]),
                 number(home["perplexity"], 1),
+                number(neighbours["masked_accuracy"]) if neighbours else "–",
                 number(cell_at_home(classifier, results)["accuracy"]) if classifier else "–",
                 link(classifier) if classifier else "–",
             ]
         )
-    head = ["region", "model", "parameters", "texts", "epochs", "masked accuracy", "perplexity", "Emoji-15", ""]
+    head = ["region", "model", "parameters", "texts", "read", "masked accuracy", "perplexity", NEAREST, "Emoji-15", ""]
     return markdown_table(head, rows)
 
 
@@ -130,14 +140,24 @@ def link(model: FamilyModel) -> str:
 
 def cell_at_home(model: FamilyModel, results: Results) -> dict[str, Any]:
     """The scores of a model on all targets of its own region's texts."""
-    cells = results[EVALUATIONS[model.publication.pipeline_tag].kind]["cells"]
-    place = (model.name, model.region, "all")
-    return next(cell for cell in cells if (cell["model"], cell["region"], cell.get("targets", "all")) == place)
+    result = results[EVALUATIONS[model.publication.pipeline_tag].kind]
+    cell = find_cell(model.name, model.region, result)
+    if cell is None:
+        raise InputError(f"{model.name} was not asked about the texts of {model.region}: compare them again")
+    return cell
+
+
+def find_cell(model: str, region: str, result: dict[str, Any]) -> dict[str, Any] | None:
+    """The scores of a model or baseline on all targets of a region."""
+    for cell in result["cells"]:
+        if (cell["model"], cell["region"], cell.get("targets", "all")) == (model, region, "all"):
+            return cell
+    return None
 
 
 def pictures_of(kind: str) -> str:
     ours, theirs = (f"{RESULTS}/{FIGURES}/{name}.png" for name in (OUR_FIGURES[kind], PUBLISHED_NAMES[kind]))
-    return markdown_table(["ours", "published"], [[f"![ours]({ours})", f"![published]({theirs})"]])
+    return f"![{TITLES[kind]}: ours]({ours})\n\n![{TITLES[kind]}: published]({theirs})"
 
 
 def published_figures(results: Results) -> Iterator[tuple[str, Figure]]:
@@ -179,11 +199,14 @@ def classifiers_section(classifiers: Sequence[dict[str, Any]]) -> list[str]:
         learnt, tested = (row["texts"][part]["texts"] for part in ("train", "test"))
         half_width = 1.96 * 0.5 / tested**0.5
         rows.append([row["task"], row["model"], f"{learnt:,}", f"{tested:,}", f"±{half_width:.3f}", *shown])
+    ahead = sum(max(row["test"], key=lambda name: row["test"][name]["accuracy"]) == OURS for row in classifiers)
     return [
+        f"Ours has the best accuracy in {ahead} of {len(classifiers)} rows.",
         "Accuracy / macro-F1 on test texts of the region, after fine-tuning on its own training texts. Beside ours: "
         "the commonest label, and a linear classifier of TF-IDF of characters, of TF-IDF of words, and of fastText "
         "vectors learnt from the region's texts. ± is half of the 95 % interval of an accuracy of a half, the widest "
-        f"there is. [All figures]({CLASSIFIERS_FILE}).",
+        "there is. Scores are those of finetune.py, in its precision; the matrix above is made in fp32. "
+        f"[All figures]({CLASSIFIERS_FILE}).",
         markdown_table(["task", "model", "texts to learn", "to test", "±", *classifiers[0]["test"]], rows),
     ]
 

@@ -22,6 +22,7 @@ from tests.training.publishing.trained_folder import (
     publication,
 )
 from training.errors import InputError
+from training.provenance import weights_fingerprint
 from training.publishing import card
 from training.publishing.card import render_card
 from training.publishing.eval_results import model_index
@@ -116,6 +117,19 @@ def test_only_what_is_on_the_hub_is_a_base_model(own, init_from, fingerprint, ba
     assert ("Se entrenó desde cero." in text) == (init_from is None)
     if base:
         validate_repo_id(base)
+
+
+def test_the_first_part_of_the_training_is_told(own):
+    """Of a base that lies beside the model and has the weights that it started from, and of no other."""
+    base = publication(own.folder.parent / "base").folder
+    change_json(base / "metrics.json", training={"texts_seen": 201664, "steps": 3151, "seconds": 1791.7})
+    change_json(own.folder / "training_args.json", init_from="base")
+    change_json(own.folder / "metrics.json", base_fingerprint=weights_fingerprint(base))
+    text = render_card(own, mlm_results(own), [])
+    assert "began from nothing and read 201,664 texts of `mx.jsonl.gz`" in text
+    assert "in 3,151 steps and 29.9 min" in text and "en 3,151 pasos y 29.9 min" in text
+    change_json(own.folder / "metrics.json", base_fingerprint="9" * 64)
+    assert "a local folder called `base`" in render_card(own, mlm_results(own), [])
 
 
 @pytest.mark.parametrize(("name", "ids"), [("someone/tweets", ["someone/tweets"]), ("/data/tweets", None)])
