@@ -25,8 +25,8 @@ def test_no_phrase_stands_for_two_regions():
     assert len(phrases) == len(set(phrases)) == 8 * 6
 
 
-def test_a_card_folder_is_of_a_known_region():
-    assert {path.name for path in MODEL_CARDS.iterdir() if path.is_dir()} == {f"bilma-{code}" for code in REGIONS}
+def test_there_are_facts_of_the_known_regions_and_no_others():
+    assert {path.parent.name for path in MODEL_CARDS.glob("*/facts.yaml")} == {f"bilma-{code}" for code in REGIONS}
 
 
 @pytest.mark.parametrize(
