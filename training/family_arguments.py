@@ -7,8 +7,9 @@ from training.arguments import check_each, option
 from training.errors import InputError
 
 BASELINES = "baselines"  # the beginning of the names of their folders
-# How a region gets its model: from a base of all regions, from nothing, or one model of all with region tokens.
-ADAPTED, SCRATCH, ONE_MODEL = WAYS = ("adapted", "scratch", "one_model")
+# How a region gets its model: from a base of all regions or from nothing; or one model of all regions, told by a token
+# which one is meant, from nothing or from that base too.
+ADAPTED, SCRATCH, ONE_MODEL, ONE_ADAPTED = WAYS = ("adapted", "scratch", "one_model", "one_adapted")
 
 
 @dataclass(kw_only=True)
@@ -51,7 +52,9 @@ class TrainFamilyArguments:
     jobs: int = option(
         1, "stages that run at a time where they do not need each other; what they say goes into files, stages/*.log"
     )
-    num_threads: int | None = option(None, "CPU threads of a stage (default: the cores, shared among the jobs)")
+    num_threads: int | None = option(
+        None, "CPU threads of a stage (default: the cores, shared among those that run at the time)"
+    )
     estimate: bool = option(
         False, "say what the family will take, by measuring some steps; trains and writes nothing but the vocabulary"
     )
@@ -81,8 +84,10 @@ def check_arguments(args: TrainFamilyArguments) -> None:
         raise InputError(
             f"--tasks {' '.join(args.tasks)}: a name that begins with {BASELINES} is taken: rename the file"
         )
-    if args.ways[0] == ONE_MODEL:
-        raise InputError(f"--ways {ONE_MODEL}: it makes no model of a region: name it after {ADAPTED} or {SCRATCH}")
+    if args.ways[0] in (ONE_MODEL, ONE_ADAPTED):
+        raise InputError(f"--ways {args.ways[0]}: it makes no model of a region: name it after {ADAPTED} or {SCRATCH}")
+    if ONE_ADAPTED in args.ways and ADAPTED not in args.ways:
+        raise InputError(f"--ways {ONE_ADAPTED}: it goes on from the base of {ADAPTED}: name that too")
     check_each(
         args, "1 or more", "vocab_size", "min_frequency", "min_labelled_texts", "mask_draws", "num_threads", "jobs"
     )

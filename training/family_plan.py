@@ -8,9 +8,16 @@ from typing import Any
 
 from training.arguments import STABLE
 from training.baselines import METHODS
-from training.engine import available_cores
 from training.errors import InputError
-from training.family_arguments import ADAPTED, BASELINES, ONE_MODEL, SCRATCH, TrainFamilyArguments, task_name
+from training.family_arguments import (
+    ADAPTED,
+    BASELINES,
+    ONE_ADAPTED,
+    ONE_MODEL,
+    SCRATCH,
+    TrainFamilyArguments,
+    task_name,
+)
 from training.family_stages import Stage
 from training.family_texts import LABEL_COLUMN, RegionTexts
 from training.labelled import EMOJI_TASK
@@ -47,8 +54,6 @@ class Plan:
         self.tokenizer = {"tokenizer": [self.home / "tokenizer"]}
         self.masks = {"mask_draws": args.mask_draws}
         self.shared = {"test_fraction": args.test_fraction}
-        if args.num_threads or args.jobs > 1:
-            self.shared["num_threads"] = args.num_threads or max(1, available_cores() // args.jobs)
 
     def stages(self) -> Iterator[Stage]:
         """The family with its results first, then the other ways."""
@@ -82,6 +87,11 @@ class Plan:
         if way == ONE_MODEL:
             yield self.whole("one-model", ALL_REGIONS, region_tokens=True)
             return
+        base = {"init_from": [self.home / BASE]}
+        if way == ONE_ADAPTED:
+            told = {"region_tokens": True}
+            yield self.pretraining("one-adapted", ALL_REGIONS, args.adapt_epochs, args.adapt_recipe, base, **told)
+            return
         if way == ADAPTED:
             yield self.pretraining(BASE, ALL_REGIONS, args.base_epochs, args.base_recipe, self.tokenizer)
         for region in self.regions:
@@ -89,7 +99,6 @@ class Plan:
             if way == SCRATCH:
                 yield self.whole(name, region.code)
             else:
-                base = {"init_from": [self.home / BASE]}
                 yield self.pretraining(name, region.code, args.adapt_epochs, args.adapt_recipe, base)
 
     def whole(self, name: str, region: str, **settings: Any) -> Stage:

@@ -3,10 +3,9 @@
 import hashlib
 import json
 import os
-import shlex
 import sys
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +90,12 @@ class Stage:
             words += [f"--{flag}", *map(str, listed)]
         return words
 
-    def command(self) -> list[str]:
-        """What runs it, from the beginning or from where it was broken off."""
-        script = os.path.relpath(Path(__file__).with_name(self.script))
-        return [sys.executable, script, *self.flags(), SCRIPTS[self.script].again]
-
-    def in_words(self) -> str:
-        return shlex.join(["python", *self.command()[1:]])
+    def command(self, num_threads: int | None = None) -> list[str]:
+        """What runs it, from the beginning or from where it was broken off, with so many threads if it can be told."""
+        script, known = os.path.relpath(Path(__file__).with_name(self.script)), SCRIPTS[self.script]
+        told = num_threads and any(field.name == "num_threads" for field in fields(known.arguments))
+        threads = ["--num_threads", str(num_threads)] if told else []
+        return [sys.executable, script, *self.flags(), *threads, known.again]
 
     def resolved(self) -> dict[str, Any]:
         """All flags of the script as this stage and the recipe that it names set them, paths and `FREE` ones left out.
@@ -139,10 +137,12 @@ class Stage:
         with as_input_error(OSError, ValueError):
             return json.loads(self.record_file.read_text(encoding="utf-8"))
 
-    def write_record(self, number: int, identity: dict[str, Any], seconds: float, finished: bool) -> None:
+    def write_record(
+        self, number: int, command: str, identity: dict[str, Any], seconds: float, finished: bool
+    ) -> None:
         record = {
             "number": number,
-            "command": self.in_words(),
+            "command": command,
             "identity": identity,
             "seconds": round(seconds, 1),
             "finished": finished,

@@ -26,12 +26,15 @@ from typing import IO
 
 from training import family_estimate, family_texts
 from training.arguments import parse_arguments
+from training.engine import available_cores
 from training.errors import InputError, as_input_error, run
 from training.family_arguments import TrainFamilyArguments, check_arguments
 from training.family_plan import plan
 from training.family_stages import Stage
 from training.regions import REGIONS
 from training.signals import STOPPED
+
+Numbered = tuple[int, Stage]  # a stage and its place among all
 
 
 def main() -> None:
@@ -47,9 +50,9 @@ def main() -> None:
     with the_only_run_in(Path(args.output_dir)) as lock, Scripts(lock) as scripts:
         vocabulary, *others = list(enumerate(stages, start=1))
         make_all([vocabulary], scripts, len(stages))
-        estimate([stage for _, stage in others if not stage.is_finished()], scripts, args.jobs)
+        estimate([stage for _, stage in others if not stage.is_finished()], scripts, args)
         if not args.estimate:
-            make_all(others, scripts, len(stages), args.jobs)
+            make_all(others, scripts, len(stages), args.jobs, args.num_threads)
 
 
 @contextmanager
@@ -129,8 +132,13 @@ class Scripts:
             child.kill()
 
 
-def make_all(stages: Sequence[tuple[int, Stage]], scripts: Scripts, count: int, jobs: int = 1) -> None:
-    """Run the numbered stages, `jobs` at a time, each after those whose output it reads; in a folder one at a time.
+def make_all(
+    stages: Sequence[Numbered], scripts: Scripts, count: int, jobs: int = 1, num_threads: int | None = None
+) -> None:
+    """Run the stages, `jobs` at a time, each after those whose output it reads; in a folder one at a time.
+
+    Args:
+        num_threads: threads of each; None for the cores, shared among as many as run when it begins.
 
     Raises:
         InputError: of the first that fails, once those beside it have been stopped.
@@ -139,13 +147,12 @@ def make_all(stages: Sequence[tuple[int, Stage]], scripts: Scripts, count: int, 
     with ThreadPoolExecutor(jobs) as pool:
         try:
             while waiting or running:
-                unmade = [stage for _, stage in (*waiting, *running.values())]
-                for number, stage in tuple(waiting):
-                    busy = {other.output_dir for _, other in running.values()}
-                    if len(running) < jobs and stage.output_dir not in busy and not stage.reads_from(unmade):
-                        waiting.remove((number, stage))
-                        future = pool.submit(make, stage, number, count, scripts, to_file=jobs > 1)
-                        running[future] = (number, stage)
+                ready = list(ready_stages(waiting, list(running.values())))
+                threads = num_threads or share_of_cores(ready, len(running), jobs)
+                for number, stage in ready[: jobs - len(running)]:
+                    waiting.remove((number, stage))
+                    future = pool.submit(make, stage, number, count, scripts, threads, to_file=jobs > 1)
+                    running[future] = (number, stage)
                 ended, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in ended:
                     del running[future]
@@ -155,7 +162,29 @@ def make_all(stages: Sequence[tuple[int, Stage]], scripts: Scripts, count: int, 
             raise
 
 
-def make(stage: Stage, number: int, count: int, scripts: Scripts, to_file: bool = False) -> None:
+def ready_stages(waiting: Sequence[Numbered], running: Sequence[Numbered]) -> Iterator[Numbered]:
+    """Those that can begin beside what runs and beside each other."""
+    unmade = [stage for _, stage in (*waiting, *running)]
+    busy = {stage.output_dir for _, stage in running}
+    for number, stage in waiting:
+        if stage.output_dir not in busy and not stage.reads_from(unmade):
+            busy.add(stage.output_dir)
+            yield number, stage
+
+
+def share_of_cores(ready: Sequence[Numbered], running: int, jobs: int) -> int | None:
+    """Threads of a stage that begins now."""
+    return threads_each(min(jobs, running + sum(not stage.is_finished() for _, stage in ready)))
+
+
+def threads_each(stages: int) -> int | None:
+    """Of so many that run at a time; None for all cores, which is every script's default."""
+    return max(1, available_cores() // stages) if stages > 1 else None
+
+
+def make(
+    stage: Stage, number: int, count: int, scripts: Scripts, num_threads: int | None = None, to_file: bool = False
+) -> None:
     """Run the stage, or go on with it, unless its result is there.
 
     Raises:
@@ -167,13 +196,15 @@ def make(stage: Stage, number: int, count: int, scripts: Scripts, to_file: bool 
         say(f"[{number}/{count}] {stage.name}: is there")
         return
     before = stage.record()["seconds"] if stage.has_begun() else 0.0
-    stage.write_record(number, identity, before, finished=False)
-    say(f"[{number}/{count}] {stage.name}:\n{stage.in_words()}")
+    command = stage.command(num_threads)
+    told = shlex.join(["python", *command[1:]])
+    stage.write_record(number, told, identity, before, finished=False)
+    say(f"[{number}/{count}] {stage.name}:\n{told}")
     scripts.check_not_stopped()
     began = time.monotonic()
     with stage.log_file.open("a") if to_file else nullcontext() as log:
-        status, _ = scripts.run(stage.command(), stdout=log)
-    stage.write_record(number, identity, before + time.monotonic() - began, finished=status == 0)
+        status, _ = scripts.run(command, stdout=log)
+    stage.write_record(number, told, identity, before + time.monotonic() - began, finished=status == 0)
     scripts.check_not_stopped()
     if status == STOPPED:
         say(f"{stage.name} was stopped: go on with the same command, {own_command()}")
@@ -186,17 +217,18 @@ def make(stage: Stage, number: int, count: int, scripts: Scripts, to_file: bool 
         say(f"[{number}/{count}] {stage.name}: done")
 
 
-def estimate(stages: Sequence[Stage], scripts: Scripts, jobs: int) -> None:
-    """Say what is left to do, if there is a pretraining among it to measure."""
+def estimate(stages: Sequence[Stage], scripts: Scripts, args: TrainFamilyArguments) -> None:
+    """Say what is left to do, if there is a pretraining among it to measure, with the threads of one of several."""
     measured = family_estimate.stage_to_measure(stages)
     if measured is None:
         return
     say(f"measuring some steps of {measured.name}")
-    status, report = scripts.run([*measured.command(), "--estimate"], stdout=subprocess.PIPE)
+    command = measured.command(args.num_threads or threads_each(args.jobs))
+    status, report = scripts.run([*command, "--estimate"], stdout=subprocess.PIPE)
     scripts.check_not_stopped()
     if status:
         raise InputError(f"{measured.name} cannot be estimated, for the reason above: mend it first")
-    say(family_estimate.describe(stages, measured, report, jobs))
+    say(family_estimate.describe(stages, measured, report, args.jobs))
 
 
 def own_command() -> str:

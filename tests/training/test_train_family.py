@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from threading import Barrier, Event, Thread, Timer
 
@@ -14,7 +15,7 @@ import yaml
 
 from tests.conftest import ROOT, TINY
 from tests.training.conftest import write_texts
-from training import family_plan, family_texts, train_family
+from training import family_texts, train_family
 from training.arguments import RECIPES
 from training.baselines import METHODS
 from training.errors import InputError, run
@@ -121,19 +122,19 @@ def test_every_way_reads_the_same_number_of_texts(home):
     ]
 
 
+def test_one_model_from_the_base_reads_as_many_texts_as_all_adaptations(home):
+    stages = {stage.name: stage for stage in planned(home, ways=["adapted", "one_adapted"], adapt_epochs=2)}
+    one, adaptations = stages["one-adapted"], [stages["bilma-ar"], stages["bilma-mx"]]
+    assert one.texts == sum(stage.texts for stage in adaptations) == 2 * 600
+    assert one.inputs["init_from"] == adaptations[0].inputs["init_from"]
+    assert one.resolved()["region_tokens"] and one.resolved()["region"] == "all"
+    assert [path.name for path in stages["ways"].inputs["models"]] == ["bilma-ar", "bilma-mx", "one-adapted"]
+
+
 def test_the_family_and_its_results_come_before_the_other_ways(home):
     names = [stage.name for stage in planned(home, ways=["adapted", "one_model", "scratch"])]
     assert names[:-4] == [stage.name for stage in planned(home)]
     assert names[-4:] == ["one-model", "scratch-ar", "scratch-mx", "ways"]
-
-
-def test_jobs_share_the_cores(home, monkeypatch):
-    monkeypatch.setattr(family_plan, "available_cores", lambda: 8)
-    assert planned(home, jobs=2)[1].settings["num_threads"] == 4
-    assert planned(home, jobs=2, num_threads=3)[1].settings["num_threads"] == 3
-    assert "num_threads" not in planned(home)[1].settings
-    alone, shared = planned(home)[1], planned(home, jobs=2)[1]
-    assert alone.resolved() == shared.resolved()  # so a family may be gone on with by more jobs
 
 
 def test_emoji_models_of_regions_with_enough_labelled_texts(home, tmp_path):
@@ -247,6 +248,8 @@ def test_folders_inside_are_not_the_familys(home, tmp_path):
         ({"ways": ["scratch", "scratch"]}, "each once"),
         ({"ways": []}, "give one or more"),
         ({"ways": ["one_model"]}, "it makes no model of a region"),
+        ({"ways": ["one_adapted", "adapted"]}, "it makes no model of a region"),
+        ({"ways": ["scratch", "one_adapted"]}, "it goes on from the base of adapted: name that too"),
         ({"tasks": ["a/mood.csv", "b/mood.jsonl"]}, "two files have one name"),
         ({"tasks": ["baselines.csv"]}, "a name that begins with baselines is taken"),
         ({"base_epochs": 0}, "--base_epochs 0 is not above 0"),
@@ -265,7 +268,7 @@ def test_values_that_cannot_be(home, changes, message):
 def test_stages_at_a_time_wait_for_what_they_read(home, monkeypatch):
     made, both = [], Barrier(2, timeout=20)
 
-    def make(stage, number, count, scripts, to_file):
+    def make(stage, number, count, scripts, num_threads, to_file):
         if stage.script == "pretrain.py" and stage.name != "base":
             both.wait()  # breaks unless the models of both regions are made at the same time
         assert not stage.reads_from([one for one in stages if one.name not in made])
@@ -278,6 +281,31 @@ def test_stages_at_a_time_wait_for_what_they_read(home, monkeypatch):
     assert sorted(made) == sorted(stage.name for stage in stages)
 
 
+def test_stages_share_the_cores_with_those_that_run_beside_them(home, monkeypatch, tmp_path):
+    """Base, adaptations and their comparison: alone, side by side, alone."""
+    threads = {}
+
+    def make(stage, number, count, scripts, num_threads, to_file):
+        threads[stage.name] = num_threads
+        time.sleep(0.05)
+
+    monkeypatch.setattr(train_family, "make", make)
+    monkeypatch.setattr(train_family, "available_cores", lambda: 8)
+    stages = planned(home, min_labelled_texts=1000, output_dir=str(tmp_path))
+    train_family.make_all(list(enumerate(stages, 1)), None, len(stages), jobs=2)
+    assert threads == {"tokenizer": None, "base": None, "bilma-ar": 4, "bilma-mx": 4, "results": None}
+    train_family.make_all(list(enumerate(stages, 1)), None, len(stages), jobs=2, num_threads=3)
+    assert set(threads.values()) == {3}
+
+
+def test_threads_change_no_result(home):
+    base, vocabulary = planned(home)[1], planned(home)[0]
+    assert base.command(3)[-3:] == ["--num_threads", "3", "--resume"]
+    assert "--num_threads" not in [*base.command(), *vocabulary.command(3)]  # the vocabulary has no such flag
+    threaded = replace(base, settings=base.settings | {"num_threads": 3})
+    assert threaded.resolved() == base.resolved()  # so a family may be gone on with by more jobs
+
+
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 
 
@@ -286,7 +314,7 @@ def test_a_stage_that_fails_stops_the_one_beside_it(home, monkeypatch, tmp_path,
     """Whether the other one's script runs already, or is only about to."""
     statuses, failed, began = [], Event(), Event()
 
-    def make(stage, number, count, scripts, to_file):
+    def make(stage, number, count, scripts, num_threads, to_file):
         if stage.name == "bilma-mx":
             assert not begun_before or began.wait(20)
             failed.set()
@@ -313,7 +341,7 @@ def test_a_folder_is_one_stages_at_a_time(home, monkeypatch):
     """Both comparisons write into results."""
     busy = set()
 
-    def make(stage, number, count, scripts, to_file):
+    def make(stage, number, count, scripts, num_threads, to_file):
         assert stage.output_dir not in busy
         busy.add(stage.output_dir)
         time.sleep(0.05)
