@@ -90,12 +90,16 @@ class Stage:
             words += [f"--{flag}", *map(str, listed)]
         return words
 
+    @property
+    def takes_threads(self) -> bool:
+        """Whether it can be told how many: all that take long can."""
+        return any(field.name == "num_threads" for field in fields(SCRIPTS[self.script].arguments))
+
     def command(self, num_threads: int | None = None) -> list[str]:
-        """What runs it, from the beginning or from where it was broken off, with so many threads if it can be told."""
-        script, known = os.path.relpath(Path(__file__).with_name(self.script)), SCRIPTS[self.script]
-        told = num_threads and any(field.name == "num_threads" for field in fields(known.arguments))
-        threads = ["--num_threads", str(num_threads)] if told else []
-        return [sys.executable, script, *self.flags(), *threads, known.again]
+        """What runs it, from the beginning or from where it was broken off, with so many threads if it takes them."""
+        script = os.path.relpath(Path(__file__).with_name(self.script))
+        threads = ["--num_threads", str(num_threads)] if num_threads and self.takes_threads else []
+        return [sys.executable, script, *self.flags(), *threads, SCRIPTS[self.script].again]
 
     def resolved(self) -> dict[str, Any]:
         """All flags of the script as this stage and the recipe that it names set them, paths and `FREE` ones left out.

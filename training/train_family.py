@@ -148,7 +148,7 @@ def make_all(
         try:
             while waiting or running:
                 ready = list(ready_stages(waiting, list(running.values())))
-                threads = num_threads or share_of_cores(ready, len(running), jobs)
+                threads = num_threads or share_of_cores([*running.values(), *ready], jobs)
                 for number, stage in ready[: jobs - len(running)]:
                     waiting.remove((number, stage))
                     future = pool.submit(make, stage, number, count, scripts, threads, to_file=jobs > 1)
@@ -172,9 +172,9 @@ def ready_stages(waiting: Sequence[Numbered], running: Sequence[Numbered]) -> It
             yield number, stage
 
 
-def share_of_cores(ready: Sequence[Numbered], running: int, jobs: int) -> int | None:
-    """Threads of a stage that begins now."""
-    return threads_each(min(jobs, running + sum(not stage.is_finished() for _, stage in ready)))
+def share_of_cores(stages: Sequence[Numbered], jobs: int) -> int | None:
+    """Threads of each, if as many as may run at a time; what takes none, such as a baseline, is short."""
+    return threads_each(min(jobs, sum(stage.takes_threads and not stage.is_finished() for _, stage in stages)))
 
 
 def threads_each(stages: int) -> int | None:

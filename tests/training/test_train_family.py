@@ -282,7 +282,7 @@ def test_stages_at_a_time_wait_for_what_they_read(home, monkeypatch):
 
 
 def test_stages_share_the_cores_with_those_that_run_beside_them(home, monkeypatch, tmp_path):
-    """Base, adaptations and their comparison: alone, side by side, alone."""
+    """The base has all, though baselines run beside it; the adaptations have half each."""
     threads = {}
 
     def make(stage, number, count, scripts, num_threads, to_file):
@@ -291,9 +291,9 @@ def test_stages_share_the_cores_with_those_that_run_beside_them(home, monkeypatc
 
     monkeypatch.setattr(train_family, "make", make)
     monkeypatch.setattr(train_family, "available_cores", lambda: 8)
-    stages = planned(home, min_labelled_texts=1000, output_dir=str(tmp_path))
+    stages = planned(home, output_dir=str(tmp_path))
     train_family.make_all(list(enumerate(stages, 1)), None, len(stages), jobs=2)
-    assert threads == {"tokenizer": None, "base": None, "bilma-ar": 4, "bilma-mx": 4, "results": None}
+    assert [threads[name] for name in ("base", "bilma-ar", "bilma-mx", "results")] == [None, 4, 4, 4]
     train_family.make_all(list(enumerate(stages, 1)), None, len(stages), jobs=2, num_threads=3)
     assert set(threads.values()) == {3}
 
