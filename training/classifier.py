@@ -50,15 +50,24 @@ class TrainedClassifier(nn.Module):
 
 
 def make_classifier(
-    path_or_id: str, label_names: Sequence[str], pooling: str, class_weights: Tensor, with_decoder: bool
+    path_or_id: str,
+    label_names: Sequence[str],
+    pooling: str,
+    class_weights: Tensor,
+    with_decoder: bool,
+    hidden_dropout_prob: float | None = None,
 ) -> TrainedClassifier:
     """A new classification head on the encoder of a BILMA, and its decoder if that goes on learning.
+
+    Args:
+        hidden_dropout_prob: dropout in training; None for what the model was pretrained with.
 
     Raises:
         InputError: if the model cannot be opened, or lacks a part that is needed.
     """
-    masked_lm = open_whole(BilmaForMaskedLM, path_or_id) if with_decoder else None
-    encoder = masked_lm.bilma if masked_lm else open_whole(BilmaModel, path_or_id)
+    dropout = {} if hidden_dropout_prob is None else {"hidden_dropout_prob": hidden_dropout_prob}
+    masked_lm = open_whole(BilmaForMaskedLM, path_or_id, **dropout) if with_decoder else None
+    encoder = masked_lm.bilma if masked_lm else open_whole(BilmaModel, path_or_id, **dropout)
     config = encoder.config
     config.pooling = pooling
     config.sparse_prediction = False

@@ -46,7 +46,7 @@ def longest_chain(stages: Sequence[Stage], seconds_per_text: float) -> float:
     """Seconds of the stages that need each other and so never run at the same time."""
     ends: dict[str, float] = {}
     for number, stage in enumerate(stages):
-        before = [ends[other.name] for other in stages[:number] if stage.reads_from([other])]
+        before = [ends[other.name] for other in stages[:number] if stage.waits_for([other])]
         ends[stage.name] = max(before, default=0.0) + seconds_per_text * stage.texts
     return max(ends.values())
 

@@ -173,12 +173,13 @@ class Plan:
         return replace(stage, texts=texts * flags["num_train_epochs"] * len(flags["seeds"]))
 
     def baselines(self, classifier: Stage, region: RegionTexts) -> Stage:
-        """What a classifier has to beat, on the same texts."""
+        """What a classifier has to beat, on the same texts; after the model, of which the base wants all cores."""
         flags = classifier.resolved()
         inputs = {"train_file": classifier.inputs["train_file"], "embedding_file": files_of([region])}
         settings = {name: flags[name] for name in SAME_TEXTS if flags[name] is not None}
         name = classifier.output_dir.name.removeprefix("bilma-")
-        return Stage("baselines.py", self.home / f"{BASELINES}-{name}", inputs, settings)
+        model = classifier.inputs["model"][0]
+        return Stage("baselines.py", self.home / f"{BASELINES}-{name}", inputs, settings, after=model)
 
 
 def files_of(regions: Sequence[RegionTexts]) -> list[Path]:

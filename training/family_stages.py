@@ -56,13 +56,20 @@ SCRIPTS = {
 
 @dataclass(frozen=True)
 class Stage:
-    """One command. `inputs` are files and folders that it reads, by flag; `texts` how many it reads in training."""
+    """One command.
+
+    Args:
+        inputs: files and folders that it reads, by flag.
+        texts: how many it reads in training.
+        after: the folder of a stage that comes first, though it reads nothing of it; None if any may.
+    """
 
     script: str
     output_dir: Path
     inputs: dict[str, Sequence[Path]]
     settings: dict[str, Any]
     texts: float = 0
+    after: Path | None = None
 
     @property
     def name(self) -> str:
@@ -78,10 +85,12 @@ class Stage:
             return self.output_dir / f"{WAYS}.json"
         return self.output_dir / SCRIPTS[self.script].proof
 
-    def reads_from(self, others: Collection["Stage"]) -> bool:
-        """Whether an output of the others, or something in it, is among the inputs."""
+    def waits_for(self, others: Collection["Stage"]) -> bool:
+        """Whether an output of the others, or something in it, is among the inputs, or one of them comes first."""
         made = {stage.output_dir for stage in others}
-        return any(not made.isdisjoint((path, *path.parents)) for paths in self.inputs.values() for path in paths)
+        return self.after in made or any(
+            not made.isdisjoint((path, *path.parents)) for paths in self.inputs.values() for path in paths
+        )
 
     def flags(self) -> list[str]:
         words = []
@@ -90,16 +99,12 @@ class Stage:
             words += [f"--{flag}", *map(str, listed)]
         return words
 
-    @property
-    def takes_threads(self) -> bool:
-        """Whether it can be told how many: all that take long can."""
-        return any(field.name == "num_threads" for field in fields(SCRIPTS[self.script].arguments))
-
     def command(self, num_threads: int | None = None) -> list[str]:
         """What runs it, from the beginning or from where it was broken off, with so many threads if it takes them."""
-        script = os.path.relpath(Path(__file__).with_name(self.script))
-        threads = ["--num_threads", str(num_threads)] if num_threads and self.takes_threads else []
-        return [sys.executable, script, *self.flags(), *threads, SCRIPTS[self.script].again]
+        script, known = os.path.relpath(Path(__file__).with_name(self.script)), SCRIPTS[self.script]
+        takes_threads = any(field.name == "num_threads" for field in fields(known.arguments))
+        threads = ["--num_threads", str(num_threads)] if num_threads and takes_threads else []
+        return [sys.executable, script, *self.flags(), *threads, known.again]
 
     def resolved(self) -> dict[str, Any]:
         """All flags of the script as this stage and the recipe that it names set them, paths and `FREE` ones left out.

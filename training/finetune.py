@@ -157,7 +157,10 @@ def make_model(args: FinetuneArguments, task: Task) -> TrainedClassifier:
     weights = torch.ones(len(task.label_names))
     if args.class_weights == "balanced":
         weights = balanced_weights(task.labels["train"], len(task.label_names))
-    model = make_classifier(args.model, task.label_names, args.pooling, weights, with_decoder=args.mlm_weight > 0)
+    with_decoder = args.mlm_weight > 0
+    model = make_classifier(
+        args.model, task.label_names, args.pooling, weights, with_decoder, args.hidden_dropout_prob
+    )
     positions = model.classifier.config.max_position_embeddings
     if args.max_length > positions:
         raise InputError(f"--max_length {args.max_length} is more than the {positions} positions of the model")

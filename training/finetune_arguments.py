@@ -17,6 +17,7 @@ class FinetuneArguments(EngineArguments, LabelledArguments):
         "mean", "one vector of a text: the [START] state, or over all states"
     )
     class_weights: Literal["none", "balanced"] = option("none", "balanced: rare labels weigh as much as common ones")
+    hidden_dropout_prob: float | None = option(None, "dropout while fine-tuning (default: that of the model's config)")
     mlm_weight: float = option(0.5, "share of the loss that stays with masked words (0 for a bare encoder)")
     mlm_probability: float = option(0.3, "share of the tokens to mask, if --mlm_weight is above 0")
 
@@ -35,7 +36,7 @@ class FinetuneArguments(EngineArguments, LabelledArguments):
 
 def check_arguments(args: FinetuneArguments) -> None:
     check_engine_arguments(args)
-    check_each(args, "from 0 to below 1", "mlm_weight")
+    check_each(args, "from 0 to below 1", "mlm_weight", "hidden_dropout_prob")
     check_each(args, "between 0 and 1", "mlm_probability")
     check_each(args, "1 or more", "num_train_epochs", "patience", "texts_per_step")
     if not args.seeds or len(set(args.seeds)) < len(args.seeds) or not all(0 <= seed < 2**32 for seed in args.seeds):

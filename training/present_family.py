@@ -21,8 +21,8 @@ from training.errors import InputError, as_input_error, run
 from training.evaluation.figures import save
 from training.evaluation.results import WAYS, read_results, write_text
 from training.family_arguments import BASELINES
+from training.family_plan import BASE, WAYS_RESULTS
 from training.family_plan import RESULTS as FAMILY_RESULTS
-from training.family_plan import WAYS_RESULTS
 from training.family_stages import RECORDS
 from training.labelled import EMOJI_TASK
 from training.publishing.card import read_json
@@ -34,8 +34,8 @@ from training.publishing.family_page import (
     FIGURES,
     OURS,
     STAGES_FILE,
-    WAYS_FILE,
     FamilyModel,
+    WaysComparison,
     open_model,
     published_figures,
     render_page,
@@ -54,6 +54,10 @@ class PresentArguments:
     family: str = field(metadata={"help": "output folder of train_family.py"})
     org: str = field(metadata={"help": "organization or user of the Hub, for the cards"})
     tag: str | None = option(None, "tag of the commits, such as v1.0; the cards pin it")
+    ways: list[str] = field(
+        default_factory=list,
+        metadata={"help": "output folders of other runs of train_family.py whose comparisons of ways are shown too"},
+    )
     output_dir: str = option(str(MODEL_CARDS), "folder to renew, with a README.md that holds the two marks")
 
 
@@ -70,7 +74,8 @@ def main() -> None:
             tree = new / model.publication.name
             build_tree(model.publication, family / FAMILY_RESULTS, results, tree)
             check_tree(tree, model.publication)
-        ways, stages = copy_results(family, results, new)
+        stages = copy_results(family, results, new)
+        ways = copy_ways(family, [Path(folder) for folder in args.ways], new)
         write_text(new / CLASSIFIERS_FILE, json.dumps(classifiers, indent=1, ensure_ascii=False) + "\n")
         text = render_page(models, results, ways, classifiers, stages)
         put_in_place(new, [model.publication.name for model in models], output_dir)
@@ -108,26 +113,50 @@ def open_models(family: Path, results: dict[str, dict[str, Any]], args: PresentA
     return [open_model(open_publication(family / name, args.org, args.tag), name) for name in names]
 
 
-def copy_results(
-    family: Path, results: dict[str, dict[str, Any]], new: Path
-) -> tuple[dict[str, Any] | None, dict[str, float]]:
-    """Fill the results' folder; returns the comparison of ways, if there is one, and the seconds of each stage."""
+def copy_results(family: Path, results: dict[str, dict[str, Any]], new: Path) -> dict[str, float]:
+    """Fill the results' folder; returns the seconds of each stage."""
     source = family / FAMILY_RESULTS
     (new / RESULTS / FIGURES).mkdir(parents=True)
     for path in [source / "report.md", *(source / f"{kind}.json" for kind in results), *source.glob("figures/*.png")]:
         shutil.copyfile(path, new / RESULTS / path.relative_to(source))
     for name, figure in published_figures(results):
         save(figure, new / RESULTS / FIGURES / name).with_suffix(".svg").unlink()
-    ways = read_results(family / WAYS_RESULTS).get(WAYS) if (family / WAYS_RESULTS).is_dir() else None
-    if ways is not None:
-        shutil.copyfile(family / WAYS_RESULTS / f"{WAYS}.json", new / WAYS_FILE)
-    records = {path.stem: read_json(path) for path in (family / RECORDS).glob("*.json")}
     told = {
         name: {"seconds": record["seconds"], "made_from": record["identity"]}
-        for name, record in sorted(records.items(), key=lambda item: item[1]["number"])
+        for name, record in sorted(records(family).items(), key=lambda item: item[1]["number"])
     }
     write_text(new / STAGES_FILE, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
-    return ways, {name: record["seconds"] for name, record in told.items()}
+    return {name: record["seconds"] for name, record in told.items()}
+
+
+def records(family: Path) -> dict[str, dict[str, Any]]:
+    return {path.stem: read_json(path) for path in (family / RECORDS).glob("*.json")}
+
+
+def copy_ways(family: Path, others: Sequence[Path], new: Path) -> list[WaysComparison]:
+    """The family's own comparison of ways, if there is one, and those of other runs, beside the results.
+
+    Raises:
+        InputError: if one of the others is not there.
+    """
+    ways = []
+    for run_folder in (family, *others):
+        source = run_folder / WAYS_RESULTS / f"{WAYS}.json"
+        if run_folder == family and not source.exists():
+            continue
+        result = read_results(source.parent)[WAYS]
+        file = f"{RESULTS}/{WAYS}.json" if run_folder == family else f"{RESULTS}/{WAYS}-{run_folder.name}.json"
+        shutil.copyfile(source, new / file)
+        ways.append(WaysComparison(result, file, passes_of(run_folder, result), shown_above=run_folder == family))
+    return ways
+
+
+def passes_of(family: Path, ways: dict[str, Any]) -> float:
+    """Over the texts, by the first model compared and the base that it was made from, if it was."""
+    told = records(family)
+    model = told[ways["models"][0]["name"]]["identity"]
+    base = [told[BASE]["identity"]] if f"init_from {BASE}" in model else []
+    return sum(identity["num_train_epochs"] for identity in (model, *base))
 
 
 def classifier_scores(family: Path) -> list[dict[str, Any]]:

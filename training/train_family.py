@@ -167,14 +167,14 @@ def ready_stages(waiting: Sequence[Numbered], running: Sequence[Numbered]) -> It
     unmade = [stage for _, stage in (*waiting, *running)]
     busy = {stage.output_dir for _, stage in running}
     for number, stage in waiting:
-        if stage.output_dir not in busy and not stage.reads_from(unmade):
+        if stage.output_dir not in busy and not stage.waits_for(unmade):
             busy.add(stage.output_dir)
             yield number, stage
 
 
 def share_of_cores(stages: Sequence[Numbered], jobs: int) -> int | None:
-    """Threads of each, if as many as may run at a time; what takes none, such as a baseline, is short."""
-    return threads_each(min(jobs, sum(stage.takes_threads and not stage.is_finished() for _, stage in stages)))
+    """Threads of each, if as many as may run at a time: with more threads than cores all of them crawl."""
+    return threads_each(min(jobs, sum(not stage.is_finished() for _, stage in stages)))
 
 
 def threads_each(stages: int) -> int | None:

@@ -15,7 +15,9 @@ from training.present_family import BEGIN, END
 from training.publishing.facts import MODEL_CARDS
 from training.publishing.tree import WEIGHTS
 
-SECONDS = {"tokenizer": 4.0, "bilma-ar": 60.0, "bilma-mx": 120.0, "results": 30.0}
+SECONDS = {"tokenizer": 4.0, "base": 90.0, "bilma-ar": 60.0, "bilma-mx": 120.0, "results": 30.0}
+ADAPTED = {"num_train_epochs": 0.5, "init_from base": "digest"}
+IDENTITIES = {"base": {"num_train_epochs": 2.0}, "bilma-ar": ADAPTED, "bilma-mx": ADAPTED}
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,8 @@ def trained(family, evaluated_family, tmp_path_factory):
         shutil.copytree(folder, home / folder.name)
     (home / "stages").mkdir()
     for number_, (name, seconds) in enumerate(SECONDS.items()):
-        record = {"number": number_, "command": "python x", "identity": {}, "seconds": seconds, "finished": True}
+        identity = IDENTITIES.get(name, {})
+        record = {"number": number_, "command": "x", "identity": identity, "seconds": seconds, "finished": True}
         (home / "stages" / f"{name}.json").write_text(json.dumps(record))
     return home
 
@@ -43,8 +46,8 @@ def cards(tmp_path):
 
 @pytest.fixture
 def present(trained, cards):
-    def present(family=trained):
-        run_main(present_family, family=family, org="org", output_dir=cards)
+    def present(family=trained, **flags):
+        run_main(present_family, family=family, org="org", output_dir=cards, **flags)
 
     return present
 
@@ -116,10 +119,10 @@ def test_numbers_are_those_of_the_results(present, cards, trained):
         line.split(" | ")[0].strip("| *") for line in page.split("| stage | time |")[1].splitlines() if "|" in line
     ]
     assert stages[1:] == [*SECONDS, "together"]
-    assert "| **together** | **3.6 min** |" in page
+    assert "| **together** | **5.1 min** |" in page
 
 
-def test_ways_to_make_a_model_are_shown(present, cards, trained):
+def test_ways_to_make_a_model_are_shown(present, cards, trained, tmp_path):
     score, difference = {"value": 0.5, "low": 0.4, "high": 0.6}, {"value": 0.01, "low": 0.005, "high": 0.015}
     place = {"region": "mx", "targets": "all"}
     matrix = json.loads((trained / "results" / "mlm_matrix.json").read_text())
@@ -128,17 +131,26 @@ def test_ways_to_make_a_model_are_shown(present, cards, trained):
         "cells": [place | {"model": name, "masked_accuracy": score} for name in ("bilma-mx", "scratch-mx", "one")],
         "comparisons": [place | {"model": "bilma-mx", "other": "one", "masked_accuracy_difference": difference}],
     }
-    (trained / "ways").mkdir()
-    (trained / "ways" / "ways_matrix.json").write_text(json.dumps(ways))
+    short = tmp_path / "short"
+    shutil.copytree(trained / "stages", short / "stages")
+    (short / "stages" / "base.json").write_text(json.dumps({"identity": {"num_train_epochs": 0.75}}))
+    for run_folder in (trained, short):
+        (run_folder / "ways").mkdir()
+        (run_folder / "ways" / "ways_matrix.json").write_text(json.dumps(ways))
     try:
-        present()
+        present(ways=[short])
     finally:
         shutil.rmtree(trained / "ways")
     section = (cards / "README.md").read_text().split("### Ways to make")[1].split("###")[0]
     assert "| texts of | bilma | scratch | one |" in section
+    assert "**2.5 passes in all**; `bilma` are the models above. [All figures](results/ways_matrix.json)" in section
+    assert "**1.25 passes in all**; `bilma` are models of a run of its own, trained from scratch too. " in section
     assert "| mx | **0.500 (0.400 to 0.600)** | 0.500 (0.400 to 0.600) | 0.500 (0.400 to 0.600) |" in section
     assert "| texts of | bilma − one |\n| --- | --- |\n| mx | **0.010 (0.005 to 0.015)** |" in section
-    assert json.loads((cards / "results" / "ways_matrix.json").read_text()) == ways
+    for name in ("ways_matrix", "ways_matrix-short"):
+        assert json.loads((cards / "results" / f"{name}.json").read_text()) == ways
+    with pytest.raises(InputError, match="no result in this folder"):
+        present(ways=[tmp_path / "nowhere" / "family"])
 
 
 def test_classifiers_stand_beside_simple_methods(present, cards, trained):

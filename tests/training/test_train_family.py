@@ -92,8 +92,8 @@ def test_stages_in_the_order_in_which_they_need_each_other(home):
         *("bilma-ar-emoji", "bilma-mx-emoji", "baselines-ar-emoji", "baselines-mx-emoji", "results-emoji"),
     ]
     for number, stage in enumerate(stages):
-        assert not stage.reads_from(stages[number:])
-    assert stages[-1].reads_from([stage for stage in stages if stage.name == "baselines-mx-emoji"])
+        assert not stage.waits_for(stages[number:])
+    assert stages[-1].waits_for([stage for stage in stages if stage.name == "baselines-mx-emoji"])
 
 
 def test_flags_are_those_of_the_scripts(home):
@@ -271,7 +271,7 @@ def test_stages_at_a_time_wait_for_what_they_read(home, monkeypatch):
     def make(stage, number, count, scripts, num_threads, to_file):
         if stage.script == "pretrain.py" and stage.name != "base":
             both.wait()  # breaks unless the models of both regions are made at the same time
-        assert not stage.reads_from([one for one in stages if one.name not in made])
+        assert not stage.waits_for([one for one in stages if one.name not in made])
         assert (count, to_file) == (len(stages), True)
         made.append(stage.name)
 

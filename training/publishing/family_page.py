@@ -12,7 +12,6 @@ from training.evaluation import published
 from training.evaluation.baselines import NEAREST
 from training.evaluation.figures import heatmap
 from training.evaluation.report import markdown_table, number, pairs, ways_table
-from training.evaluation.results import WAYS
 from training.publishing.card import count_parameters, duration, read_json, started_from
 from training.publishing.card_evaluation import PUBLISHED, TOP_COMPLETIONS, TOP_WORDS, Results
 from training.publishing.eval_results import EVALUATIONS, RESULTS
@@ -22,7 +21,6 @@ from training.publishing.tree import WEIGHTS
 FIGURES = "figures"
 PUBLISHED_NAMES = {"mlm_matrix": "published_mlm_accuracy", "emoji15_matrix": "published_emoji15_accuracy"}
 OUR_FIGURES = {"mlm_matrix": "mlm_matrix_masked_accuracy_all", "emoji15_matrix": "emoji15_accuracy"}
-WAYS_FILE = f"{RESULTS}/{WAYS}.json"
 CLASSIFIERS_FILE = f"{RESULTS}/classifiers.json"
 STAGES_FILE = f"{RESULTS}/stages.json"
 OURS = "ours"  # among the methods of a task
@@ -47,6 +45,23 @@ class FamilyModel:
         return self.publication.pipeline_tag == "fill-mask"
 
 
+@dataclass(frozen=True)
+class WaysComparison:
+    """The comparison of ways that one run of train_family.py made.
+
+    Args:
+        result: the matrix in which they are compared.
+        file: where that stands, seen from the page.
+        passes: over the texts, of everything that a model of this run has been through.
+        shown_above: whether the models of its first way are those of the page.
+    """
+
+    result: dict[str, Any]
+    file: str
+    passes: float
+    shown_above: bool
+
+
 def open_model(publication: Publication, name: str) -> FamilyModel:
     """Raises `InputError` if the folder is not finished."""
     metrics = read_json(publication.folder / "metrics.json")
@@ -56,14 +71,14 @@ def open_model(publication: Publication, name: str) -> FamilyModel:
 def render_page(
     models: Sequence[FamilyModel],
     results: Results,
-    ways: dict[str, Any] | None,
+    ways: Sequence[WaysComparison],
     classifiers: Sequence[dict[str, Any]],
     stages: dict[str, float],
 ) -> str:
     """The page, in Markdown.
 
     Args:
-        ways: the matrix in which several ways to make the models are compared, if there are several.
+        ways: comparisons of several ways to make the models.
         classifiers: of each its task, its model, and the test scores of it and of simple methods.
         stages: of each stage of train_family.py, its seconds.
     """
@@ -86,7 +101,7 @@ def render_page(
     parts.append("The texts differ, and what the authors masked with is not published: compare patterns, not levels.")
     if classifiers:
         parts += ["### Classifiers beside simple methods", *classifiers_section(classifiers)]
-    if ways is not None:
+    if ways:
         parts += ["### Ways to make a model of a region", *ways_section(models, ways)]
     parts += ["### Completions", completions_table(models, results["completions"])]
     if "region_words" in results:
@@ -176,15 +191,22 @@ def published_heatmap(kind: str) -> Figure:
     return heatmap(np.array(values), labels, tested, trained, title, "texts of", "model of")
 
 
-def ways_section(models: Sequence[FamilyModel], result: dict[str, Any]) -> list[str]:
+def ways_section(models: Sequence[FamilyModel], ways: Sequence[WaysComparison]) -> list[str]:
     """Each region's own model of every way, on its texts; a model of all regions is every region's."""
-    return [
-        "Masked accuracy on the texts of the region, at the same number of passes over texts, the base's included. "
-        f"`bilma` are the models above, {'adapted from the base' if have_base(models) else 'trained from scratch'}. "
-        f"[All figures]({WAYS_FILE}).",
-        ways_table(result),
-        *pairs(result),
+    made = "adapted from a base" if have_base(models) else "trained from scratch"
+    parts = [
+        "Masked accuracy on the texts of the region. All ways of a table have passed over the texts equally often, "
+        "the base included. `scratch`: trained on the region's texts alone. `one-model`: trained on those of all, "
+        "each behind a token of its region. `one-adapted`: the base, trained on like that."
     ]
+    for one in ways:
+        whose = "the models above" if one.shown_above else f"models of a run of its own, {made} too"
+        parts += [
+            f"**{one.passes:g} passes in all**; `bilma` are {whose}. [All figures]({one.file}).",
+            ways_table(one.result),
+            *pairs(one.result),
+        ]
+    return parts
 
 
 def classifiers_section(classifiers: Sequence[dict[str, Any]]) -> list[str]:
