@@ -37,7 +37,7 @@ from training.evaluation.questions import (
     texts_to_ask,
     training_texts,
 )
-from training.evaluation.region_words import region_words
+from training.evaluation.region_words import region_words, whole_words
 from training.evaluation.results import WAYS, corpus_facts, header
 from training.evaluation.similarity import similarity
 from training.region_tokens import has_region_tokens, region_token_id
@@ -216,7 +216,9 @@ class MaskedComparison:
             name: np.mean([by_model[name].mean_log_probabilities for by_model in answers.values()], axis=0)
             for name in self.regions
         }
-        words = region_words(means, self.folders[0].tokenizer, self.args.top_words)
+        tokenizer = self.folders[0].tokenizer
+        texts = (ids for test in self.tests for ids in encode(test.texts, tokenizer, self.args.max_length))
+        words = region_words(means, whole_words(texts, tokenizer), tokenizer, self.args.top_words)
         return self.header("region_words") | {"by_model": words}
 
     def similarity(self, asked: list[Asked], answers: ByRegion) -> Result:
@@ -241,10 +243,12 @@ class EmojiComparison:
         self.device = pick_device()
         self.folders = open_folders(args.emoji_models)
         self.labels = emoji_matrix.label_names(self.folders)
+        self.notes: list[str] = []
         if args.emoji_files:
-            self.tests = emoji_matrix.from_labelled_files(
+            found = emoji_matrix.from_labelled_files(
                 args.emoji_files, args.text_column, args.label_column, args.test_fraction
             )
+            self.tests, self.notes = emoji_matrix.with_enough_texts(found)
         else:
             self.tests = [
                 emoji_matrix.from_raw_texts(region, corpus, args.test_fraction)
@@ -273,6 +277,7 @@ class EmojiComparison:
         yield header("emoji15_matrix", settings(args), self.folders, self.device) | {
             "labels": self.labels,
             "corpora": [test.facts() for test in self.tests],
+            "notes": self.notes,
             "cells": cells + self.baselines,
             "comparisons": comparisons,
         }

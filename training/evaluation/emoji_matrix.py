@@ -23,6 +23,8 @@ from training.labelled import LabelledTexts, emoji15_task, label_ids, labelled_c
 from training.scores import classification_scores, confusion
 from training.splits import is_test
 
+FEWEST_TEXTS = 50  # of a region; with fewer the interval of an accuracy is wider than 0.1 to each side
+
 
 @dataclass
 class LabelledQuestions:
@@ -79,6 +81,25 @@ def from_labelled_files(
     if not rows:
         raise InputError(f"{names}: the test set is empty: give more texts, or a larger --test_fraction")
     return [LabelledQuestions(region, corpus.names(), by_region[region]) for region in sorted(by_region)]
+
+
+def with_enough_texts(tests: Sequence[LabelledQuestions]) -> tuple[list[LabelledQuestions], list[str]]:
+    """The regions of a file that have enough test texts, and notes of those that have not.
+
+    Raises:
+        InputError: if none has.
+    """
+    enough = [test for test in tests if len(test.texts) >= FEWEST_TEXTS]
+    if not enough:
+        most = max(len(test.texts) for test in tests)
+        raise InputError(
+            f"{', '.join(tests[0].names)}: no region has {FEWEST_TEXTS} texts to test on, only {most}: give more"
+        )
+    return enough, [
+        f"{test.region} is left out: {len(test.texts)} test texts are too few to tell models apart."
+        for test in tests
+        if len(test.texts) < FEWEST_TEXTS
+    ]
 
 
 def label_names(folders: Sequence[ModelFolder]) -> list[str]:

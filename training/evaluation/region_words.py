@@ -1,5 +1,6 @@
 """What makes a region a region: the words that its model prefers where the other models do not."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,26 +9,45 @@ from transformers import PreTrainedTokenizerBase
 from training.evaluation.questions import PLACEHOLDERS
 
 SHORTEST = 3  # letters; single letters and pairs are mostly pieces of abbreviations
+FEWEST = (
+    5  # times that a word stands whole in the test texts; rarer ones are pieces of words, or no one's but a text's
+)
 
 
 def is_word(token: str) -> bool:
     return token.isalpha() and len(token) >= SHORTEST and token not in PLACEHOLDERS
 
 
+def whole_words(texts: Iterable[Sequence[int]], tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
+    """How often each token, (vocab_size,), stands in the texts without a piece of the same word behind it."""
+    goes_on = np.array([token.startswith("##") for token in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))])
+    counts = np.zeros(len(tokenizer), np.int64)
+    for text in texts:
+        ids = np.array(text, np.int64)
+        counts += np.bincount(ids[~np.append(goes_on[ids[1:]], False)], minlength=len(counts))
+    return counts
+
+
 def region_words(
-    mean_log_probabilities: dict[str, np.ndarray], tokenizer: PreTrainedTokenizerBase, top_k: int
+    mean_log_probabilities: dict[str, np.ndarray],
+    counts: np.ndarray,
+    tokenizer: PreTrainedTokenizerBase,
+    top_k: int,
 ) -> list[dict[str, Any]]:
     """For each model the words with the largest difference of log-probability to the other models' mean.
 
     Args:
         mean_log_probabilities: of each model, one value for each token of the vocabulary: its mean log-probability,
             whatever the right token is, over the hidden positions of all test sets, every region counting alike.
+        counts: of each token how often it is a whole word in the texts of all regions.
 
     Returns:
-        For each model its name and `top_k` words, each with `difference` (nats) and the two values it is made of.
+        For each model its name and at most `top_k` words, each with `difference` (nats) and the two values that it is
+        made of.
     """
     tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
-    ids = np.array([number for number, token in enumerate(tokens) if is_word(token)])
+    is_candidate = [is_word(token) and count >= FEWEST for token, count in zip(tokens, counts, strict=True)]
+    ids = np.flatnonzero(is_candidate)
     found = []
     for name, own in mean_log_probabilities.items():
         others = np.mean([values for other, values in mean_log_probabilities.items() if other != name], axis=0)

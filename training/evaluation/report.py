@@ -256,6 +256,7 @@ def emoji_section(result: dict[str, Any]) -> list[str]:
     return [
         f"One label a text, of {len(result['labels'])}: {legend}.",
         markdown_table(["region", "files", "test texts"], rows),
+        *result["notes"],
         "### Accuracy",
         matrix_table(result["cells"], "accuracy", result),
         "### Macro-F1",

@@ -20,6 +20,7 @@ from training.evaluation.emoji_matrix import (
     from_raw_texts,
     label_names,
     region_cells,
+    with_enough_texts,
 )
 from training.evaluation.intervals import Estimate
 from training.evaluation.models import open_folder
@@ -103,6 +104,15 @@ def test_labelled_files_by_region(tmp_path):
     )
     assert [(test.region, test.texts.texts) for test in found] == [("ar", ["dos"]), ("mx", ["uno", "cuatro"])]
     assert found[1].facts()["labels"] == {"❤": 1, "😍": 1}
+
+
+def test_regions_with_few_texts_are_left_out():
+    many, few = questions(*["❤", "😭"] * 25), questions(*["❤"] * 49, region="uy")
+    enough, notes = with_enough_texts([many, few])
+    assert enough == [many]
+    assert notes == ["uy is left out: 49 test texts are too few to tell models apart."]
+    with pytest.raises(InputError, match="no region has 50 texts to test on, only 49"):
+        with_enough_texts([few])
 
 
 def test_labelled_files_without_parts_are_cut_by_hash(tmp_path):
