@@ -46,6 +46,7 @@ class TrainFamilyArguments:
     adapt_epochs: float = option(
         3, "passes of an adaptation over its region's texts; the other ways pass as often as base and adaptation do"
     )
+    adapt_min_texts: int = option(0, "passes over a small region's texts are made more, up to so many texts")
     finetune_recipe: str = option("finetune", "recipe of the Emoji-15 models and of those of --tasks")
     min_labelled_texts: int = option(800, "a region with fewer texts to learn a task from gets no classifier of it")
     mask_draws: int = option(4, "times that each test text is masked anew in a comparison of pretrained models")
@@ -58,11 +59,6 @@ class TrainFamilyArguments:
     estimate: bool = option(
         False, "say what the family will take, by measuring some steps; trains and writes nothing but the vocabulary"
     )
-
-    @property
-    def epochs(self) -> float:
-        """Passes over a region's texts, by which every way costs the same."""
-        return self.base_epochs + self.adapt_epochs
 
 
 def task_name(file: str) -> str:
@@ -92,4 +88,5 @@ def check_arguments(args: TrainFamilyArguments) -> None:
         args, "1 or more", "vocab_size", "min_frequency", "min_labelled_texts", "mask_draws", "num_threads", "jobs"
     )
     check_each(args, "above 0", "base_epochs", "adapt_epochs")
+    check_each(args, "from 0 to below 2^32", "adapt_min_texts")
     check_each(args, "between 0 and 1", "test_fraction")

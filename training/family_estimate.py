@@ -34,7 +34,7 @@ def describe(stages: Sequence[Stage], measured: Stage, report: str, jobs: int = 
         (
             "What is left to train, on this machine",
             *lines,
-            *([f"  {jobs} at a time: {hours(least)} at best, and memory for each"] if jobs > 1 else []),
+            *([f"  {jobs} at a time: about {hours(least)}, and memory for each"] if jobs > 1 else []),
             f"  most memory: {value_of(report, 'most memory')}",
             f"Measured: {measured.name}. Assumed: the others take as long for a text, classifiers too, which may "
             "stop before their last pass. Not counted: baselines and comparisons.",

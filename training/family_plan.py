@@ -89,8 +89,8 @@ class Plan:
             return
         base = {"init_from": [self.home / BASE]}
         if way == ONE_ADAPTED:
-            told = {"region_tokens": True}
-            yield self.pretraining("one-adapted", ALL_REGIONS, args.adapt_epochs, args.adapt_recipe, base, **told)
+            epochs, told = self.adapt_epochs(ALL_REGIONS), {"region_tokens": True}
+            yield self.pretraining("one-adapted", ALL_REGIONS, epochs, args.adapt_recipe, base, **told)
             return
         if way == ADAPTED:
             yield self.pretraining(BASE, ALL_REGIONS, args.base_epochs, args.base_recipe, self.tokenizer)
@@ -99,20 +99,31 @@ class Plan:
             if way == SCRATCH:
                 yield self.whole(name, region.code)
             else:
-                yield self.pretraining(name, region.code, args.adapt_epochs, args.adapt_recipe, base)
+                epochs = self.adapt_epochs(region.code)
+                yield self.pretraining(name, region.code, epochs, args.adapt_recipe, base)
 
     def whole(self, name: str, region: str, **settings: Any) -> Stage:
         """One training from nothing to the end; a rate that stays up falls for as long as in an adaptation."""
-        args = self.args
-        stage = self.pretraining(name, region, args.epochs, args.whole_recipe, self.tokenizer, **settings)
+        last = self.adapt_epochs(region)
+        epochs = self.args.base_epochs + last
+        stage = self.pretraining(name, region, epochs, self.args.whole_recipe, self.tokenizer, **settings)
         if stage.resolved()["lr_scheduler_type"] == STABLE:
-            return replace(stage, settings=stage.settings | {"decay_ratio": args.adapt_epochs / args.epochs})
+            return replace(stage, settings=stage.settings | {"decay_ratio": last / epochs})
         return stage
+
+    def adapt_epochs(self, region: str) -> float:
+        """Passes of an adaptation over a region's texts; of all regions together, over all of theirs."""
+        own, epochs = self.regions_of(region), self.args.adapt_epochs
+        more = sum(max(0.0, self.args.adapt_min_texts - epochs * one.texts) for one in own)
+        return epochs + more / sum(one.texts for one in own)
+
+    def regions_of(self, region: str) -> list[RegionTexts]:
+        return [one for one in self.regions if region in (ALL_REGIONS, one.code)]
 
     def pretraining(
         self, name: str, region: str, epochs: float, recipe: str, origin: dict[str, Sequence[Path]], **settings: Any
     ) -> Stage:
-        own = [one for one in self.regions if region in (ALL_REGIONS, one.code)]
+        own = self.regions_of(region)
         return Stage(
             "pretrain.py",
             self.home / name,

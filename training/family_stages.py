@@ -99,11 +99,11 @@ class Stage:
             words += [f"--{flag}", *map(str, listed)]
         return words
 
-    def command(self, num_threads: int | None = None) -> list[str]:
+    def command(self, num_threads: int) -> list[str]:
         """What runs it, from the beginning or from where it was broken off, with so many threads if it takes them."""
         script, known = os.path.relpath(Path(__file__).with_name(self.script)), SCRIPTS[self.script]
         takes_threads = any(field.name == "num_threads" for field in fields(known.arguments))
-        threads = ["--num_threads", str(num_threads)] if num_threads and takes_threads else []
+        threads = ["--num_threads", str(num_threads)] if takes_threads else []
         return [sys.executable, script, *self.flags(), *threads, known.again]
 
     def resolved(self) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def draw_loss_curve(metrics: dict[str, Any], path: str | Path) -> None:
     best = metrics["validation"]
     figure.suptitle(
         f"BILMA {metrics['region']}: masked accuracy {best['masked_accuracy']:.3f} on the validation texts, at step "
-        f"{best['step']:,} (one chosen token in five stays, or becomes another word)"
+        f"{best['step']:,}\n(one chosen token in five stays, or becomes another word)"
     )
     figure.savefig(path, dpi=120)
     plt.close(figure)

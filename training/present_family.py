@@ -19,6 +19,7 @@ from training.arguments import option, parse_arguments
 from training.baselines import METHODS
 from training.errors import InputError, as_input_error, run
 from training.evaluation.figures import save
+from training.evaluation.report import way_of
 from training.evaluation.results import WAYS, read_results, write_text
 from training.family_arguments import BASELINES
 from training.family_plan import BASE, WAYS_RESULTS
@@ -75,7 +76,7 @@ def main() -> None:
             build_tree(model.publication, family / FAMILY_RESULTS, results, tree)
             check_tree(tree, model.publication)
         stages = copy_results(family, results, new)
-        ways = copy_ways(family, [Path(folder) for folder in args.ways], new)
+        ways = copy_ways(family.resolve(), [Path(folder).resolve() for folder in args.ways], new)
         write_text(new / CLASSIFIERS_FILE, json.dumps(classifiers, indent=1, ensure_ascii=False) + "\n")
         text = render_page(models, results, ways, classifiers, stages)
         put_in_place(new, [model.publication.name for model in models], output_dir)
@@ -137,26 +138,33 @@ def copy_ways(family: Path, others: Sequence[Path], new: Path) -> list[WaysCompa
     """The family's own comparison of ways, if there is one, and those of other runs, beside the results.
 
     Raises:
-        InputError: if one of the others is not there.
+        InputError: if one of the others is not there, or two have one name.
     """
     ways = []
     for run_folder in (family, *others):
-        source = run_folder / WAYS_RESULTS / f"{WAYS}.json"
-        if run_folder == family and not source.exists():
+        source, is_own = run_folder / WAYS_RESULTS / f"{WAYS}.json", run_folder == family
+        if is_own and not source.exists():
             continue
-        result = read_results(source.parent)[WAYS]
-        file = f"{RESULTS}/{WAYS}.json" if run_folder == family else f"{RESULTS}/{WAYS}-{run_folder.name}.json"
+        result = read_results(source.parent).get(WAYS)
+        if result is None:
+            raise InputError(f"{source.parent}: no {WAYS}.json: go on with train_family.py")
+        file = f"{RESULTS}/{WAYS}.json" if is_own else f"{RESULTS}/{WAYS}-{run_folder.name}.json"
+        if (new / file).exists():
+            raise InputError(f"--ways {run_folder}: a folder of that name is shown already: rename one")
         shutil.copyfile(source, new / file)
-        ways.append(WaysComparison(result, file, passes_of(run_folder, result), shown_above=run_folder == family))
+        ways.append(ways_comparison(run_folder, result, file, is_own))
     return ways
 
 
-def passes_of(family: Path, ways: dict[str, Any]) -> float:
-    """Over the texts, by the first model compared and the base that it was made from, if it was."""
-    told = records(family)
-    model = told[ways["models"][0]["name"]]["identity"]
-    base = [told[BASE]["identity"]] if f"init_from {BASE}" in model else []
-    return sum(identity["num_train_epochs"] for identity in (model, *base))
+def ways_comparison(family: Path, result: dict[str, Any], file: str, is_own: bool) -> WaysComparison:
+    """The passes are those of the first way's models and, if there is one, of the base that they were made from."""
+    identities = {name: record["identity"] for name, record in records(family).items()}
+    ways = {model["name"]: way_of(model["name"], model["region"]) for model in result["models"]}
+    first = [identities[name] for name, way in ways.items() if way == next(iter(ways.values()))]
+    adapted = f"init_from {BASE}" in first[0]
+    before = identities[BASE]["num_train_epochs"] if adapted else 0
+    passes = [before + identity["num_train_epochs"] for identity in first]
+    return WaysComparison(result, file, (min(passes), max(passes)), adapted, shown_above=is_own)
 
 
 def classifier_scores(family: Path) -> list[dict[str, Any]]:

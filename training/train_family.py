@@ -135,10 +135,11 @@ class Scripts:
 def make_all(
     stages: Sequence[Numbered], scripts: Scripts, count: int, jobs: int = 1, num_threads: int | None = None
 ) -> None:
-    """Run the stages, `jobs` at a time, each after those whose output it reads; in a folder one at a time.
+    """Run the stages, `jobs` at a time, each after those that it waits for; in a folder one at a time.
 
     Args:
-        num_threads: threads of each; None for the cores, shared among as many as run when it begins.
+        num_threads: threads of each; None for the cores that are free when it begins, shared with those that begin
+            with it. (More threads than cores are much slower than fewer: each step waits for the slowest of them.)
 
     Raises:
         InputError: of the first that fails, once those beside it have been stopped.
@@ -147,12 +148,13 @@ def make_all(
     with ThreadPoolExecutor(jobs) as pool:
         try:
             while waiting or running:
-                ready = list(ready_stages(waiting, list(running.values())))
-                threads = num_threads or share_of_cores([*running.values(), *ready], jobs)
-                for number, stage in ready[: jobs - len(running)]:
+                begin = ready_stages(waiting, [stage for stage, _ in running.values()])[: jobs - len(running)]
+                free = available_cores() - sum(threads for _, threads in running.values())
+                threads = num_threads or max(1, free // max(1, len(begin)))
+                for number, stage in begin:
                     waiting.remove((number, stage))
                     future = pool.submit(make, stage, number, count, scripts, threads, to_file=jobs > 1)
-                    running[future] = (number, stage)
+                    running[future] = (stage, threads)
                 ended, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in ended:
                     del running[future]
@@ -162,29 +164,19 @@ def make_all(
             raise
 
 
-def ready_stages(waiting: Sequence[Numbered], running: Sequence[Numbered]) -> Iterator[Numbered]:
-    """Those that can begin beside what runs and beside each other."""
-    unmade = [stage for _, stage in (*waiting, *running)]
-    busy = {stage.output_dir for _, stage in running}
+def ready_stages(waiting: Sequence[Numbered], running: Sequence[Stage]) -> list[Numbered]:
+    """Those that can begin beside what runs and beside each other; as long as there are any, only finished ones."""
+    unmade = [*(stage for _, stage in waiting), *running]
+    busy = {stage.output_dir for stage in running}
+    ready = []
     for number, stage in waiting:
         if stage.output_dir not in busy and not stage.waits_for(unmade):
             busy.add(stage.output_dir)
-            yield number, stage
+            ready.append((number, stage))
+    return [one for one in ready if one[1].is_finished()] or ready
 
 
-def share_of_cores(stages: Sequence[Numbered], jobs: int) -> int | None:
-    """Threads of each, if as many as may run at a time: with more threads than cores all of them crawl."""
-    return threads_each(min(jobs, sum(not stage.is_finished() for _, stage in stages)))
-
-
-def threads_each(stages: int) -> int | None:
-    """Of so many that run at a time; None for all cores, which is every script's default."""
-    return max(1, available_cores() // stages) if stages > 1 else None
-
-
-def make(
-    stage: Stage, number: int, count: int, scripts: Scripts, num_threads: int | None = None, to_file: bool = False
-) -> None:
+def make(stage: Stage, number: int, count: int, scripts: Scripts, num_threads: int, to_file: bool = False) -> None:
     """Run the stage, or go on with it, unless its result is there.
 
     Raises:
@@ -197,14 +189,14 @@ def make(
         return
     before = stage.record()["seconds"] if stage.has_begun() else 0.0
     command = stage.command(num_threads)
-    told = shlex.join(["python", *command[1:]])
-    stage.write_record(number, told, identity, before, finished=False)
-    say(f"[{number}/{count}] {stage.name}:\n{told}")
+    in_words = shlex.join(["python", *command[1:]])
+    stage.write_record(number, in_words, identity, before, finished=False)
+    say(f"[{number}/{count}] {stage.name}:\n{in_words}")
     scripts.check_not_stopped()
     began = time.monotonic()
     with stage.log_file.open("a") if to_file else nullcontext() as log:
         status, _ = scripts.run(command, stdout=log)
-    stage.write_record(number, told, identity, before + time.monotonic() - began, finished=status == 0)
+    stage.write_record(number, in_words, identity, before + time.monotonic() - began, finished=status == 0)
     scripts.check_not_stopped()
     if status == STOPPED:
         say(f"{stage.name} was stopped: go on with the same command, {own_command()}")
@@ -223,7 +215,7 @@ def estimate(stages: Sequence[Stage], scripts: Scripts, args: TrainFamilyArgumen
     if measured is None:
         return
     say(f"measuring some steps of {measured.name}")
-    command = measured.command(args.num_threads or threads_each(args.jobs))
+    command = measured.command(args.num_threads or max(1, available_cores() // args.jobs))
     status, report = scripts.run([*command, "--estimate"], stdout=subprocess.PIPE)
     scripts.check_not_stopped()
     if status:

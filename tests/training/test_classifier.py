@@ -64,6 +64,13 @@ def test_the_encoder_is_the_pretrained_one_and_the_head_is_new(pretrained):
     assert not torch.equal(models[0].classifier.dense_1.weight, models[1].classifier.dense_1.weight)
 
 
+@pytest.mark.parametrize(("asked", "used"), [(None, 0.2), (0.0, 0.0), (0.4, 0.4)])
+def test_dropout_is_the_models_own_or_what_is_asked_for(pretrained, asked, used):
+    model = make_classifier(pretrained(hidden_dropout_prob=0.2), NAMES, "mean", ONES, True, asked).classifier
+    assert model.config.hidden_dropout_prob == used
+    assert {layer.p for layer in model.modules() if isinstance(layer, torch.nn.Dropout)} == {used}
+
+
 def test_a_bare_encoder_or_a_classifier_can_be_fine_tuned_too(pretrained):
     for model_class in (BilmaModel, BilmaForSequenceClassification):
         path = pretrained(model_class)

@@ -143,14 +143,17 @@ def test_ways_to_make_a_model_are_shown(present, cards, trained, tmp_path):
         shutil.rmtree(trained / "ways")
     section = (cards / "README.md").read_text().split("### Ways to make")[1].split("###")[0]
     assert "| texts of | bilma | scratch | one |" in section
-    assert "**2.5 passes in all**; `bilma` are the models above. [All figures](results/ways_matrix.json)" in section
-    assert "**1.25 passes in all**; `bilma` are models of a run of its own, trained from scratch too. " in section
+    file = "[All figures](results/ways_matrix.json)"
+    assert f"**2.5 passes in all**; `bilma` are the models above, adapted from a base. {file}" in section
+    assert "**1.25 passes in all**; `bilma` are models of a run of its own, adapted from a base. " in section
     assert "| mx | **0.500 (0.400 to 0.600)** | 0.500 (0.400 to 0.600) | 0.500 (0.400 to 0.600) |" in section
     assert "| texts of | bilma − one |\n| --- | --- |\n| mx | **0.010 (0.005 to 0.015)** |" in section
     for name in ("ways_matrix", "ways_matrix-short"):
         assert json.loads((cards / "results" / f"{name}.json").read_text()) == ways
     with pytest.raises(InputError, match="no result in this folder"):
         present(ways=[tmp_path / "nowhere" / "family"])
+    with pytest.raises(InputError, match="short: a folder of that name is shown already"):
+        present(ways=[short, short])
 
 
 def test_classifiers_stand_beside_simple_methods(present, cards, trained):

@@ -6,9 +6,10 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from threading import Barrier, Event, Thread, Timer
+from threading import Barrier, Event, Lock, Thread, Timer
 
 import pytest
 import yaml
@@ -129,6 +130,18 @@ def test_one_model_from_the_base_reads_as_many_texts_as_all_adaptations(home):
     assert one.inputs["init_from"] == adaptations[0].inputs["init_from"]
     assert one.resolved()["region_tokens"] and one.resolved()["region"] == "all"
     assert [path.name for path in stages["ways"].inputs["models"]] == ["bilma-ar", "bilma-mx", "one-adapted"]
+
+
+def test_a_small_region_is_passed_over_more_often(home):
+    """300 texts a region, of which an adaptation is to read 900: by every way as many, over all regions."""
+    ways = {"ways": ["adapted", "scratch", "one_model", "one_adapted"], "base_epochs": 2, "adapt_epochs": 0.5}
+    stages = {stage.name: stage for stage in planned(home, adapt_min_texts=900, **ways)}
+    assert stages["bilma-ar"].texts == 900
+    assert stages["one-adapted"].texts == 2 * 900
+    assert stages["scratch-ar"].texts == 2 * 300 + 900
+    assert stages["one-model"].texts == 2 * (2 * 300 + 900)
+    enough = {stage.name: stage for stage in planned(home, adapt_min_texts=100, **ways)}
+    assert enough["bilma-ar"].texts == 150
 
 
 def test_the_family_and_its_results_come_before_the_other_ways(home):
@@ -282,7 +295,7 @@ def test_stages_at_a_time_wait_for_what_they_read(home, monkeypatch):
 
 
 def test_stages_share_the_cores_with_those_that_run_beside_them(home, monkeypatch, tmp_path):
-    """The base has all, though baselines run beside it; the adaptations have half each."""
+    """The base is alone and has all; the adaptations have half each."""
     threads = {}
 
     def make(stage, number, count, scripts, num_threads, to_file):
@@ -293,15 +306,48 @@ def test_stages_share_the_cores_with_those_that_run_beside_them(home, monkeypatc
     monkeypatch.setattr(train_family, "available_cores", lambda: 8)
     stages = planned(home, output_dir=str(tmp_path))
     train_family.make_all(list(enumerate(stages, 1)), None, len(stages), jobs=2)
-    assert [threads[name] for name in ("base", "bilma-ar", "bilma-mx", "results")] == [None, 4, 4, 4]
+    assert [threads[name] for name in ("base", "bilma-ar", "bilma-mx", "results")] == [8, 4, 4, 4]
     train_family.make_all(list(enumerate(stages, 1)), None, len(stages), jobs=2, num_threads=3)
     assert set(threads.values()) == {3}
+
+
+def test_no_more_threads_than_cores(home, monkeypatch, tmp_path):
+    """One model of all regions runs from the beginning, beside the base and then beside the adaptations."""
+    at_work, most, lock = [], [], Lock()
+
+    def make(stage, number, count, scripts, num_threads, to_file):
+        with lock:
+            at_work.append(num_threads)
+            most.append(sum(at_work))
+        time.sleep(0.3 if stage.name == "one-model" else 0.05)
+        with lock:
+            at_work.remove(num_threads)
+
+    monkeypatch.setattr(train_family, "make", make)
+    monkeypatch.setattr(train_family, "available_cores", lambda: 8)
+    stages = planned(home, output_dir=str(tmp_path), min_labelled_texts=1000, ways=["adapted", "one_model"])
+    train_family.make_all(list(enumerate(stages, 1)), None, len(stages), jobs=4)
+    assert max(most) == 8
+
+
+def test_what_is_finished_takes_no_cores(home, monkeypatch, tmp_path):
+    threads = {}
+
+    def make(stage, number, count, scripts, num_threads, to_file):
+        threads[stage.name] = num_threads
+
+    monkeypatch.setattr(train_family, "make", make)
+    monkeypatch.setattr(train_family, "available_cores", lambda: 8)
+    monkeypatch.setattr(Stage, "is_finished", lambda stage: stage.name in ("tokenizer", "base", "bilma-ar"))
+    stages = planned(home, output_dir=str(tmp_path), min_labelled_texts=1000)
+    train_family.make_all(list(enumerate(stages, 1)), None, len(stages), jobs=2)
+    assert threads["bilma-mx"] == threads["results"] == 8
 
 
 def test_threads_change_no_result(home):
     base, vocabulary = planned(home)[1], planned(home)[0]
     assert base.command(3)[-3:] == ["--num_threads", "3", "--resume"]
-    assert "--num_threads" not in [*base.command(), *vocabulary.command(3)]  # the vocabulary has no such flag
+    assert "--num_threads" not in vocabulary.command(3)  # which has no such flag
     threaded = replace(base, settings=base.settings | {"num_threads": 3})
     assert threaded.resolved() == base.resolved()  # so a family may be gone on with by more jobs
 
@@ -455,6 +501,19 @@ def test_a_second_ctrl_c_ends_a_script_that_does_not_stop(tmp_path):
         Thread(target=ctrl_c_twice).start()
         status, _ = scripts.run([sys.executable, "-c", DEAF, str(is_deaf)])
         assert status == -signal.SIGKILL
+        with pytest.raises(SystemExit) as stop:
+            scripts.check_not_stopped()
+        assert stop.value.code == STOPPED
+
+
+def test_a_signal_reaches_all_scripts_at_work(tmp_path):
+    with the_only_run_in(tmp_path) as lock, Scripts(lock) as scripts, ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(scripts.run, SLEEP) for _ in range(2)]
+        deadline = time.monotonic() + 20
+        while len(scripts.children) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert [one.result()[0] for one in both] == [-signal.SIGTERM] * 2
         with pytest.raises(SystemExit) as stop:
             scripts.check_not_stopped()
         assert stop.value.code == STOPPED

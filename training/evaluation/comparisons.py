@@ -37,7 +37,7 @@ from training.evaluation.questions import (
     texts_to_ask,
     training_texts,
 )
-from training.evaluation.region_words import region_words, whole_words
+from training.evaluation.region_words import count_whole_words, region_words
 from training.evaluation.results import WAYS, corpus_facts, header
 from training.evaluation.similarity import similarity
 from training.region_tokens import has_region_tokens, region_token_id
@@ -218,7 +218,7 @@ class MaskedComparison:
         }
         tokenizer = self.folders[0].tokenizer
         texts = (ids for test in self.tests for ids in encode(test.texts, tokenizer, self.args.max_length))
-        words = region_words(means, whole_words(texts, tokenizer), tokenizer, self.args.top_words)
+        words = region_words(means, count_whole_words(texts, tokenizer), tokenizer, self.args.top_words)
         return self.header("region_words") | {"by_model": words}
 
     def similarity(self, asked: list[Asked], answers: ByRegion) -> Result:
@@ -248,7 +248,8 @@ class EmojiComparison:
             found = emoji_matrix.from_labelled_files(
                 args.emoji_files, args.text_column, args.label_column, args.test_fraction
             )
-            self.tests, self.notes = emoji_matrix.with_enough_texts(found)
+            own = {folder.region for folder in self.folders}
+            self.tests, self.notes = emoji_matrix.with_enough_texts(found, own)
         else:
             self.tests = [
                 emoji_matrix.from_raw_texts(region, corpus, args.test_fraction)

@@ -1,7 +1,7 @@
 """The Emoji-15 matrix: classifiers by test regions, with accuracy, macro-F1, intervals and confusions."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from training.labelled import LabelledTexts, emoji15_task, label_ids, labelled_c
 from training.scores import classification_scores, confusion
 from training.splits import is_test
 
-FEWEST_TEXTS = 50  # of a region; with fewer the interval of an accuracy is wider than 0.1 to each side
+FEWEST_LABELLED = 100  # test texts of a region; with fewer the interval of an accuracy goes 0.1 to each side and more
 
 
 @dataclass
@@ -83,22 +83,24 @@ def from_labelled_files(
     return [LabelledQuestions(region, corpus.names(), by_region[region]) for region in sorted(by_region)]
 
 
-def with_enough_texts(tests: Sequence[LabelledQuestions]) -> tuple[list[LabelledQuestions], list[str]]:
-    """The regions of a file that have enough test texts, and notes of those that have not.
+def with_enough_texts(
+    tests: Sequence[LabelledQuestions], own: Collection[str | None]
+) -> tuple[list[LabelledQuestions], list[str]]:
+    """The regions with enough test texts or, in `own`, a model of their own, and notes of those left out.
 
     Raises:
-        InputError: if none has.
+        InputError: if none is left.
     """
-    enough = [test for test in tests if len(test.texts) >= FEWEST_TEXTS]
+    enough = [test for test in tests if test.region in own or len(test.texts) >= FEWEST_LABELLED]
     if not enough:
         most = max(len(test.texts) for test in tests)
         raise InputError(
-            f"{', '.join(tests[0].names)}: no region has {FEWEST_TEXTS} texts to test on, only {most}: give more"
+            f"{', '.join(tests[0].names)}: no region has {FEWEST_LABELLED} texts to test on, only {most}: give more"
         )
     return enough, [
         f"{test.region} is left out: {len(test.texts)} test texts are too few to tell models apart."
         for test in tests
-        if len(test.texts) < FEWEST_TEXTS
+        if test not in enough
     ]
 
 

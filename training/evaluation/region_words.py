@@ -9,16 +9,14 @@ from transformers import PreTrainedTokenizerBase
 from training.evaluation.questions import PLACEHOLDERS
 
 SHORTEST = 3  # letters; single letters and pairs are mostly pieces of abbreviations
-FEWEST = (
-    5  # times that a word stands whole in the test texts; rarer ones are pieces of words, or no one's but a text's
-)
+FEWEST = 5  # times that a word stands whole in the test texts: rarer ones may be cut words, or one text's own
 
 
 def is_word(token: str) -> bool:
     return token.isalpha() and len(token) >= SHORTEST and token not in PLACEHOLDERS
 
 
-def whole_words(texts: Iterable[Sequence[int]], tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
+def count_whole_words(texts: Iterable[Sequence[int]], tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
     """How often each token, (vocab_size,), stands in the texts without a piece of the same word behind it."""
     goes_on = np.array([token.startswith("##") for token in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))])
     counts = np.zeros(len(tokenizer), np.int64)

@@ -7,6 +7,7 @@ from typing import Any
 from training.errors import InputError
 from training.evaluation import published
 from training.evaluation.figures import TARGET_SETS, emoji_name
+from training.evaluation.region_words import FEWEST
 from training.evaluation.results import WAYS, models_in_order, regions_in_order, target_sets
 
 MADE_BY = "<!-- Made by training/evaluate_family.py from the JSON files beside it. -->"
@@ -234,8 +235,8 @@ def words_section(result: dict[str, Any]) -> list[str]:
     ]
     return [
         "For each model the words whose log-probability, over the hidden positions of all test sets, is most above "
-        "the mean of the other models (difference in nats). What a corpus is about shows here as well as how its "
-        "region speaks.",
+        f"the mean of the other models (difference in nats), of those that the test texts hold {FEWEST} times or "
+        "more. What a corpus is about shows here as well as how its region speaks.",
         markdown_table(["model", "words"], rows),
     ]
 
@@ -256,7 +257,7 @@ def emoji_section(result: dict[str, Any]) -> list[str]:
     return [
         f"One label a text, of {len(result['labels'])}: {legend}.",
         markdown_table(["region", "files", "test texts"], rows),
-        *result["notes"],
+        *result.get("notes", []),  # earlier results have none
         "### Accuracy",
         matrix_table(result["cells"], "accuracy", result),
         "### Macro-F1",

@@ -11,6 +11,7 @@ from training.errors import InputError
 from training.evaluation import published
 from training.evaluation.baselines import NEAREST
 from training.evaluation.figures import heatmap
+from training.evaluation.region_words import FEWEST
 from training.evaluation.report import markdown_table, number, pairs, ways_table
 from training.publishing.card import count_parameters, duration, read_json, started_from
 from training.publishing.card_evaluation import PUBLISHED, TOP_COMPLETIONS, TOP_WORDS, Results
@@ -52,13 +53,15 @@ class WaysComparison:
     Args:
         result: the matrix in which they are compared.
         file: where that stands, seen from the page.
-        passes: over the texts, of everything that a model of this run has been through.
-        shown_above: whether the models of its first way are those of the page.
+        passes: over the texts, of everything that a model of the first way has been through: fewest and most.
+        adapted: whether those went on from a base.
+        shown_above: whether they are the models of the page.
     """
 
     result: dict[str, Any]
     file: str
-    passes: float
+    passes: tuple[float, float]
+    adapted: bool
     shown_above: bool
 
 
@@ -102,7 +105,7 @@ def render_page(
     if classifiers:
         parts += ["### Classifiers beside simple methods", *classifiers_section(classifiers)]
     if ways:
-        parts += ["### Ways to make a model of a region", *ways_section(models, ways)]
+        parts += ["### Ways to make a model of a region", *ways_section(ways)]
     parts += ["### Completions", completions_table(models, results["completions"])]
     if "region_words" in results:
         parts += ["### Words of a region", *words_section(models, results["region_words"])]
@@ -191,18 +194,19 @@ def published_heatmap(kind: str) -> Figure:
     return heatmap(np.array(values), labels, tested, trained, title, "texts of", "model of")
 
 
-def ways_section(models: Sequence[FamilyModel], ways: Sequence[WaysComparison]) -> list[str]:
+def ways_section(ways: Sequence[WaysComparison]) -> list[str]:
     """Each region's own model of every way, on its texts; a model of all regions is every region's."""
-    made = "adapted from a base" if have_base(models) else "trained from scratch"
     parts = [
-        "Masked accuracy on the texts of the region. All ways of a table have passed over the texts equally often, "
-        "the base included. `scratch`: trained on the region's texts alone. `one-model`: trained on those of all, "
-        "each behind a token of its region. `one-adapted`: the base, trained on like that."
+        "Masked accuracy on the texts of the region. All ways of a table have read equally many texts, over all "
+        "regions together and the base included. `scratch`: trained on the region's texts alone. `one-model`: trained "
+        "on those of all, each behind a token of its region. `one-adapted`: the base, trained on like that."
     ]
     for one in ways:
-        whose = "the models above" if one.shown_above else f"models of a run of its own, {made} too"
+        whose = "the models above" if one.shown_above else "models of a run of its own"
+        made = "adapted from a base" if one.adapted else "trained from scratch"
+        passes = " to ".join(f"{number:.3g}" for number in dict.fromkeys(one.passes))
         parts += [
-            f"**{one.passes:g} passes in all**; `bilma` are {whose}. [All figures]({one.file}).",
+            f"**{passes} passes in all**; `bilma` are {whose}, {made}. [All figures]({one.file}).",
             ways_table(one.result),
             *pairs(one.result),
         ]
@@ -259,8 +263,8 @@ def words_section(models: Sequence[FamilyModel], result: dict[str, Any]) -> list
     words = {entry["model"]: [word["word"] for word in entry["words"][:TOP_WORDS]] for entry in result["by_model"]}
     rows = [[model.region, ", ".join(words[model.name])] for model in models if model.fills_masks]
     return [
-        "Those that a model prefers where the others do not. What its texts are about shows here as much as how the "
-        "region speaks.",
+        "Those that a model prefers where the others do not, of words that the test texts hold "
+        f"{FEWEST} times or more. What its texts are about shows here as much as how the region speaks.",
         markdown_table(["region", "words"], rows),
     ]
 

@@ -107,12 +107,13 @@ def test_labelled_files_by_region(tmp_path):
 
 
 def test_regions_with_few_texts_are_left_out():
-    many, few = questions(*["❤", "😭"] * 25), questions(*["❤"] * 49, region="uy")
-    enough, notes = with_enough_texts([many, few])
+    many, few = questions(*["❤", "😭"] * 50), questions(*["❤"] * 99, region="uy")
+    enough, notes = with_enough_texts([many, few], {"ar", None})
     assert enough == [many]
-    assert notes == ["uy is left out: 49 test texts are too few to tell models apart."]
-    with pytest.raises(InputError, match="no region has 50 texts to test on, only 49"):
-        with_enough_texts([few])
+    assert notes == ["uy is left out: 99 test texts are too few to tell models apart."]
+    assert with_enough_texts([many, few], {"uy"}) == ([many, few], [])  # it has a model that wants to be tested
+    with pytest.raises(InputError, match="no region has 100 texts to test on, only 99"):
+        with_enough_texts([few], {"ar"})
 
 
 def test_labelled_files_without_parts_are_cut_by_hash(tmp_path):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.evaluation.region_words import FEWEST, is_word, region_words, whole_words
+from training.evaluation.region_words import FEWEST, count_whole_words, is_word, region_words
 
 
 def test_the_words_that_one_model_prefers(tokenizer):
@@ -24,11 +24,11 @@ def test_the_words_that_one_model_prefers(tokenizer):
     assert all(len(words) == 2 for words in found.values())
 
 
-def test_pieces_of_words_are_not_counted(tokenizer):
+def test_a_word_that_is_cut_is_not_counted(tokenizer):
     vocabulary = tokenizer.get_vocab()
     piece = next(token for token in vocabulary if token.startswith("##"))
     ids = [vocabulary[token] for token in ("comer", "comer", piece, piece, "comer")]
-    counts = whole_words([ids, ids[:1]], tokenizer)
+    counts = count_whole_words([ids, ids[:1]], tokenizer)
     assert counts[vocabulary["comer"]] == 3
     assert counts[vocabulary[piece]] == 1
     assert counts.sum() == 4
