@@ -544,7 +544,7 @@ def test_a_stage_that_fails_beside_others_names_its_log(home, tmp_path, monkeypa
     stage = Stage("train_tokenizer.py", tmp_path / "tokenizer", files, {"vocab_size": 10})
     failed = pytest.raises(InputError, match=r"failed with status 2, for the reason at the end of .*/tokenizer\.log")
     with the_only_run_in(tmp_path) as lock, Scripts(lock) as scripts, failed:
-        train_family.make(stage, 1, 1, scripts, to_file=True)
+        train_family.make(stage, 1, 1, scripts, num_threads=1, to_file=True)
     assert "error: vocab_size=10 is less than" in (tmp_path / "stages" / "tokenizer.log").read_text().splitlines()[-1]
 
 
