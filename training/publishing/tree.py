@@ -25,11 +25,12 @@ LOSS_CURVE = "loss_curve.png"  # finetune.py draws none
 # The package's code and not the folder's copy: it is what the evaluation ran, and one code for the whole family. That
 # it opens these weights, and answers what the results say, is seen in a clean process before anything is pushed.
 CODE = tuple(Path(module.__file__) for module in (configuration_bilma, modeling_bilma))
-# The results that tell of a model, by its pipeline, each with the picture that the card shows.
+# The results that tell of a model, by its pipeline, each with the picture that the card shows, if a table is not
+# enough.
 TOLD = {
     "fill-mask": {
         "mlm_matrix": "mlm_matrix_masked_accuracy_all",
-        "completions": "completions",
+        "completions": None,
         "region_words": None,
         "similarity": "similarity",
     },

@@ -24,7 +24,6 @@ ALWAYS = {
     "training_args.json",
 }
 OF_MASKED_LM = {
-    "figures/completions.png",
     "figures/mlm_matrix_masked_accuracy_all.png",
     "figures/similarity.png",
     "loss_curve.png",
@@ -111,8 +110,8 @@ def test_results_and_pictures_that_are_missing_are_said(build, results, evaluate
         build(results={kind: result for kind, result in results.items() if kind != "mlm_matrix"})
     shutil.rmtree(tmp_path / "changed")
     without = shutil.copytree(evaluated_family / "results", tmp_path / "results")
-    (without / "figures" / "completions.png").unlink()
-    with pytest.raises(InputError, match="completions.png: no such file: draw it with"):
+    (without / "figures" / "similarity.png").unlink()
+    with pytest.raises(InputError, match="similarity.png: no such file: draw it with"):
         build(results_dir=without)
 
 
