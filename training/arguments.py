@@ -43,6 +43,11 @@ class CorpusArguments:
     test_fraction: float = option(
         0.05, "share of the texts kept out for testing, chosen by a hash of the text; evaluate_family.py asks these"
     )
+    group_column: str | None = option(
+        None,
+        "column or field that names a text's group, such as its author: a group is on one side of every split, by a "
+        "hash of its name; a text without one goes by its own hash",
+    )
     strict: bool = option(False, "refuse texts that are not UTF-8 instead of skipping and counting them")
 
 

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from modeling_bilma.tokenization_bilma import normalize
 from training.arguments import check_each, option, parse_arguments
-from training.corpus import Corpus, find_files, text_hash
+from training.corpus import Corpus, find_files, split_hash
 from training.errors import InputError, as_input_error, run
 from training.folders import written_whole
 from training.labelled import LabelledArguments, label_ids, open_labelled
@@ -150,13 +150,18 @@ class EmbeddingTexts:
 
     def __init__(self, args: BaselineArguments, training_texts: list[str]):
         self.training_texts = training_texts
-        self.corpus = Corpus(find_files(args.embedding_file), text_column=args.text_column, strict=args.strict)
+        self.corpus = Corpus(
+            find_files(args.embedding_file),
+            text_column=args.text_column,
+            group_column=args.group_column,
+            strict=args.strict,
+        )
         self.test_fraction = args.test_fraction
 
     def __iter__(self) -> Iterator[list[str]]:
         yield from map(words, self.training_texts)
-        for text in self.corpus:
-            if not is_test(text_hash(text), self.test_fraction):
+        for text, group in self.corpus.grouped():
+            if not is_test(split_hash(text, group), self.test_fraction):
                 yield words(normalize(text))
 
 

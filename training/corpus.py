@@ -27,8 +27,9 @@ from training.corpus_files import Row, file_rows, find_files, hub_rows
 from training.encoding import encode, groups_of
 from training.errors import InputError, as_input_error
 
-CACHE_VERSION = 2  # raise it when what is written below changes
-SCHEMA = pa.schema({"input_ids": pa.list_(pa.int32()), "text_hash": pa.int64()})
+CACHE_VERSION = 3  # raise it when what is written below changes
+SCHEMA = pa.schema({"input_ids": pa.list_(pa.int32()), "text_hash": pa.int64(), "split_hash": pa.int64()})
+GroupedText = tuple[str, str | None]  # with the name of its group
 TEXTS_PER_BATCH = 2048
 BATCHES_AHEAD = 2
 BATCHES_PER_CHUNK = 64  # in the file the hashes of so many stand together, apart from tokens, and can be read so
@@ -48,7 +49,7 @@ class ReadingReport:
 class Corpus:
     """Texts by name: local files, or a dataset on the Hub. One text is one example.
 
-    With `label_column` every text has to have a label; `optional_columns` may be missing.
+    With `label_column` every text has to have a label; `optional_columns` and `group_column` may be missing.
     """
 
     files: tuple[Path, ...] = ()
@@ -59,6 +60,7 @@ class Corpus:
     text_column: str = "text"
     label_column: str | None = None
     optional_columns: tuple[str, ...] = ()
+    group_column: str | None = None
     strict: bool = False
     report: ReadingReport = field(default_factory=ReadingReport)
 
@@ -73,7 +75,8 @@ class Corpus:
             yield text
 
     def rows(self) -> Iterator[Row]:
-        """Every usable text with its label, if there is a label column, and its values in the optional columns.
+        """Every usable text with its label, if there is a label column, its values in the optional columns, and, if
+        there is a group column, its group.
 
         Raises:
             InputError: as iterating does, and for a missing label column or label.
@@ -83,6 +86,16 @@ class Corpus:
             yield from self.usable(hub_rows(self), self.dataset_name)
         for path in self.files:
             yield from self.usable(file_rows(path, self), str(path))
+
+    def grouped(self) -> Iterator[GroupedText]:
+        """Every usable text with its group; None where it has none.
+
+        Raises:
+            InputError: as iterating does.
+        """
+        if self.group_column is None:
+            return ((text, None) for text in self)
+        return ((text, group) for text, *_, group in self.rows())
 
     def usable(self, rows: Iterable[Row], source: str) -> Iterator[Row]:
         """Those whose text is text, stripped; the others are counted in the report."""
@@ -104,7 +117,8 @@ class Corpus:
     @property
     def columns(self) -> tuple[str, ...]:
         """Those that a row is made of, in its order."""
-        return (self.text_column, *([self.label_column] if self.label_column else []), *self.optional_columns)
+        beside = (self.label_column, *self.optional_columns, self.group_column)
+        return (self.text_column, *filter(None, beside))
 
     def check_columns(self, there: Iterable[str], where: str) -> None:
         """Raise `InputError` if the text column or the label column is missing."""
@@ -170,6 +184,7 @@ def open_corpus(args: CorpusArguments) -> Corpus:
         dataset_config_name=args.dataset_config_name,
         dataset_revision=args.dataset_revision,
         text_column=args.text_column,
+        group_column=args.group_column,
         strict=args.strict,
     )
 
@@ -197,6 +212,16 @@ def text_hashes(texts: Iterable[str]) -> np.ndarray:
     return np.fromiter(map(_hash_of_normalized, normalized), np.int64)
 
 
+def split_hash(text: str, group: str | None) -> int:
+    """63 bits that decide a text's side of a split: those of its group, else `text_hash`."""
+    return text_hash(text) if group is None else group_hash(group)
+
+
+def group_hash(group: str) -> int:
+    """63 bits that depend on the name of a group alone; no text has the same ones by being that name."""
+    return _hash_of_normalized(f"author\0{group}")
+
+
 def _hash_of_normalized(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
 
@@ -208,7 +233,8 @@ def load_tokens(
     cache_dir: str | Path | None = None,
     first_tokens: Mapping[Path, int] | None = None,
 ) -> tuple[Dataset, ReadingReport]:
-    """The corpus as a memory-mapped dataset of `input_ids` (int32) and `text_hash` (int64), one row per text.
+    """The corpus as a memory-mapped dataset of `input_ids` (int32), `text_hash` and `split_hash` (int64), one row per
+    text.
 
     Made once and found again as long as the texts, the tokenizer and `max_length` are the same. Longer texts are
     cut at `max_length`, `[END]` kept. `first_tokens` are the ids that stand after `[START]` in the texts of a file;
@@ -223,6 +249,7 @@ def load_tokens(
         tokenizer.backend_tokenizer.to_str(),
         max_length,
         corpus.strict,
+        corpus.group_column,
         *([[first_tokens[file] for file in corpus.files]] if first_tokens else []),
     )
     folder = Path(cache_dir or Path(HF_HOME) / "bilma") / hashlib.sha256(repr(rules).encode()).hexdigest()[:32]
@@ -264,20 +291,20 @@ def _write_tokens(
                 raise
 
 
-def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
+def _batches(texts: Iterable[GroupedText]) -> Iterator[list[GroupedText]]:
     texts = iter(texts)
     while batch := list(islice(texts, TEXTS_PER_BATCH)):
         yield batch
 
 
 def _encoded_ahead(
-    batches: Iterable[list[str]], tokenizer: TokenizersBackend, max_length: int
-) -> Iterator[tuple[list[str], list[list[int]]]]:
+    batches: Iterable[list[GroupedText]], tokenizer: TokenizersBackend, max_length: int
+) -> Iterator[tuple[list[GroupedText], list[list[int]]]]:
     """Each batch with its token ids, made on all cores but one while the batch before it is hashed and written."""
-    waiting: deque[tuple[list[str], Future]] = deque()
+    waiting: deque[tuple[list[GroupedText], Future]] = deque()
     with ThreadPoolExecutor(max_workers=1) as executor:
         for texts in batches:
-            waiting.append((texts, executor.submit(encode, texts, tokenizer, max_length)))
+            waiting.append((texts, executor.submit(encode, [text for text, _ in texts], tokenizer, max_length)))
             if len(waiting) > BATCHES_AHEAD:
                 texts, ids = waiting.popleft()
                 yield texts, ids.result()
@@ -290,17 +317,21 @@ def _token_batches(
 ) -> Iterator[pa.RecordBatch]:
     corpus.report.texts = corpus.report.tokens = 0
     room = max_length if first_token is None else max_length - 1
-    for texts, ids in _encoded_ahead(_batches(corpus), tokenizer, room):
+    for texts, ids in _encoded_ahead(_batches(corpus.grouped()), tokenizer, room):
         yield _token_batch(texts, ids, corpus.report, [] if first_token is None else [first_token])
 
 
 def _token_batch(
-    texts: list[str], ids: list[list[int]], report: ReadingReport, first_tokens: list[int]
+    texts: list[GroupedText], ids: list[list[int]], report: ReadingReport, first_tokens: list[int]
 ) -> pa.RecordBatch:
     with_tokens = [number for number, text_ids in enumerate(ids) if len(text_ids) > 2]  # beside [START] and [END]
     report.texts += len(with_tokens)
     rows = [ids[number][:1] + first_tokens + ids[number][1:] for number in with_tokens]
     report.tokens += sum(map(len, rows))
     report.empty += len(texts) - len(with_tokens)
-    columns = [rows, text_hashes(texts[number] for number in with_tokens)]
-    return pa.record_batch(columns, schema=SCHEMA)
+    kept = [texts[number] for number in with_tokens]
+    hashes = text_hashes(text for text, _ in kept)
+    split_hashes = [
+        hash_ if group is None else group_hash(group) for hash_, (_, group) in zip(hashes, kept, strict=True)
+    ]
+    return pa.record_batch([rows, hashes, split_hashes], schema=SCHEMA)

@@ -93,7 +93,7 @@ def _lines(path: Path, corpus: "Corpus") -> Iterator[tuple[int, str]]:
 def _text_rows(path: Path, corpus: "Corpus") -> Iterator[Row]:
     if corpus.label_column:
         raise InputError(f"{path}: a .txt file has no labels: give .jsonl, .csv, .tsv or .parquet")
-    nothing = (None,) * len(corpus.optional_columns)
+    nothing = (None,) * (len(corpus.columns) - 1)
     for _, line in _lines(path, corpus):
         yield line, *nothing
 

@@ -12,7 +12,7 @@ import numpy as np
 from modeling_bilma.convert_keras import EMOJI_15
 from modeling_bilma.tokenization_bilma import normalize
 from training.arguments import CorpusArguments, option
-from training.corpus import Corpus, find_files, text_hash
+from training.corpus import Corpus, find_files, split_hash, text_hash
 from training.errors import InputError
 from training.splits import is_test, is_validation
 
@@ -139,6 +139,7 @@ def open_labelled(args: LabelledArguments) -> LabelledSplits:
         dataset_revision=args.dataset_revision,
         text_column=args.text_column,
         label_column=args.label_column,
+        group_column=args.group_column,
         strict=args.strict,
     )
     return load_labelled(args.task, corpus, args.region, args.test_fraction, args.validation_fraction)
@@ -161,7 +162,8 @@ def load_labelled(
     """The labelled texts of a corpus, as `labelled_corpus` opens it, in three parts.
 
     A part that the column `split` names is taken as it is. One that it does not name is cut out of the other texts, by
-    the hash of the text as it stands in the file, so that the test texts are those that `pretrain.py` never saw.
+    the hash of its group or of the text as it stands in the file, so that the test texts are those that `pretrain.py`
+    never saw.
     Texts that are the same under the text rules, without their emoji, are in one part only: the later one.
 
     Raises:
@@ -171,9 +173,8 @@ def load_labelled(
     found = list(_labelled(task, corpus, region))
     named = {part for *_, part in found if part}
     parts = {name: LabelledTexts() for name in ("train", "validation", "test")}
-    for text, label, text_as_read, part in found:
+    for text, label, hash_, part in found:
         if part in (None, "train"):
-            hash_ = text_hash(text_as_read)
             if "test" not in named and is_test(hash_, test_fraction):
                 part = "test"
             elif "validation" not in named and is_validation(hash_, validation_fraction):
@@ -193,17 +194,19 @@ def load_labelled(
     )
 
 
-def _labelled(task: str, corpus: Corpus, region: str | None) -> Iterator[tuple[str, str, str, str | None]]:
-    """Text, label, the text as read, and the part that the file puts it in."""
+def _labelled(task: str, corpus: Corpus, region: str | None) -> Iterator[tuple[str, str, int, str | None]]:
+    """Text, label, the hash that decides the part, and the part that the file puts it in."""
     regions, read, used = Counter(), 0, 0
-    for text_as_read, *label, split, text_region in corpus.rows():
+    for text_as_read, *values in corpus.rows():
+        group = values.pop() if corpus.group_column else None
+        *label, split, text_region = values
         regions[text_region] += 1
         if region and text_region != region:
             continue
         read += 1
         if pair := (text_as_read, label[0]) if label else emoji15(text_as_read):
             used += 1
-            yield *pair, text_as_read, _part(split, corpus)
+            yield *pair, split_hash(text_as_read, group), _part(split, corpus)
     names = ", ".join(corpus.names())
     if region and not read:
         there = ", ".join(sorted(filter(None, regions))) or "nothing"

@@ -29,7 +29,7 @@ from modeling_bilma import BilmaConfig, BilmaForMaskedLM
 from modeling_bilma.tokenization_bilma import build_tokenizer, load_tokenizer, train_vocabulary
 from training.arguments import parse_arguments, public_arguments
 from training.checkpoints import load_checkpoint
-from training.corpus import Corpus, find_files, open_corpus, text_hash
+from training.corpus import Corpus, find_files, open_corpus, split_hash
 from training.engine import (
     choose_attention,
     make_accelerator,
@@ -84,7 +84,12 @@ def start(args: PretrainArguments, region: Region) -> None:
     corpus = open_corpus(args)
     validation_corpus = None
     if args.validation_file:
-        validation_corpus = Corpus(find_files(args.validation_file), text_column=args.text_column, strict=args.strict)
+        validation_corpus = Corpus(
+            find_files(args.validation_file),
+            text_column=args.text_column,
+            group_column=args.group_column,
+            strict=args.strict,
+        )
 
     accelerator = make_accelerator(args, public_arguments(args))
     if args.estimate and accelerator.num_processes > 1:
@@ -167,7 +172,9 @@ def make_tokenizer(
             return load_tokenizer(args.tokenizer)
     learnt = work_dir / "tokenizer"
     if accelerator.is_main_process and not learnt.is_dir():
-        training_side = (text for text in corpus if is_for_training(np.int64(text_hash(text)), args))
+        training_side = (
+            text for text, group in corpus.grouped() if is_for_training(np.int64(split_hash(text, group)), args)
+        )
         bar = tqdm(training_side, desc="learning the vocabulary", unit=" texts", unit_scale=True)
         with as_input_error(ValueError, OSError), written_whole(learnt) as folder:
             build_tokenizer(train_vocabulary(bar, args.vocab_size, args.min_frequency)).save_pretrained(folder)
@@ -275,6 +282,7 @@ def result(region: Region, data: Data, progress: dict[str, Any], accelerator: Ac
             "texts_seen": progress["texts"],
             "tokens_seen": progress["tokens"],
             "bad_batches": progress["bad_batches"],
+            "duplicates_left_out": data.duplicates,
             "seconds": round(progress["seconds"], 1),
         },
         "corpus": {

@@ -103,6 +103,8 @@ def check_arguments(args: PretrainArguments, region: Region) -> None:
         raise InputError(f"--streaming_lanes {args.streaming_lanes} is not from 1 to --texts_per_step")
     check_engine_arguments(args)
     check_each(args, "between 0 and 1", "validation_fraction", "mlm_probability")
+    if args.streaming and args.group_column:
+        raise InputError("--group_column needs all texts and groups before training: leave out --streaming")
     check_each(args, "from 0 to below 1", "test_fraction")
     if args.validation_fraction + args.test_fraction >= 1:
         raise InputError("--validation_fraction and --test_fraction leave nothing to train on")

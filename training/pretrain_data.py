@@ -13,7 +13,7 @@ from training.corpus import Corpus, ReadingReport, load_tokens
 from training.errors import InputError, as_input_error
 from training.pretrain_arguments import PretrainArguments
 from training.region_tokens import tokens_of_files
-from training.splits import is_test, is_validation
+from training.splits import duplicates_of, is_test, is_training, is_validation
 from training.streaming import HeldOutTexts, ParquetStream, StreamedSteps, StreamReport
 
 VALIDATION_MLM_PROBABILITY = 0.15  # so that runs of any masking rate can be compared
@@ -23,6 +23,7 @@ VALIDATION_MLM_PROBABILITY = 0.15  # so that runs of any masking rate can be com
 class Data:
     """Tokenised texts and which of them are for training and for validation.
 
+    `duplicates` counts the texts that are not trained on because the same text is held out.
     A stream of texts to train on has no `train_tokens`, and which of its texts are held out is known only when they
     are read.
     """
@@ -35,6 +36,7 @@ class Data:
     validation_tokens: Dataset
     validation_texts: np.ndarray
     kept_for_testing: int | None
+    duplicates: int | None
 
     def in_words(self) -> str:
         report, names = self.report, self.corpus.names()
@@ -46,6 +48,7 @@ class Data:
         return (
             f"{', '.join(names)}: {len(self.train_texts):,} texts to train on, {len(self.validation_texts):,} to "
             f"validate on, {self.kept_for_testing:,} kept for testing; "
+            f"left out {self.duplicates:,} that others wrote too and that are held out; "
             f"skipped {report.empty} empty and {report.invalid} not UTF-8"
         )
 
@@ -53,7 +56,7 @@ class Data:
 def is_for_training(hashes: np.ndarray | int, args: PretrainArguments) -> np.ndarray | bool:
     """Whether a text of the training files is on the training side."""
     validation_fraction = 0.0 if args.validation_file else args.validation_fraction
-    return ~(is_validation(hashes, validation_fraction) | is_test(hashes, args.test_fraction))
+    return is_training(hashes, validation_fraction, args.test_fraction)
 
 
 def load_data(
@@ -63,7 +66,8 @@ def load_data(
     tokenizer: TokenizersBackend,
     accelerator: Accelerator,
 ) -> Data:
-    """Tokenise what has to be, and split by the hash of each text: it and its duplicates are on one side, for good.
+    """Tokenise what has to be, and split by the hash of each text or its group: they are on one side, for good, and a
+    text that is held out is not trained on where another group has it too.
 
     Args:
         source: the texts to train on; of a stream only those to validate on are read and tokenised now.
@@ -95,6 +99,7 @@ def load_stream(
         validation_tokens=tokens,
         validation_texts=smallest_hashes(tokens, np.arange(len(tokens)), args.max_validation_texts),
         kept_for_testing=None,
+        duplicates=None,
     )
 
 
@@ -106,23 +111,27 @@ def load_corpus(
     accelerator: Accelerator,
 ) -> Data:
     tokens, report = load_on_each_machine(args, corpus, tokenizer, accelerator)
-    hashes = hashes_of(tokens)
+    hashes = split_hashes_of(tokens)
     for_training = is_for_training(hashes, args)
+    held_out = hashes_of(tokens)[~for_training]
     if validation_corpus is None:
         validation_tokens, validation_texts = tokens, np.flatnonzero(is_validation(hashes, args.validation_fraction))
     else:
         validation_tokens, _ = load_on_each_machine(args, validation_corpus, tokenizer, accelerator)
         validation_texts = np.arange(len(validation_tokens))
-        for_training &= ~np.isin(hashes, hashes_of(validation_tokens))
+        for_training &= ~np.isin(hashes, split_hashes_of(validation_tokens))
+        held_out = np.concatenate([held_out, hashes_of(validation_tokens)])
+    duplicates = duplicates_of(held_out, for_training, hashes_of(tokens))
     data = Data(
         corpus=corpus,
         report=report,
         fingerprint=corpus.fingerprint,
         train_tokens=tokens,
-        train_texts=np.flatnonzero(for_training),
+        train_texts=np.flatnonzero(for_training & ~duplicates),
         validation_tokens=validation_tokens,
         validation_texts=smallest_hashes(validation_tokens, validation_texts, args.max_validation_texts),
         kept_for_testing=int(is_test(hashes, args.test_fraction).sum()),
+        duplicates=int(duplicates.sum()),
     )
     check_sides(data)
     return data
@@ -152,6 +161,10 @@ def smallest_hashes(tokens: Dataset, texts: np.ndarray, most: int) -> np.ndarray
 
 def hashes_of(tokens: Dataset) -> np.ndarray:
     return tokens.data.column("text_hash").to_numpy()
+
+
+def split_hashes_of(tokens: Dataset) -> np.ndarray:
+    return tokens.data.column("split_hash").to_numpy()
 
 
 def make_steps(

@@ -19,7 +19,7 @@ from modeling_bilma.tokenization_bilma import (
     train_vocabulary,
 )
 from training.arguments import CorpusArguments, check_each, option, parse_arguments
-from training.corpus import open_corpus, text_hash
+from training.corpus import open_corpus, split_hash
 from training.errors import InputError, as_input_error, run
 from training.folders import written_whole
 from training.regions import get_region
@@ -73,7 +73,9 @@ def check_output_dir(output_dir: Path, overwrite: bool) -> None:
 
 def learn(args: TokenizerArguments) -> TokenizersBackend:
     corpus = open_corpus(args)
-    training_side = (text for text in corpus if not is_test(text_hash(text), args.test_fraction))
+    training_side = (
+        text for text, group in corpus.grouped() if not is_test(split_hash(text, group), args.test_fraction)
+    )
     bar = tqdm(training_side, desc="reading", unit=" texts", unit_scale=True)
     with as_input_error(ValueError):
         vocabulary = train_vocabulary(

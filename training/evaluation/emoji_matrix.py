@@ -12,13 +12,13 @@ from tqdm import tqdm
 from transformers import AutoModelForSequenceClassification
 
 from modeling_bilma.convert_keras import EMOJI_15
-from training.corpus import Corpus, text_hash
+from training.corpus import Corpus, split_hash
 from training.errors import InputError
 from training.evaluation.intervals import Estimate, interval, resampled_sums
 from training.evaluation.masked_scores import batches
 from training.evaluation.matrix import own_and_best_other
 from training.evaluation.models import ModelFolder
-from training.evaluation.questions import hashed
+from training.evaluation.questions import sided
 from training.labelled import LabelledTexts, emoji15_task, label_ids, labelled_corpus
 from training.scores import classification_scores, confusion
 from training.splits import is_test
@@ -45,7 +45,7 @@ def from_raw_texts(region: str, corpus: Corpus, test_fraction: float) -> Labelle
         InputError: if no text of that part has exactly one kind of the fifteen emoji.
     """
     texts = LabelledTexts()
-    kept_out = (text for hash_, text in hashed(corpus) if is_test(hash_, test_fraction))
+    kept_out = (text for for_test, text in sided(corpus, test_fraction) if for_test)
     for pair in emoji15_task(kept_out):
         texts.add(*pair)
     if not texts:
@@ -57,24 +57,25 @@ def from_raw_texts(region: str, corpus: Corpus, test_fraction: float) -> Labelle
 
 
 def from_labelled_files(
-    files: Sequence[str], text_column: str, label_column: str, test_fraction: float
+    files: Sequence[str], text_column: str, label_column: str, test_fraction: float, group_column: str | None = None
 ) -> list[LabelledQuestions]:
     """The test texts of labelled files by region, in the order of the regions' codes.
 
-    Where the column `split` names parts, those it calls `test`; else the test part by the hash of the text.
+    Where the column `split` names parts, those it calls `test`; else the test part by the hash of the group or the
+    text.
 
     Raises:
         InputError: as reading the files does; for a text without region; if no text is for testing.
     """
-    corpus = labelled_corpus("labelled", files, label_column, text_column=text_column)
-    rows = list(corpus.rows())
+    corpus = labelled_corpus("labelled", files, label_column, text_column=text_column, group_column=group_column)
+    rows = [row if group_column else (*row, None) for row in corpus.rows()]
     names = ", ".join(corpus.names())
-    if not any(split == "test" for *_, split, _ in rows):
-        rows = [row for row in rows if is_test(text_hash(row[0]), test_fraction)]
+    if not any(split == "test" for _, _, split, *_ in rows):
+        rows = [row for row in rows if is_test(split_hash(row[0], row[-1]), test_fraction)]
     else:
         rows = [row for row in rows if row[2] == "test"]
     by_region: dict[str, LabelledTexts] = {}
-    for text, label, _, region in rows:
+    for text, label, _, region, _ in rows:
         if not region:
             raise InputError(f"{names}: text {text[:40]!r} has no region: the matrix needs a column region")
         by_region.setdefault(region, LabelledTexts()).add(text, label)

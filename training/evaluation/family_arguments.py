@@ -42,6 +42,9 @@ class FamilyArguments:
     )
     per_word: bool = option(False, "score whole words, for models with different vocabularies")
     text_column: str = option("text", "column or field that holds the texts")
+    group_column: str | None = option(
+        None, "column or field that names a text's group, such as its author, where pretrain.py split by it"
+    )
     label_column: str = option("label", "column or field of --emoji_files that holds the labels")
     test_fraction: float = option(
         0.05,
@@ -84,5 +87,5 @@ def check_arguments(args: FamilyArguments) -> None:
 def settings(args: FamilyArguments) -> dict[str, Any]:
     """The flags that decide the numbers, without paths of this machine."""
     names = "test_fraction max_test_texts max_baseline_texts max_length mlm_probability mask_draws resamples seed"
-    shown = {name: getattr(args, name) for name in (*names.split(), "top_k", "top_words")}
+    shown = {name: getattr(args, name) for name in (*names.split(), "group_column", "top_k", "top_words")}
     return shown | {"phrases": Path(args.phrases).name if args.phrases else "published"}

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from training.corpus import Corpus, encode, find_files, text_hash
+from training.corpus import Corpus, encode, find_files, split_hash, text_hash
 from training.errors import InputError
 from training.regions import region_of_name
 from training.splits import is_test
@@ -58,7 +58,7 @@ class Questions:
         self.texts = np.repeat([row.text for row in self.rows], [len(row.targets) for row in self.rows])
 
 
-def open_corpora(paths: Sequence[str], text_column: str) -> dict[str, Corpus]:
+def open_corpora(paths: Sequence[str], text_column: str, group_column: str | None = None) -> dict[str, Corpus]:
     """A corpus for each region: the files whose names hold its code, such as `mx.jsonl.gz`.
 
     Raises:
@@ -67,7 +67,8 @@ def open_corpora(paths: Sequence[str], text_column: str) -> dict[str, Corpus]:
     files: dict[str, list[Path]] = {}
     for path in find_files(paths):
         files.setdefault(region_of_file(path), []).append(path)
-    return {region: Corpus(tuple(files[region]), text_column=text_column) for region in sorted(files)}
+    columns = {"text_column": text_column, "group_column": group_column}
+    return {region: Corpus(tuple(files[region]), **columns) for region in sorted(files)}
 
 
 def region_of_file(path: Path) -> str:
@@ -77,18 +78,23 @@ def region_of_file(path: Path) -> str:
     return region
 
 
-def hashed(corpus: Corpus) -> Iterator[tuple[int, str]]:
-    bar = tqdm(corpus, desc=f"reading {', '.join(corpus.names())}", unit=" texts", unit_scale=True, leave=False)
-    return ((text_hash(text), text) for text in bar)
+def sided(corpus: Corpus, test_fraction: float) -> Iterator[tuple[bool, str]]:
+    """Every text, after whether it is in the test part, by its group or itself."""
+    bar = tqdm(
+        corpus.grouped(), desc=f"reading {', '.join(corpus.names())}", unit=" texts", unit_scale=True, leave=False
+    )
+    return ((is_test(split_hash(text, group), test_fraction), text) for text, group in bar)
 
 
 def texts_to_ask(region: str, corpus: Corpus, test_fraction: float, most: int) -> AskedTexts:
-    """The texts that `pretrain.py` keeps out with the same `test_fraction`; of more than `most`, those kept out first.
+    """The texts that `pretrain.py` keeps out with the same `test_fraction`; of more than `most`, those of the highest
+    hashes.
 
     Raises:
         InputError: if there is none, or too few for an interval.
     """
-    kept = heapq.nlargest(most, (pair for pair in hashed(corpus) if is_test(pair[0], test_fraction)))
+    kept_out = ((text_hash(text), text) for for_test, text in sided(corpus, test_fraction) if for_test)
+    kept = heapq.nlargest(most, kept_out)
     by_hash = dict(sorted(kept, reverse=True))  # of duplicates, the first in the alphabet
     if not by_hash:
         raise InputError(
@@ -105,9 +111,11 @@ def texts_to_ask(region: str, corpus: Corpus, test_fraction: float, most: int) -
 
 
 def training_texts(corpus: Corpus, test_fraction: float, most: int) -> list[str]:
-    """What baselines learn from: texts outside the test part; of more than `most`, those of the lowest hashes."""
-    pairs = (pair for pair in hashed(corpus) if not is_test(pair[0], test_fraction))
-    return [text for _, text in heapq.nsmallest(most, pairs)]
+    """What baselines learn from: texts outside the test part that no other group has in it; of more than `most`, those
+    of the lowest hashes."""
+    held_out = {text_hash(text) for for_test, text in sided(corpus, test_fraction) if for_test}
+    pairs = ((text_hash(text), text) for for_test, text in sided(corpus, test_fraction) if not for_test)
+    return [text for _, text in heapq.nsmallest(most, (pair for pair in pairs if pair[0] not in held_out))]
 
 
 def choose(candidates: np.ndarray, share: float, text_hash: int, draw: int, seed: int) -> np.ndarray:
