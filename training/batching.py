@@ -60,6 +60,18 @@ def cut_into_micro_batches(rows: dict[str, Tensor], tokens_per_micro_batch: int)
     return [dict(zip(parts, part, strict=True)) for part in zip(*parts.values(), strict=True)]
 
 
+def make_collator(
+    tokenizer: TokenizersBackend, mlm_probability: float, mask_replace_prob: float
+) -> DataCollatorForLanguageModeling:
+    """The standard collator; of the tokens to predict that do not become [MASK], one half becomes a random token."""
+    return DataCollatorForLanguageModeling(
+        tokenizer,
+        mlm_probability=mlm_probability,
+        mask_replace_prob=mask_replace_prob,
+        random_replace_prob=(1 - mask_replace_prob) / 2,
+    )
+
+
 class MaskedSteps:
     """The steps of a run: `steps[number]` is the batch of that step, the same whenever it is asked for.
 
@@ -73,6 +85,8 @@ class MaskedSteps:
         packed: several texts a row with restarting `position_ids`; otherwise one text a row, padded, for models
             that attend to their padding.
         tokens_per_micro_batch: bound on what goes through the model at once in one process.
+        mask_replace_prob: share of the tokens to predict that become [MASK]; of the others one half becomes a random
+            token, and the other stays.
         shuffle: off for evaluation, which then gives the same texts and masks each time.
     """
 
@@ -84,6 +98,7 @@ class MaskedSteps:
         texts_per_step: int,
         tokens_per_micro_batch: int,
         mlm_probability: float = 0.15,
+        mask_replace_prob: float = 0.8,
         packed: bool = True,
         seed: int = 0,
         shuffle: bool = True,
@@ -98,7 +113,7 @@ class MaskedSteps:
         self.seed = seed
         self.shuffle = shuffle
         self.process, self.num_processes = process, num_processes
-        self.collator = DataCollatorForLanguageModeling(tokenizer, mlm_probability=mlm_probability)
+        self.collator = make_collator(tokenizer, mlm_probability, mask_replace_prob)
         self.special_ids = np.array(tokenizer.all_special_ids)
         self.steps_per_epoch = -(-len(texts) // texts_per_step)
         self._order: tuple[int, np.ndarray] | None = None  # of the current epoch

@@ -46,6 +46,7 @@ from training.loop import TrainingLoop
 from training.loss_curve import draw_loss_curve
 from training.pretrain_arguments import OPERATIONAL, PretrainArguments, check_arguments, size_overrides
 from training.pretrain_data import Data, is_for_training, load_data, make_steps
+from training.pretrain_start import start_from_texts, vectors_fingerprint, vocabulary_fingerprint
 from training.provenance import base_fingerprint, commit, machine, versions
 from training.regions import ALL_REGIONS, Region, get_region
 from training.run_folder import (
@@ -123,6 +124,7 @@ def pretrain(
     data = load_data(args, source, validation_corpus, tokenizer, accelerator)
     set_seed(args.seed)
     model = make_model(args, region, tokenizer)
+    start_from_texts(args, model, data, tokenizer)
     choose_attention(model, accelerator)
     tokenizer.model_max_length = model.config.max_position_embeddings  # what truncation=True cuts at
     train_steps, validation_steps = make_steps(args, data, tokenizer, model.config, accelerator)
@@ -228,8 +230,9 @@ def run_identity(
     ]
     return {name: value for name, value in public_arguments(args).items() if name not in OPERATIONAL} | {
         **dict(zip(TEXTS, digests, strict=True)),
-        "vocabulary": hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest(),
+        "vocabulary": vocabulary_fingerprint(tokenizer),
         "base_fingerprint": base_fingerprint(args.init_from),
+        "word_vectors_sha256": vectors_fingerprint(args.word_vectors, tokenizer),
     }
 
 
@@ -279,10 +282,10 @@ def result(region: Region, data: Data, progress: dict[str, Any], accelerator: Ac
             "steps": progress["step"],
             "texts": len(data.train_texts),
             "texts_kept_for_testing": data.kept_for_testing,
+            "duplicates_left_out": data.duplicates,
             "texts_seen": progress["texts"],
             "tokens_seen": progress["tokens"],
             "bad_batches": progress["bad_batches"],
-            "duplicates_left_out": data.duplicates,
             "seconds": round(progress["seconds"], 1),
         },
         "corpus": {

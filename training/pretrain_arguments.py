@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from training.arguments import CorpusArguments, EngineArguments, check_each, check_engine_arguments, option
 from training.errors import InputError
@@ -62,11 +62,20 @@ class PretrainArguments(EngineArguments, CorpusArguments):
     tie_word_embeddings: bool = option(True, "a new model predicts with its word vectors")
     attend_to_padding: bool = option(False, "a new model attends to its padding, as the published ones do")
     config_overrides: str = option("", "sizes of a new model, as name=value,name=value")
+    word_vectors: str | None = option(
+        None, "folder of train_word_vectors.py, with the same tokenizer: a new model begins with these word vectors"
+    )
+    output_bias: Literal["zeros", "frequencies"] = option(
+        "zeros", "a new model's output bias begins at zero, or at the log of the tokens' shares of the training texts"
+    )
 
     num_train_epochs: float | None = option(None, "passes over the texts (default: as published for the region)")
     max_steps: int | None = option(None, "stop after this many steps instead")
     ALTERNATIVES: ClassVar = ("num_train_epochs", "max_steps")
     mlm_probability: float = option(0.15, "share of the tokens to predict")
+    mask_replace_prob: float = option(
+        0.8, "share of those that become [MASK] in training; of the others one half becomes a random token"
+    )
     texts_per_step: int = option(64, "texts of one optimizer step, over all processes")
     tokens_per_micro_batch: int = option(16384, "most tokens that go through the model at once in one process")
     seed: int = option(0, "of the weights, the order of texts, the masks and the dropout")
@@ -94,6 +103,8 @@ def check_arguments(args: PretrainArguments, region: Region) -> None:
         raise InputError(
             "--region_tokens takes a text's region from the name of its file: give --train_file, unstreamed"
         )
+    if args.streaming and args.group_column:
+        raise InputError("--group_column needs all texts and groups before training: leave out --streaming")
     if args.streaming and not (args.tokenizer or args.init_from):
         raise InputError(
             "--streaming needs --tokenizer or --init_from: learn a vocabulary from a part of the corpus with "
@@ -101,17 +112,30 @@ def check_arguments(args: PretrainArguments, region: Region) -> None:
         )
     if args.streaming and not 1 <= args.streaming_lanes <= args.texts_per_step:
         raise InputError(f"--streaming_lanes {args.streaming_lanes} is not from 1 to --texts_per_step")
+    check_start(args)
     check_engine_arguments(args)
     check_each(args, "between 0 and 1", "validation_fraction", "mlm_probability")
-    if args.streaming and args.group_column:
-        raise InputError("--group_column needs all texts and groups before training: leave out --streaming")
     check_each(args, "from 0 to below 1", "test_fraction")
+    check_each(args, "above 0 and at most 1", "mask_replace_prob")
     if args.validation_fraction + args.test_fraction >= 1:
         raise InputError("--validation_fraction and --test_fraction leave nothing to train on")
     check_each(args, "from 0 to below 2^32", "seed", "max_bad_batches")
     check_each(args, "1 or more", "texts_per_step", "tokens_per_micro_batch", "max_validation_texts", "max_steps")
     check_each(args, "1 or more", "vocab_size", "min_frequency", "logging_steps", "keep_checkpoints")
     check_each(args, "above 0", "num_train_epochs", "eval_steps", "save_steps", "save_minutes")
+
+
+def check_start(args: PretrainArguments) -> None:
+    """Raise `InputError` for a start of new weights where none are made, or nothing to make it from."""
+    if args.init_from and args.word_vectors:
+        raise InputError("--word_vectors is for a new model: leave it out with --init_from")
+    if args.output_bias == "frequencies":
+        if args.init_from:
+            raise InputError("--output_bias frequencies is for a new model: leave it out with --init_from")
+        if args.streaming:
+            raise InputError("--output_bias frequencies counts all tokens before training: leave out --streaming")
+    if args.word_vectors and not args.tokenizer:
+        raise InputError("--word_vectors needs --tokenizer: the one that they were made with")
 
 
 def size_overrides(text: str) -> dict[str, int | float | str]:

@@ -202,7 +202,11 @@ def make_steps(
 
 
 def make_train_steps(args: PretrainArguments, data: Data, **shared: object) -> MaskedSteps | StreamedSteps:
-    drawing = {"mlm_probability": args.mlm_probability, "seed": args.seed}
+    drawing = {
+        "mlm_probability": args.mlm_probability,
+        "mask_replace_prob": args.mask_replace_prob,
+        "seed": args.seed,
+    }
     if not isinstance(data.train_texts, ParquetStream):
         return MaskedSteps(data.train_tokens, data.train_texts, **drawing, **shared)
     validation_hashes = hashes_of(data.validation_tokens)

@@ -29,9 +29,9 @@ import torch
 from accelerate import Accelerator
 from datasets import load_dataset_builder
 from huggingface_hub.errors import HfHubHTTPError
-from transformers import DataCollatorForLanguageModeling, TokenizersBackend
+from transformers import TokenizersBackend
 
-from training.batching import IGNORED, StepBatch, cut_into_micro_batches, lay_out, pack, step_seed
+from training.batching import IGNORED, StepBatch, cut_into_micro_batches, lay_out, make_collator, pack, step_seed
 from training.corpus import Corpus, encode, text_hash, text_hashes
 from training.corpus_files import decoded, strings_as_bytes
 from training.errors import InputError, as_input_error
@@ -249,6 +249,7 @@ class StreamedSteps:
         max_length: int,
         lanes: int,
         mlm_probability: float = 0.15,
+        mask_replace_prob: float = 0.8,
         packed: bool = True,
         seed: int = 0,
         process: int = 0,
@@ -261,7 +262,7 @@ class StreamedSteps:
         self.max_length = max_length
         self.packed = packed
         self.seed = seed
-        self.collator = DataCollatorForLanguageModeling(tokenizer, mlm_probability=mlm_probability)
+        self.collator = make_collator(tokenizer, mlm_probability, mask_replace_prob)
         self.special_ids = np.array(tokenizer.all_special_ids)
         self.steps_per_epoch = -(-len(stream) // texts_per_step)
         self.bounds = [lane * len(stream) // lanes for lane in range(lanes + 1)]

@@ -25,6 +25,9 @@ class _Chunk:
         return cls(rows.offsets.to_numpy(), values, values.ctypes.data - whole.address)
 
 
+ROWS_AT_ONCE = 4096
+
+
 class TokenRows:
     """`rows[numbers]` are the `input_ids` of these rows of a dataset, an array each.
 
@@ -54,3 +57,12 @@ class TokenRows:
         if self.file is None:
             return ids
         return np.frombuffer(self.file.read_at(ids.nbytes, chunk.place + begin * ids.itemsize), ids.dtype)
+
+
+def count_tokens(tokens: Dataset, texts: np.ndarray, vocab_size: int) -> np.ndarray:
+    """How often each token occurs in the chosen rows of a dataset, (vocab_size,) int64."""
+    rows, counts = TokenRows(tokens), np.zeros(vocab_size, np.int64)
+    for first in range(0, len(texts), ROWS_AT_ONCE):
+        ids = np.concatenate(rows[texts[first : first + ROWS_AT_ONCE]])
+        counts += np.bincount(ids, minlength=vocab_size)
+    return counts
