@@ -26,12 +26,12 @@ from transformers import BertConfig, BertForMaskedLM, DataCollatorForLanguageMod
 
 from modeling_bilma import BilmaConfig, BilmaForMaskedLM
 from modeling_bilma.tokenization_bilma import load_tokenizer
-from training.batching import MaskedSteps
-from training.corpus import Corpus, encode, find_files, load_tokens
-from training.engine import choose_attention, make_accelerator, make_optimizer
-from training.flops import training_flops
-from training.loop import forward_backward
-from training.pretrain_arguments import PretrainArguments
+from training.engine.accelerator import choose_attention, make_accelerator, make_optimizer
+from training.pretraining.arguments import PretrainArguments
+from training.pretraining.flops import training_flops
+from training.pretraining.loop import forward_backward
+from training.pretraining.steps import MaskedSteps
+from training.texts.corpus import Corpus, encode, find_files, load_tokens
 
 MAX_LENGTH = 128
 

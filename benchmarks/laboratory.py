@@ -20,10 +20,12 @@ import torch
 from safetensors.torch import load_file
 
 from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
-from training import checkpoints, loop, pretrain, run_folder
-from training.batching import IGNORED, MaskedSteps
-from training.errors import run
-from training.run_folder import WORK_DIR
+from training import pretrain
+from training.common.errors import run
+from training.engine import checkpoints, run_folder
+from training.engine.run_folder import WORK_DIR
+from training.pretraining import loop
+from training.pretraining.steps import IGNORED, MaskedSteps
 from training.synthetic_corpus import generate_texts
 
 STEPS = 12  # of a run: one epoch and a half

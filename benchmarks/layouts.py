@@ -23,10 +23,10 @@ from tqdm import tqdm
 from benchmarks.contenders import MAX_LENGTH, Bilma, clipped_update, timed
 from benchmarks.pretraining import TEXTS_PER_STEP, ratio, summary
 from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
-from training.batching import IGNORED, StepBatch
-from training.corpus import Corpus, encode, find_files
-from training.loop import forward_backward
-from training.provenance import commit, machine, versions
+from training.common.provenance import commit, machine, versions
+from training.pretraining.loop import forward_backward
+from training.pretraining.steps import IGNORED, StepBatch
+from training.texts.corpus import Corpus, encode, find_files
 
 RESULTS_SCHEMA = 1
 ROUNDS, WARMUP = 12, 4

@@ -29,8 +29,8 @@ from tqdm import tqdm
 
 from benchmarks.draw import draw
 from modeling_bilma.tokenization_bilma import build_tokenizer, read_vocabulary
-from training.corpus import Corpus, find_files
-from training.provenance import commit, machine, versions
+from training.common.provenance import commit, machine, versions
+from training.texts.corpus import Corpus, find_files
 
 ROOT = Path(__file__).resolve().parents[1]
 AUTHORS = ROOT / "tests" / "parity" / "authors.py"

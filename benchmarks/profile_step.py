@@ -20,8 +20,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.contenders import MAX_LENGTH, Bilma
 from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
-from training.corpus import Corpus, encode, find_files
-from training.provenance import commit, machine, versions
+from training.common.provenance import commit, machine, versions
+from training.texts.corpus import Corpus, encode, find_files
 
 RESULTS_SCHEMA = 1
 WARMUP, PROFILED = 8, 8  # repetitions

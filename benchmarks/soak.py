@@ -40,10 +40,10 @@ from benchmarks.laboratory import (
     small_files_only,
     texts_by_step,
 )
-from training import checkpoints
-from training.provenance import commit, machine, versions
-from training.run_folder import write_json
-from training.signals import STOPPED
+from training.common.provenance import commit, machine, versions
+from training.engine import checkpoints
+from training.engine.run_folder import write_json
+from training.engine.signals import STOPPED
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -19,14 +19,14 @@ import torch
 from tqdm import tqdm
 
 from modeling_bilma.tokenization_bilma import normalize
-from training.arguments import check_each, option, parse_arguments
-from training.corpus import Corpus, find_files, split_hash
-from training.errors import InputError, as_input_error, run
-from training.folders import written_whole
-from training.labelled import LabelledArguments, label_ids, open_labelled
-from training.run_folder import write_json
-from training.scores import classification_scores, describe_result, in_words
-from training.splits import is_test
+from training.common.arguments import check_each, option, parse_arguments
+from training.common.errors import InputError, as_input_error, run
+from training.common.files import written_whole
+from training.engine.run_folder import write_json
+from training.finetuning.scores import classification_scores, describe_result, in_words
+from training.texts.corpus import Corpus, find_files, split_hash
+from training.texts.labelled import LabelledArguments, label_ids, open_labelled
+from training.texts.splits import is_test
 
 WORD = r"[a-z0-9]+|[^\sa-z0-9]"  # what a word is to a BILMA
 METHODS = ("majority", "char_tfidf", "word_tfidf", "fasttext")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from transformers import pipeline
 
-from training.arguments import check_each
-from training.errors import InputError, as_input_error, run
+from training.common.arguments import check_each
+from training.common.errors import InputError, as_input_error, run
 
 MASK = "[MASK]"  # not imported: with our package loaded, its classes would win over the folder's own code
 

@@ -23,10 +23,10 @@ from tqdm import tqdm
 from transformers import AutoModel, AutoTokenizer, DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase
 
 from modeling_bilma.modeling_bilma import pool
-from training.arguments import ROOM_FOR_A_TOKEN, check_each, option, parse_arguments
-from training.corpus import Corpus, find_files, text_hash
-from training.errors import InputError, as_input_error, run
-from training.text_batches import batches_by_length
+from training.common.arguments import ROOM_FOR_A_TOKEN, check_each, option, parse_arguments
+from training.common.errors import InputError, as_input_error, run
+from training.finetuning.steps import batches_by_length
+from training.texts.corpus import Corpus, find_files, text_hash
 
 TEXTS_PER_CHUNK = 8192  # are sorted by length together, and are a row group of the file
 

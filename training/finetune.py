@@ -29,18 +29,18 @@ from tqdm import tqdm
 from transformers import TokenizersBackend
 
 from modeling_bilma.tokenization_bilma import load_tokenizer
-from training.arguments import parse_arguments, public_arguments
-from training.batching import step_seed
-from training.classifier import TrainedClassifier, balanced_weights, make_classifier, predict
-from training.corpus import encode
-from training.engine import choose_attention, make_accelerator, make_optimizer, make_scheduler, say
-from training.errors import InputError, as_input_error, run
-from training.finetune_arguments import FinetuneArguments, check_arguments
-from training.labelled import LabelledSplits, label_ids, open_labelled
-from training.provenance import base_fingerprint
-from training.run_folder import WORK_DIR, check_output_dir, prepare_work_dir, put_in_place, write_json
-from training.scores import classification_scores, describe_result, in_words, summarise
-from training.text_batches import LabelledSteps
+from training.common.arguments import parse_arguments, public_arguments
+from training.common.errors import InputError, as_input_error, run
+from training.common.provenance import base_fingerprint
+from training.engine.accelerator import choose_attention, make_accelerator, make_optimizer, make_scheduler, say
+from training.engine.run_folder import WORK_DIR, check_output_dir, prepare_work_dir, put_in_place, write_json
+from training.finetuning.arguments import FinetuneArguments, check_arguments
+from training.finetuning.classifier import TrainedClassifier, balanced_weights, make_classifier, predict
+from training.finetuning.scores import classification_scores, describe_result, in_words, summarise
+from training.finetuning.steps import LabelledSteps
+from training.pretraining.steps import step_seed
+from training.texts.corpus import encode
+from training.texts.labelled import LabelledSplits, label_ids, open_labelled
 
 
 @dataclass

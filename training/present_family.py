@@ -15,22 +15,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from training.arguments import option, parse_arguments
 from training.baselines import METHODS
-from training.errors import InputError, as_input_error, run
+from training.common.arguments import option, parse_arguments
+from training.common.errors import InputError, as_input_error, run
 from training.evaluation.figures import save
 from training.evaluation.report import way_of
 from training.evaluation.results import WAYS, read_results, write_text
-from training.family_arguments import BASELINES
-from training.family_plan import BASE, WAYS_RESULTS
-from training.family_plan import RESULTS as FAMILY_RESULTS
-from training.family_stages import RECORDS
-from training.labelled import EMOJI_TASK
-from training.publishing.card import read_json
-from training.publishing.checks import check_tree
-from training.publishing.eval_results import RESULTS
-from training.publishing.facts import MODEL_CARDS
-from training.publishing.family_page import (
+from training.family.arguments import BASELINES
+from training.family.page import (
     CLASSIFIERS_FILE,
     FIGURES,
     OURS,
@@ -41,8 +33,16 @@ from training.publishing.family_page import (
     published_figures,
     render_page,
 )
+from training.family.plan import BASE, WAYS_RESULTS
+from training.family.plan import RESULTS as FAMILY_RESULTS
+from training.family.stages import RECORDS
+from training.publishing.card import read_json
+from training.publishing.checks import check_tree
+from training.publishing.eval_results import RESULTS
+from training.publishing.facts import MODEL_CARDS
 from training.publishing.publication import open_publication
 from training.publishing.tree import LOSS_CURVE, build_tree
+from training.texts.labelled import EMOJI_TASK
 
 PAGE, METRICS = "README.md", "metrics.json"
 BEGIN, END = "<!-- family: made by training/present_family.py -->", "<!-- end of family -->"

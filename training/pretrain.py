@@ -27,10 +27,11 @@ from transformers import TokenizersBackend
 
 from modeling_bilma import BilmaConfig, BilmaForMaskedLM
 from modeling_bilma.tokenization_bilma import build_tokenizer, load_tokenizer, train_vocabulary
-from training.arguments import parse_arguments, public_arguments
-from training.checkpoints import load_checkpoint
-from training.corpus import Corpus, find_files, open_corpus, split_hash
-from training.engine import (
+from training.common.arguments import parse_arguments, public_arguments
+from training.common.errors import InputError, as_input_error, as_lost_process_error, as_write_error, run
+from training.common.files import written_whole
+from training.common.provenance import base_fingerprint, commit, machine, versions
+from training.engine.accelerator import (
     choose_attention,
     make_accelerator,
     make_optimizer,
@@ -39,17 +40,8 @@ from training.engine import (
     say,
     tell_deepspeed,
 )
-from training.errors import InputError, as_input_error, as_lost_process_error, as_write_error, run
-from training.estimate import estimate
-from training.folders import written_whole
-from training.loop import TrainingLoop
-from training.loss_curve import draw_loss_curve
-from training.pretrain_arguments import OPERATIONAL, PretrainArguments, check_arguments, size_overrides
-from training.pretrain_data import Data, is_for_training, load_data, make_steps
-from training.pretrain_start import start_from_texts, vectors_fingerprint, vocabulary_fingerprint
-from training.provenance import base_fingerprint, commit, machine, versions
-from training.regions import ALL_REGIONS, Region, get_region
-from training.run_folder import (
+from training.engine.checkpoints import load_checkpoint
+from training.engine.run_folder import (
     TEXTS,
     WORK_DIR,
     check_output_dir,
@@ -59,8 +51,16 @@ from training.run_folder import (
     put_in_place,
     write_json,
 )
-from training.signals import STOPPED
-from training.streaming import ParquetStream
+from training.engine.signals import STOPPED
+from training.pretraining.arguments import OPERATIONAL, PretrainArguments, check_arguments, size_overrides
+from training.pretraining.data import Data, is_for_training, load_data, make_steps
+from training.pretraining.estimate import estimate
+from training.pretraining.loop import TrainingLoop
+from training.pretraining.loss_curve import draw_loss_curve
+from training.pretraining.start import start_from_texts, vectors_fingerprint, vocabulary_fingerprint
+from training.texts.corpus import Corpus, find_files, open_corpus, split_hash
+from training.texts.parquet_stream import ParquetStream
+from training.texts.regions import ALL_REGIONS, Region, get_region
 
 METRICS_SCHEMA = 1
 

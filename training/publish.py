@@ -22,8 +22,8 @@ from typing import Any
 from huggingface_hub import HfApi, get_token
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
-from training.arguments import option, parse_arguments
-from training.errors import InputError, as_input_error, run
+from training.common.arguments import option, parse_arguments
+from training.common.errors import InputError, as_input_error, run
 from training.evaluation.report import markdown_table
 from training.evaluation.results import read_results
 from training.publishing.checks import check_opening, check_tree

@@ -24,15 +24,16 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from training import family_estimate, family_texts
-from training.arguments import parse_arguments
-from training.engine import available_cores
-from training.errors import InputError, as_input_error, run
-from training.family_arguments import TrainFamilyArguments, check_arguments
-from training.family_plan import plan
-from training.family_stages import Stage
-from training.regions import REGIONS
-from training.signals import STOPPED
+from training.common.arguments import parse_arguments
+from training.common.errors import InputError, as_input_error, run
+from training.engine.accelerator import available_cores
+from training.engine.signals import STOPPED
+from training.family import estimate as family_estimate
+from training.family import texts as family_texts
+from training.family.arguments import TrainFamilyArguments, check_arguments
+from training.family.plan import plan
+from training.family.stages import Stage
+from training.texts.regions import REGIONS
 
 Numbered = tuple[int, Stage]  # a stage and its place among all
 

@@ -18,12 +18,12 @@ from modeling_bilma.tokenization_bilma import (
     read_vocabulary,
     train_vocabulary,
 )
-from training.arguments import CorpusArguments, check_each, option, parse_arguments
-from training.corpus import open_corpus, split_hash
-from training.errors import InputError, as_input_error, run
-from training.folders import written_whole
-from training.regions import get_region
-from training.splits import is_test
+from training.common.arguments import CorpusArguments, check_each, option, parse_arguments
+from training.common.errors import InputError, as_input_error, run
+from training.common.files import written_whole
+from training.texts.corpus import open_corpus, split_hash
+from training.texts.regions import get_region
+from training.texts.splits import is_test
 
 TOKENIZER_FILES = {"tokenizer.json", "tokenizer_config.json"}
 

@@ -23,15 +23,15 @@ from tqdm import tqdm
 from transformers import TokenizersBackend
 
 from modeling_bilma.tokenization_bilma import load_tokenizer
-from training.arguments import ROOM_FOR_A_TOKEN, CorpusArguments, check_each, option, parse_arguments
-from training.corpus import load_tokens, open_corpus
-from training.errors import InputError, as_input_error, run
-from training.folders import written_whole
-from training.pretrain_data import hashes_of, split_hashes_of
-from training.pretrain_start import FACTS_FILE, VECTORS_FILE, VECTORS_NAME, vocabulary_fingerprint
-from training.run_folder import write_json
-from training.splits import duplicates_of, is_training
-from training.token_rows import ROWS_AT_ONCE, TokenRows, count_tokens
+from training.common.arguments import ROOM_FOR_A_TOKEN, CorpusArguments, check_each, option, parse_arguments
+from training.common.errors import InputError, as_input_error, run
+from training.common.files import written_whole
+from training.engine.run_folder import write_json
+from training.pretraining.data import hashes_of, split_hashes_of
+from training.pretraining.start import FACTS_FILE, VECTORS_FILE, VECTORS_NAME, vocabulary_fingerprint
+from training.texts.corpus import load_tokens, open_corpus
+from training.texts.splits import duplicates_of, is_training
+from training.texts.token_rows import ROWS_AT_ONCE, TokenRows, count_tokens
 
 
 @dataclass(kw_only=True)

@@ -6,8 +6,8 @@ from datasets import Dataset
 from benchmarks.layouts import in_equal_lengths, padded
 from modeling_bilma import BilmaForMaskedLM
 from tests.conftest import TEXTS, tiny_config
-from training.batching import MaskedSteps
-from training.encoding import encode
+from training.pretraining.steps import MaskedSteps
+from training.texts.encoding import encode
 
 
 def test_every_layout_gives_the_same_loss(tokenizer):

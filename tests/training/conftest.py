@@ -14,7 +14,7 @@ from huggingface_hub import constants
 from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
 from tests.conftest import TINY_OVERRIDES
 from training import evaluate_family, finetune, pretrain
-from training.errors import run
+from training.common.errors import run
 from training.synthetic_corpus import generate_texts
 
 REGIONS = ("ar", "mx")

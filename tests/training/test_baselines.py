@@ -8,7 +8,7 @@ pytest.importorskip("gensim")
 pytest.importorskip("sklearn")
 
 from training import baselines
-from training.errors import InputError
+from training.common.errors import InputError
 from training.synthetic_corpus import generate_texts
 
 METHODS = ("majority", "char_tfidf", "word_tfidf", "fasttext")

@@ -3,8 +3,8 @@ import pytest
 from modeling_bilma import BilmaForMaskedLM
 from tests.conftest import tiny_config
 from training import complete
+from training.common.errors import run
 from training.complete import table
-from training.errors import run
 
 
 @pytest.fixture(scope="module")

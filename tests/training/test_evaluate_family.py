@@ -14,7 +14,7 @@ from modeling_bilma.convert_keras import EMOJI_15
 from modeling_bilma.tokenization_bilma import load_tokenizer
 from tests.training.conftest import REGIONS, TEST_FRACTION, write_texts
 from training import evaluate_family
-from training.errors import run
+from training.common.errors import run
 from training.evaluation import published
 
 SETTINGS = {

@@ -9,7 +9,7 @@ from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
 from tests.conftest import tiny_config
 from tests.training.conftest import run_main, write_texts
 from training import finetune
-from training.provenance import weights_fingerprint
+from training.common.provenance import weights_fingerprint
 from training.synthetic_corpus import generate_texts
 
 FINISHED = {

@@ -8,8 +8,8 @@ import pytest
 from tests.training.conftest import REGIONS, run_main
 from training import present_family
 from training.baselines import METHODS
-from training.errors import InputError
-from training.evaluation.baselines import NEAREST
+from training.common.errors import InputError
+from training.evaluation.ngrams import NEAREST
 from training.evaluation.report import number
 from training.present_family import BEGIN, END
 from training.publishing.facts import MODEL_CARDS

@@ -17,13 +17,14 @@ from modeling_bilma import BilmaForMaskedLM, BilmaForSequenceClassification
 from modeling_bilma.tokenization_bilma import SPECIAL_TOKENS, build_tokenizer, train_vocabulary
 from tests.conftest import ROOT, TINY_OVERRIDES
 from tests.training.conftest import run_main, write_texts
-from training import loop, pretrain
-from training.batching import MaskedSteps
-from training.corpus import Corpus, load_tokens
-from training.errors import InputError
-from training.pretrain_data import hashes_of
-from training.provenance import weights_fingerprint
+from training import pretrain
+from training.common.errors import InputError
+from training.common.provenance import weights_fingerprint
+from training.pretraining import loop
+from training.pretraining.data import hashes_of
+from training.pretraining.steps import MaskedSteps
 from training.synthetic_corpus import generate_texts
+from training.texts.corpus import Corpus, load_tokens
 
 WORDS = "bilma.embeddings.word_embeddings.weight"
 FINISHED = {

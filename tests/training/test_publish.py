@@ -16,7 +16,7 @@ from modeling_bilma import BilmaForMaskedLM, BilmaForSequenceClassification
 from tests.conftest import ROOT
 from tests.training.conftest import REGIONS
 from training import publish as script
-from training.errors import run
+from training.common.errors import run
 from training.publishing.tree import MANIFEST, files_of
 
 TEXT = "vamos a comer [MASK] con @ana"

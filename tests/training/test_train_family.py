@@ -16,14 +16,15 @@ import yaml
 
 from tests.conftest import ROOT, TINY
 from tests.training.conftest import write_texts
-from training import family_texts, train_family
-from training.arguments import RECIPES
+from training import train_family
 from training.baselines import METHODS
-from training.errors import InputError, run
-from training.family_arguments import TrainFamilyArguments, check_arguments
-from training.family_plan import plan
-from training.family_stages import Stage, first_difference
-from training.signals import STOPPED
+from training.common.arguments import RECIPES
+from training.common.errors import InputError, run
+from training.engine.signals import STOPPED
+from training.family import texts as family_texts
+from training.family.arguments import TrainFamilyArguments, check_arguments
+from training.family.plan import plan
+from training.family.stages import Stage, first_difference
 from training.synthetic_corpus import generate_texts
 from training.train_family import Scripts, the_only_run_in
 

@@ -7,14 +7,12 @@ import numpy as np
 from tqdm import tqdm
 from transformers import AutoModelForMaskedLM
 
-from training.corpus import Corpus, encode
-from training.errors import InputError
+from training.common.errors import InputError
 from training.evaluation import emoji_matrix
-from training.evaluation.baselines import NEAREST, UNIGRAM, NgramBaselines
-from training.evaluation.completion_table import completion_table, read_phrases
-from training.evaluation.family_arguments import FamilyArguments, settings
+from training.evaluation.arguments import FamilyArguments, settings
+from training.evaluation.completions import completion_table, read_phrases
 from training.evaluation.masked_scores import Answers, ask
-from training.evaluation.matrix import Asked, region_cells
+from training.evaluation.mlm_matrix import Asked, region_cells
 from training.evaluation.models import (
     ModelFolder,
     check_lengths,
@@ -26,6 +24,7 @@ from training.evaluation.models import (
     open_folders,
     pick_device,
 )
+from training.evaluation.ngrams import NEAREST, UNIGRAM, NgramBaselines
 from training.evaluation.per_word import masked_words, word_answers
 from training.evaluation.questions import (
     AskedTexts,
@@ -40,7 +39,8 @@ from training.evaluation.questions import (
 from training.evaluation.region_words import count_whole_words, region_words
 from training.evaluation.results import WAYS, corpus_facts, header
 from training.evaluation.similarity import similarity
-from training.region_tokens import has_region_tokens, region_token_id
+from training.texts.corpus import Corpus, encode
+from training.texts.region_tokens import has_region_tokens, region_token_id
 
 Result = dict[str, Any]
 ByRegion = dict[str, dict[str, Answers]]  # region of the texts -> model -> answers

@@ -12,16 +12,16 @@ from tqdm import tqdm
 from transformers import AutoModelForSequenceClassification
 
 from modeling_bilma.convert_keras import EMOJI_15
-from training.corpus import Corpus, split_hash
-from training.errors import InputError
+from training.common.errors import InputError
 from training.evaluation.intervals import Estimate, interval, resampled_sums
 from training.evaluation.masked_scores import batches
-from training.evaluation.matrix import own_and_best_other
+from training.evaluation.mlm_matrix import own_and_best_other
 from training.evaluation.models import ModelFolder
 from training.evaluation.questions import sided
-from training.labelled import LabelledTexts, emoji15_task, label_ids, labelled_corpus
-from training.scores import classification_scores, confusion
-from training.splits import is_test
+from training.finetuning.scores import classification_scores, confusion
+from training.texts.corpus import Corpus, split_hash
+from training.texts.labelled import LabelledTexts, emoji15_task, label_ids, labelled_corpus
+from training.texts.splits import is_test
 
 FEWEST_LABELLED = 100  # test texts of a region; with fewer the interval of an accuracy goes 0.1 to each side and more
 
@@ -239,7 +239,7 @@ def accuracy(sums: np.ndarray) -> np.ndarray:
 
 
 def macro_f1(sums: np.ndarray) -> np.ndarray:
-    """The mean F1 of the labels that are right or guessed somewhere, as `training.scores` has it."""
+    """The mean F1 of the labels that are right or guessed somewhere, as `training.finetuning.scores` has it."""
     hits, texts, guessed = np.split(sums, 3, axis=-1)
     with np.errstate(invalid="ignore"):
         return np.nanmean(2 * hits / (texts + guessed), axis=-1)

@@ -9,8 +9,8 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from training.batching import IGNORED
 from training.evaluation.questions import Question, Questions
+from training.pretraining.steps import IGNORED
 
 
 @dataclass

@@ -19,11 +19,11 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from training.corpus import Corpus
-from training.errors import InputError, as_input_error
-from training.provenance import weights_fingerprint
-from training.region_tokens import has_region_tokens, region_token_id
-from training.regions import region_of_name
+from training.common.errors import InputError, as_input_error
+from training.common.provenance import weights_fingerprint
+from training.texts.corpus import Corpus
+from training.texts.region_tokens import has_region_tokens, region_token_id
+from training.texts.regions import region_of_name
 
 
 @dataclass

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from training.errors import InputError
+from training.common.errors import InputError
 from training.evaluation.masked_scores import Answers
 from training.evaluation.models import ModelFolder
 from training.evaluation.questions import AskedTexts, Questions, choose, hide

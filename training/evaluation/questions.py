@@ -14,10 +14,10 @@ import numpy as np
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from training.corpus import Corpus, encode, find_files, split_hash, text_hash
-from training.errors import InputError
-from training.regions import region_of_name
-from training.splits import is_test
+from training.common.errors import InputError
+from training.texts.corpus import Corpus, encode, find_files, split_hash, text_hash
+from training.texts.regions import region_of_name
+from training.texts.splits import is_test
 
 # What the text rules write for a link, a user and a hashtag (`_url`, `_usr`, `_htag`), token by token.
 PLACEHOLDERS = {"_", "url", "usr", "htag"}

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from training.errors import InputError
+from training.common.errors import InputError
 from training.evaluation import published
 from training.evaluation.figures import TARGET_SETS, emoji_name
 from training.evaluation.region_words import FEWEST

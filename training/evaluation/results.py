@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from training.errors import InputError, as_input_error
+from training.common.errors import InputError, as_input_error
+from training.common.provenance import commit, machine, versions
 from training.evaluation.models import ModelFolder
 from training.evaluation.questions import AskedTexts
-from training.provenance import commit, machine, versions
 
 SCHEMA = 1
 WAYS = "ways_matrix"

@@ -14,9 +14,9 @@ from huggingface_hub.utils import HFValidationError, validate_repo_id
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, UndefinedError
 from safetensors import safe_open
 
-from training.errors import InputError
+from training.common.errors import InputError
+from training.common.provenance import weights_fingerprint
 from training.evaluation.report import markdown_table, number
-from training.provenance import weights_fingerprint
 from training.publishing.card_evaluation import Results, evaluation_facts, score_table
 from training.publishing.eval_results import EVALUATIONS, RESULTS, model_index
 from training.publishing.facts import MODEL_CARDS, read_facts

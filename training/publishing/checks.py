@@ -21,7 +21,7 @@ from huggingface_hub import ModelCard, parse_eval_result_entries
 from safetensors import SafetensorError, safe_open
 
 from modeling_bilma.tokenization_bilma import load_tokenizer
-from training.errors import InputError
+from training.common.errors import InputError
 from training.evaluation import published
 from training.publishing import clean_opening
 from training.publishing.eval_results import RESULTS, name_in

@@ -12,8 +12,8 @@ from typing import Any
 from huggingface_hub import EvalResult, EvalResultEntry, eval_result_entries_to_yaml
 from huggingface_hub.utils import yaml_dump
 
-from training.errors import InputError
-from training.provenance import weights_fingerprint
+from training.common.errors import InputError
+from training.common.provenance import weights_fingerprint
 from training.publishing.publication import Publication
 
 BENCHMARK = "bilma-benchmark"

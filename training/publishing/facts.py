@@ -5,8 +5,8 @@ from typing import Any
 
 import yaml
 
-from training.errors import InputError
-from training.regions import Region
+from training.common.errors import InputError
+from training.texts.regions import Region
 
 # A part of the repository and not of the package: people write there, and publish.py is run from a checkout.
 MODEL_CARDS = Path(__file__).parents[2] / "model_cards"

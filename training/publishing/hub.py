@@ -15,7 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError, RepositoryNotFound
 from huggingface_hub.hf_api import Collection, RepoFile
 from huggingface_hub.utils.sha import git_hash
 
-from training.errors import InputError
+from training.common.errors import InputError
 from training.publishing.tree import files_of
 
 COLLECTION = "BILMA"

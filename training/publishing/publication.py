@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from modeling_bilma.convert_keras import EMOJI_15
-from training.errors import InputError
-from training.regions import ALL_REGIONS, Region, get_region
+from training.common.errors import InputError
+from training.texts.regions import ALL_REGIONS, Region, get_region
 
 # The pipeline of each architecture that is published, and what its repository's name ends with.
 TASKS = {

@@ -9,9 +9,9 @@ from typing import Any
 
 from modeling_bilma import configuration_bilma, modeling_bilma
 from modeling_bilma.configuration_bilma import AUTO_MAP
-from training.errors import InputError, as_input_error
+from training.common.errors import InputError, as_input_error
+from training.common.files import written_whole
 from training.evaluation.results import write_text
-from training.folders import written_whole
 from training.publishing.card import render_card
 from training.publishing.eval_results import RESULTS, eval_result_files, name_in
 from training.publishing.publication import Publication, read_json

@@ -9,8 +9,7 @@ from modeling_bilma import BilmaForSequenceClassification
 from modeling_bilma.convert_keras import EMOJI_15
 from modeling_bilma.tokenization_bilma import load_tokenizer
 from tests.training.conftest import write_texts
-from training.corpus import Corpus
-from training.errors import InputError
+from training.common.errors import InputError
 from training.evaluation.emoji_matrix import (
     LabelledQuestions,
     baseline_cells,
@@ -24,9 +23,10 @@ from training.evaluation.emoji_matrix import (
 )
 from training.evaluation.intervals import Estimate
 from training.evaluation.models import open_folder
-from training.labelled import LabelledTexts, labelled_corpus, load_labelled
-from training.scores import classification_scores
+from training.finetuning.scores import classification_scores
 from training.synthetic_corpus import generate_texts
+from training.texts.corpus import Corpus
+from training.texts.labelled import LabelledTexts, labelled_corpus, load_labelled
 
 LABELS = ["❤", "😍", "😭"]
 

@@ -8,7 +8,7 @@ from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassificatio
 from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
 from tests.conftest import TEXTS
 from tests.training.conftest import TEST_FRACTION
-from training.errors import InputError
+from training.common.errors import InputError
 from training.evaluation.models import (
     check_lengths,
     check_masked_models,

@@ -5,13 +5,13 @@ from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
 from tests.conftest import tiny_config
-from training.corpus import Corpus
-from training.errors import InputError
+from training.common.errors import InputError
 from training.evaluation.masked_scores import Answers
 from training.evaluation.models import ModelFolder, open_folder
 from training.evaluation.per_word import masked_words, token_places, word_answers, word_spans
 from training.evaluation.questions import AskedTexts
 from training.synthetic_corpus import generate_texts
+from training.texts.corpus import Corpus
 
 TEXTS = generate_texts("mx", 60)
 

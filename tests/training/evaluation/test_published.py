@@ -1,7 +1,7 @@
 import pytest
 
 from training.evaluation import published
-from training.regions import REGIONS
+from training.texts.regions import REGIONS
 
 
 @pytest.mark.parametrize("name", ["mlm_accuracy", "emoji15_accuracy"])

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from tests.training.conftest import write_texts
-from training.corpus import Corpus, text_hash
-from training.errors import InputError
+from training.common.errors import InputError
 from training.evaluation.questions import (
     is_trivial,
     masked_tokens,
@@ -11,8 +10,9 @@ from training.evaluation.questions import (
     texts_to_ask,
     training_texts,
 )
-from training.splits import is_test
 from training.synthetic_corpus import generate_texts
+from training.texts.corpus import Corpus, text_hash
+from training.texts.splits import is_test
 
 
 @pytest.fixture

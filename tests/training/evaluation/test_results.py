@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from training.errors import InputError
+from training.common.errors import InputError
 from training.evaluation.intervals import Estimate
 from training.evaluation.results import SCHEMA, check_new, read_results, write_result
 

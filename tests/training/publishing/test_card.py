@@ -21,13 +21,13 @@ from tests.training.publishing.trained_folder import (
     mlm_results,
     publication,
 )
-from training.errors import InputError
-from training.provenance import weights_fingerprint
+from training.common.errors import InputError
+from training.common.provenance import weights_fingerprint
 from training.publishing import card
 from training.publishing.card import render_card
 from training.publishing.eval_results import model_index
 from training.publishing.facts import read_facts
-from training.regions import REGIONS, get_region
+from training.texts.regions import REGIONS, get_region
 
 
 @pytest.fixture

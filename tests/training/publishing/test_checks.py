@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from training.errors import InputError
+from training.common.errors import InputError
 from training.publishing import checks
 from training.publishing.checks import (
     check_answers,

@@ -7,7 +7,7 @@ from huggingface_hub.repocard_data import eval_results_to_model_index, model_ind
 from huggingface_hub.utils import validate_repo_id
 
 from tests.training.publishing.trained_folder import emoji_results, mlm_results, publication
-from training.errors import InputError
+from training.common.errors import InputError
 from training.publishing.eval_results import eval_entries, eval_result_files, model_index
 
 

@@ -3,9 +3,9 @@
 import pytest
 import yaml
 
-from training.errors import InputError
+from training.common.errors import InputError
 from training.publishing.facts import MODEL_CARDS, read_facts
-from training.regions import REGIONS, get_region
+from training.texts.regions import REGIONS, get_region
 
 FACTS = yaml.safe_load((MODEL_CARDS / "bilma-mx" / "facts.yaml").read_text(encoding="utf-8"))
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 
-from training.errors import InputError
+from training.common.errors import InputError
 from training.publishing.hub import COLLECTION, Changes, check_login, collect, compare, in_one_line, push
 from training.publishing.tree import files_of
 

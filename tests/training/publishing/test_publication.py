@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from training.errors import InputError
+from training.common.errors import InputError
 from training.publishing.publication import open_publication
 
 

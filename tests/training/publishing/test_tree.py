@@ -6,7 +6,7 @@ import pytest
 
 from modeling_bilma.configuration_bilma import AUTO_MAP
 from tests.conftest import ROOT
-from training.errors import InputError
+from training.common.errors import InputError
 from training.publishing.tree import MANIFEST, build_tree, check_dry_run, digests, files_of, write_dry_run
 
 ALWAYS = {

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from training.provenance import weights_fingerprint
+from training.common.provenance import weights_fingerprint
 from training.publishing.card import render_card
 from training.publishing.publication import Publication, open_publication
 

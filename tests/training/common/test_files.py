@@ -1,0 +1,34 @@
+import pytest
+
+from training.common.files import written_whole
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "old").write_text("old")
+    return tmp_path / "model"
+
+
+def test_a_new_folder_takes_the_place_of_the_old_one(folder):
+    with written_whole(folder) as beside:
+        (beside / "new").write_text("new")
+        assert [file.name for file in folder.iterdir()] == ["old"]
+    assert [file.name for file in folder.iterdir()] == ["new"]
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_the_old_folder_stays_when_writing_fails(folder):
+    with pytest.raises(OSError, match="disk full"), written_whole(folder) as beside:
+        (beside / "new").write_text("half")
+        raise OSError("disk full")
+    assert [file.name for file in folder.iterdir()] == ["old"]
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_a_run_killed_between_the_two_renames_loses_nothing(folder):
+    folder.rename(folder.with_name(".model.replaced"))
+    with pytest.raises(OSError, match="again"), written_whole(folder):
+        raise OSError("again")
+    assert [file.name for file in folder.iterdir()] == ["old"]
+    assert list(folder.parent.iterdir()) == [folder]

@@ -1,0 +1,26 @@
+import pytest
+
+from training.engine.run_folder import changed_file, remove_work_dir
+
+BEFORE = [["a.txt", "1"], ["b.txt", "2"]]
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        ([["a.txt", "1"], ["b.txt", "3"]], "b.txt has changed"),
+        ([["a.txt", "1"]], "b.txt is gone"),
+        ([["a.txt", "1"], ["ab.txt", "9"], ["b.txt", "2"]], "ab.txt is new"),
+        ([["b.txt", "2"], ["a.txt", "1"]], "b.txt stands at another place"),
+        ([*BEFORE, ["b.txt", "2"]], "the number of files has changed"),
+    ],
+)
+def test_the_file_that_changed_is_named(now, said):
+    assert changed_file(BEFORE, now) == said
+
+
+def test_what_is_left_of_a_removed_working_folder_is_removed(tmp_path):
+    (tmp_path / ".unfinished_run.removed").mkdir()
+    (tmp_path / "unfinished_run" / "best").mkdir(parents=True)
+    remove_work_dir(tmp_path / "unfinished_run")
+    assert list(tmp_path.iterdir()) == []

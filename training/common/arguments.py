@@ -1,0 +1,217 @@
+"""Flags and recipes: a dataclass of arguments, its defaults overridden by a YAML recipe, and that by any flag."""
+
+import argparse
+import dataclasses
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import yaml
+from transformers import HfArgumentParser
+
+from training.common.errors import InputError
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+STABLE = "warmup_stable_decay"  # with --decay_ratio; the others need no settings of their own
+SCHEDULES = ("cosine", "linear", "constant", "constant_with_warmup", STABLE)
+PRECISIONS = ("auto", "no", "bf16", "fp16")
+Arguments = TypeVar("Arguments")
+
+
+def option(default: Any, help: str) -> Any:
+    """A dataclass field that is a flag with a help line."""
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+@dataclasses.dataclass(kw_only=True)
+class CorpusArguments:
+    """The flags that name the texts to learn from; `training.texts.corpus.open_corpus` opens them."""
+
+    train_file: list[str] = dataclasses.field(
+        default_factory=list,
+        metadata={
+            "help": "files (.txt .jsonl .csv .tsv .parquet, or with .gz) or folders of texts, one text a record"
+        },
+    )
+    dataset_name: str | None = option(None, "take the texts of a dataset of the Hub instead")
+    dataset_config_name: str | None = option(None, "configuration of that dataset")
+    dataset_revision: str | None = option(None, "commit, tag or branch of that dataset (default: its main branch)")
+    text_column: str = option("text", "column or field that holds the texts")
+    test_fraction: float = option(
+        0.05, "share of the texts kept out for testing, chosen by a hash of the text; evaluate_family.py asks these"
+    )
+    group_column: str | None = option(
+        None,
+        "column or field that names a text's group, such as its author: a group is on one side of every split, by a "
+        "hash of its name; a text without one goes by its own hash",
+    )
+    strict: bool = option(False, "refuse texts that are not UTF-8 instead of skipping and counting them")
+
+
+@dataclasses.dataclass(kw_only=True)
+class EngineArguments:
+    """The flags of every script that trains a model with Accelerate; `engine.accelerator` applies them."""
+
+    output_dir: str = dataclasses.field(metadata={"help": "folder for the trained model"})
+    overwrite: bool = option(False, "replace the model that the output folder holds")
+
+    max_length: int = option(128, "texts are cut at this many tokens")
+    learning_rate: float = option(5e-4, "highest learning rate")
+    lr_scheduler_type: str = option("cosine", f"schedule of the rate: {', '.join(SCHEDULES)}")
+    warmup_ratio: float = option(0.06, "share of the steps in which the rate rises")
+    decay_ratio: float | None = option(
+        None, f"share of the steps, the last, in which the rate falls; for {STABLE}, which keeps it up until then"
+    )
+    weight_decay: float = option(0.01, "AdamW decay, of matrices only")
+    adam_beta1: float = option(0.9, "AdamW beta 1")
+    adam_beta2: float = option(0.98, "AdamW beta 2")
+    adam_epsilon: float = option(1e-8, "AdamW epsilon")
+    max_grad_norm: float = option(1.0, "clip the gradient to this norm (0: do not)")
+    mixed_precision: str = option("auto", "auto (bf16 where the machine has it), no, bf16 or fp16")
+    num_threads: int | None = option(None, "CPU threads of each process (default: the cores, shared out)")
+    report_to: str | None = option(None, "tracker, such as tensorboard")
+
+
+def check_engine_arguments(args: EngineArguments) -> None:
+    """Raise `InputError` for a value that cannot be."""
+    check_each(args, "from 0 to below 1", "warmup_ratio", "decay_ratio", "adam_beta1", "adam_beta2")
+    if (args.lr_scheduler_type == STABLE) != (args.decay_ratio is not None):
+        raise InputError(f"--lr_scheduler_type {STABLE} and --decay_ratio go together, as flags or in the recipe")
+    if args.warmup_ratio + (args.decay_ratio or 0) > 1:
+        raise InputError("--warmup_ratio and --decay_ratio are more than the whole run: lower one of them")
+    check_each(args, "0 or more", "weight_decay", "max_grad_norm")
+    check_each(args, "above 0", "learning_rate", "adam_epsilon")
+    check_each(args, "1 or more", "num_threads")
+    check_each(args, ROOM_FOR_A_TOKEN, "max_length")
+    for name, known in {"mixed_precision": PRECISIONS, "lr_scheduler_type": SCHEDULES}.items():
+        if (value := getattr(args, name)) not in known:
+            raise InputError(f"--{name} {value}: choose one of {', '.join(known)}")
+
+
+ROOM_FOR_A_TOKEN = "3 or more (a token between two special ones)"
+RULES: dict[str, Callable[[float], bool]] = {
+    "above 0": lambda value: 0 < value < math.inf,
+    "0 or more": lambda value: 0 <= value < math.inf,
+    "1 or more": lambda value: 1 <= value < math.inf,
+    ROOM_FOR_A_TOKEN: lambda value: value >= 3,
+    "between 0 and 1": lambda value: 0 < value < 1,
+    "from 0 to below 1": lambda value: 0 <= value < 1,
+    "above 0 and at most 1": lambda value: 0 < value <= 1,
+    "from 0 to below 2^32": lambda value: 0 <= value < 2**32,
+}
+
+
+def check_each(args: Any, rule: str, *names: str) -> None:
+    """Raise `InputError` for the first of these arguments that breaks a rule of RULES; None keeps every rule."""
+    for name in names:
+        if (value := getattr(args, name)) is not None and not RULES[rule](value):
+            raise InputError(f"--{name} {value} is not {rule}")
+
+
+class _Parser(HfArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} (--help lists the flags)")
+
+
+def parse_arguments(kind: type[Arguments], description: str, argv: Sequence[str] | None = None) -> Arguments:
+    """Read the command line into the dataclass `kind`; if it has a field `recipe`, over the settings of that recipe.
+
+    `kind.ALTERNATIVES`, if there are any, say the same in several ways: one that is a flag replaces all in the recipe.
+
+    Raises:
+        InputError: for an unknown flag or recipe key, a missing flag, or a value of the wrong type.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    parser = _Parser(
+        kind,
+        description=description,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    names = list(fields)
+    if "recipe" in names:
+        recipe = read_recipe(_recipe_named(argv) or kind.recipe, fields)
+        recipe = _without_replaced(recipe, argv, getattr(kind, "ALTERNATIVES", ()))
+        parser.set_defaults(**recipe)
+        for action in parser._actions:  # argparse asks for a required flag although it has a default
+            action.required = action.required and action.dest not in recipe
+    arguments, unknown = parser.parse_args_into_dataclasses(argv, return_remaining_strings=True)
+    if unknown:
+        raise InputError(f"unknown flag {unknown[0]}{_did_you_mean(unknown[0].lstrip('-'), names, '--')}")
+    return arguments
+
+
+def _recipe_named(argv: Sequence[str]) -> str | None:
+    """The value of `--recipe`, which has to be known before the flags that it gives defaults to are read."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--recipe")
+    try:
+        return parser.parse_known_args(argv)[0].recipe
+    except argparse.ArgumentError as error:
+        raise InputError(str(error)) from error
+
+
+def _without_replaced(recipe: dict[str, Any], argv: Sequence[str], alternatives: Sequence[str]) -> dict[str, Any]:
+    """The recipe without the alternatives to a flag that is given."""
+    flags = {word.split("=")[0].removeprefix("--").replace("-", "_") for word in argv if word.startswith("--")}
+    if flags.isdisjoint(alternatives):
+        return recipe
+    return {key: value for key, value in recipe.items() if key not in alternatives}
+
+
+def read_recipe(name_or_path: str, fields: Mapping[str, dataclasses.Field]) -> dict[str, Any]:
+    """The settings of a recipe: one of `training/recipes` by name, or a YAML file by path.
+
+    Raises:
+        InputError: if there is none, it is not a YAML mapping, it has an unknown key, or a key lacks its value.
+    """
+    path = RECIPES / f"{name_or_path}.yaml"
+    if not path.is_file():
+        path = Path(name_or_path)
+    if not path.is_file():
+        there = ", ".join(sorted(file.stem for file in RECIPES.glob("*.yaml")))
+        raise InputError(f"recipe {name_or_path}: no such recipe (there are: {there}) and no such file")
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"recipe {path}: not valid YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(settings, dict):
+        raise InputError(f"recipe {path}: not a list of `key: value` lines")
+    for key in settings:
+        if key not in fields:
+            raise InputError(f"recipe {path}: unknown key {key}{_did_you_mean(str(key), list(fields))}")
+    return {key: _setting(value, fields[key], f"recipe {path}: {key}") for key, value in settings.items()}
+
+
+def _setting(value: Any, field: dataclasses.Field, where: str) -> Any:
+    """A recipe's value as text, so that the parser checks it exactly as it checks a flag's; a list for list flags."""
+    takes_list = field.type in (list[str], list[int])
+    if value is None or isinstance(value, dict) or (isinstance(value, list) and not takes_list):
+        raise InputError(
+            f"{where} holds {'nothing' if value is None else f'a {type(value).__name__}'}, not a plain value"
+        )
+    if takes_list:
+        return [str(item) for item in (value if isinstance(value, list) else [value])]
+    return str(value)
+
+
+def public_arguments(args: CorpusArguments) -> dict[str, Any]:
+    """The arguments as a published folder may show them: of local paths only the last part."""
+    shown = dataclasses.asdict(args)
+    for name, value in shown.items():
+        if name.endswith("_file") and isinstance(value, list):
+            shown[name] = [Path(path).name for path in value]
+        elif isinstance(value, str) and name not in ("dataset_name", "config_overrides") and Path(value).exists():
+            shown[name] = Path(value).name
+    for name in ("output_dir", "cache_dir", "estimate", "overwrite", "resume"):
+        shown.pop(name, None)
+    return shown
+
+
+def _did_you_mean(word: str, known: Sequence[str], prefix: str = "") -> str:
+    close = get_close_matches(word.split("=")[0], known, n=1)
+    return f": did you mean {prefix}{close[0]}?" if close else ""

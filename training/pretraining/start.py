@@ -1,0 +1,91 @@
+"""What a new model begins with instead of random numbers: word vectors, and an output bias of token frequencies."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from transformers import TokenizersBackend
+
+from modeling_bilma import BilmaForMaskedLM
+from training.common.errors import InputError, as_input_error
+from training.pretraining.arguments import PretrainArguments
+from training.pretraining.data import Data
+from training.texts.token_rows import count_tokens
+
+VECTORS_FILE = "word_vectors.safetensors"
+VECTORS_NAME = "word_vectors"  # of the tensor in that file
+FACTS_FILE = "word_vectors.json"
+
+
+def vocabulary_fingerprint(tokenizer: TokenizersBackend) -> str:
+    """SHA-256 over all that decides which ids a text gets."""
+    return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+
+
+def start_from_texts(
+    args: PretrainArguments, model: BilmaForMaskedLM, data: Data, tokenizer: TokenizersBackend
+) -> None:
+    """Put the word vectors and the output bias that flags ask for into a new model.
+
+    Raises:
+        InputError: for word vectors that cannot be read or are of another size than the model's.
+    """
+    if args.word_vectors:
+        set_word_vectors(model, Path(args.word_vectors))
+    if args.output_bias == "frequencies":
+        counts = count_tokens(data.train_tokens, data.train_texts, model.config.vocab_size)
+        bias = log_frequencies(counts, tokenizer.all_special_ids)
+        with torch.no_grad():
+            model.decoder.bias.copy_(torch.from_numpy(bias))
+
+
+def set_word_vectors(model: BilmaForMaskedLM, folder: Path) -> None:
+    """Raises `InputError` as `start_from_texts` does."""
+    path = folder / VECTORS_FILE
+    with as_input_error(OSError, SafetensorError, KeyError):
+        vectors = load_file(path)[VECTORS_NAME]
+    weight = model.get_input_embeddings().weight
+    if vectors.shape != weight.shape:
+        made, needed = (" x ".join(map(str, shape)) for shape in (vectors.shape, weight.shape))
+        raise InputError(
+            f"--word_vectors {folder}: {made} numbers, and the model has {needed} (tokens x hidden_size): make them "
+            "with the same tokenizer and --size"
+        )
+    with torch.no_grad():
+        weight.copy_(vectors)
+
+
+def log_frequencies(counts: np.ndarray, special_ids: list[int]) -> np.ndarray:
+    """The log of every token's share of the tokens that can be masked, each counted once more than it occurs.
+
+    Args:
+        counts: (V,) of all tokens.
+        special_ids: tokens that are never masked; they get the share of a token that does not occur.
+
+    Returns:
+        (V,) float32.
+    """
+    counts = counts.copy()
+    counts[special_ids] = 0
+    return np.log((counts + 1) / (counts + 1).sum()).astype(np.float32)
+
+
+def vectors_fingerprint(folder: str | None, tokenizer: TokenizersBackend) -> str | None:
+    """SHA-256 of the file of word vectors; None without.
+
+    Raises:
+        InputError: if it cannot be read, or the vectors are of the tokens of another tokenizer.
+    """
+    if folder is None:
+        return None
+    with as_input_error(OSError, ValueError, KeyError):
+        vocabulary = json.loads((Path(folder) / FACTS_FILE).read_text(encoding="utf-8"))["vocabulary"]
+        with (Path(folder) / VECTORS_FILE).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if vocabulary != vocabulary_fingerprint(tokenizer):
+        raise InputError(f"--word_vectors {folder}: made with another tokenizer: give that one as --tokenizer")
+    return digest

@@ -1,0 +1,273 @@
+"""Labelled texts: the Emoji-15 task made from raw texts, or any file with a text and a label, in three parts."""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from modeling_bilma.convert_keras import EMOJI_15
+from modeling_bilma.tokenization_bilma import normalize
+from training.common.arguments import CorpusArguments, option
+from training.common.errors import InputError
+from training.texts.corpus import Corpus, find_files, split_hash, text_hash
+from training.texts.splits import is_test, is_validation
+
+EMOJI_TASK = "emoji15"
+# An emoji with its variation selector and skin tone. What a joiner ties to another sign, such as the burning heart, is
+# another emoji.
+_JOINER = "\u200d"
+_EMOJI = re.compile(f"(?<!{_JOINER})([{''.join(EMOJI_15)}])[\ufe0e\ufe0f]?+[\U0001f3fb-\U0001f3ff]?+(?!{_JOINER})")
+_PARTS = {"train": "train", "test": "test"} | dict.fromkeys(("validation", "valid", "val", "dev"), "validation")
+
+
+@dataclass(kw_only=True)
+class LabelledArguments(CorpusArguments):
+    """The flags that name labelled texts; `open_labelled` opens them."""
+
+    task: str = field(
+        metadata={"help": f"{EMOJI_TASK} makes its labels from raw texts; any other name takes those of the file"}
+    )
+    label_column: str | None = option(
+        None, f"column or field that holds the labels (default: label; for {EMOJI_TASK}: made from the texts)"
+    )
+    region: str | None = option(None, "only texts with this value in the column region")
+    validation_fraction: float = option(
+        0.1, "share of the texts that choose the best model, by a hash of the text, if no column split names them"
+    )
+
+
+@dataclass
+class LabelledTexts:
+    """Texts and their labels, in the order of the files."""
+
+    texts: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def add(self, text: str, label: str) -> None:
+        self.texts.append(text)
+        self.labels.append(label)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over texts and labels, whatever file they came in: the same questions, the same value."""
+        pairs = sorted(zip(self.texts, self.labels, strict=True))
+        return hashlib.sha256(repr(pairs).encode(errors="surrogatepass")).hexdigest()
+
+    def describe(self) -> dict[str, Any]:
+        """What a result says about them."""
+        return {
+            "texts": len(self),
+            "labels": dict(sorted(Counter(self.labels).items())),
+            "fingerprint": self.fingerprint,
+        }
+
+
+@dataclass
+class LabelledSplits:
+    """A task: what to learn from, what to choose by, and what to be tested on.
+
+    `duplicates` counts the texts that were left out of a part because the same text, under the text rules, is in a
+    later one. `label_names` is in the order of the classes of a model.
+    """
+
+    task: str
+    train: LabelledTexts
+    validation: LabelledTexts
+    test: LabelledTexts
+    label_names: list[str]
+    duplicates: int
+    corpus: Corpus
+
+    def parts(self) -> dict[str, LabelledTexts]:
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    def describe(self) -> dict[str, Any]:
+        """What a result says about its texts."""
+        return {
+            "names": self.corpus.names(),
+            "fingerprint": self.corpus.fingerprint,
+            "duplicates_left_out": self.duplicates,
+            **{name: part.describe() for name, part in self.parts().items()},
+        }
+
+
+def emoji15(text: str) -> tuple[str, str] | None:
+    """The text without its emoji, and that emoji, if it holds exactly one kind of the fifteen, however often.
+
+    Other emoji stay. None also where nothing but the emoji was written, and where one of the fifteen is left as a part
+    of another emoji (❤ in the burning heart).
+    """
+    kinds = {match[1] for match in _EMOJI.finditer(text)}
+    rest = " ".join(_EMOJI.sub(" ", text).split())
+    if len(kinds) != 1 or not normalize(rest).strip() or any(emoji in rest for emoji in EMOJI_15):
+        return None
+    return rest, kinds.pop()
+
+
+def emoji15_task(texts: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The Emoji-15 task of raw texts: pairs of a text without its emoji and that emoji, of the texts that have one."""
+    return filter(None, map(emoji15, texts))
+
+
+def open_labelled(args: LabelledArguments) -> LabelledSplits:
+    """The labelled texts that flags name.
+
+    Raises:
+        InputError: as `load_labelled` does, and for flags that cannot be.
+    """
+    if bool(args.train_file) == bool(args.dataset_name):
+        raise InputError("give either --train_file or --dataset_name: the labelled texts")
+    if not 0 < args.validation_fraction < 1:
+        raise InputError(f"--validation_fraction {args.validation_fraction} is not between 0 and 1")
+    if not 0 < args.test_fraction < 1 - args.validation_fraction:
+        raise InputError(
+            f"--test_fraction {args.test_fraction} is not above 0 and below 1 - --validation_fraction: "
+            "a result needs texts of its own"
+        )
+    corpus = labelled_corpus(
+        args.task,
+        args.train_file,
+        dataset_name=args.dataset_name,
+        dataset_config_name=args.dataset_config_name,
+        dataset_revision=args.dataset_revision,
+        text_column=args.text_column,
+        label_column=args.label_column,
+        group_column=args.group_column,
+        strict=args.strict,
+    )
+    return load_labelled(args.task, corpus, args.region, args.test_fraction, args.validation_fraction)
+
+
+def labelled_corpus(task: str, files: Sequence[Any], label_column: str | None = None, **settings: Any) -> Corpus:
+    """A corpus with what a task needs beside its texts; Emoji-15 needs nothing."""
+    if task != EMOJI_TASK:
+        label_column = label_column or "label"
+    return Corpus(files=find_files(files), label_column=label_column, optional_columns=("split", "region"), **settings)
+
+
+def load_labelled(
+    task: str,
+    corpus: Corpus,
+    region: str | None = None,
+    test_fraction: float = 0.05,
+    validation_fraction: float = 0.1,
+) -> LabelledSplits:
+    """The labelled texts of a corpus, as `labelled_corpus` opens it, in three parts.
+
+    A part that the column `split` names is taken as it is. One that it does not name is cut out of the other texts, by
+    the hash of its group or of the text as it stands in the file, so that the test texts are those that `pretrain.py`
+    never saw.
+    Texts that are the same under the text rules, without their emoji, are in one part only: the later one.
+
+    Raises:
+        InputError: as reading the corpus does; if a part is empty; if there is one label only; and if a label occurs
+            among the validation or test texts only.
+    """
+    found = list(_labelled(task, corpus, region))
+    named = {part for *_, part in found if part}
+    parts = {name: LabelledTexts() for name in ("train", "validation", "test")}
+    for text, label, hash_, part in found:
+        if part in (None, "train"):
+            if "test" not in named and is_test(hash_, test_fraction):
+                part = "test"
+            elif "validation" not in named and is_validation(hash_, validation_fraction):
+                part = "validation"
+        parts[part or "train"].add(text, label)
+    duplicates = _leave_out_duplicates(parts)
+    names = ", ".join(corpus.names())
+    for part, texts in parts.items():
+        if not texts:
+            raise InputError(f"{names}: none of the {len(found)} labelled texts is left for {part}: give more texts")
+    return LabelledSplits(
+        task=task,
+        **parts,
+        label_names=_label_names(task, parts, names),
+        duplicates=duplicates,
+        corpus=corpus,
+    )
+
+
+def _labelled(task: str, corpus: Corpus, region: str | None) -> Iterator[tuple[str, str, int, str | None]]:
+    """Text, label, the hash that decides the part, and the part that the file puts it in."""
+    regions, read, used = Counter(), 0, 0
+    for text_as_read, *values in corpus.rows():
+        group = values.pop() if corpus.group_column else None
+        *label, split, text_region = values
+        regions[text_region] += 1
+        if region and text_region != region:
+            continue
+        read += 1
+        if pair := (text_as_read, label[0]) if label else emoji15(text_as_read):
+            used += 1
+            yield *pair, split_hash(text_as_read, group), _part(split, corpus)
+    names = ", ".join(corpus.names())
+    if region and not read:
+        there = ", ".join(sorted(filter(None, regions))) or "nothing"
+        raise InputError(f"{names}: no text of region {region!r}; the column region holds: {there}")
+    if not used:
+        reason = "no usable text"
+        if read:
+            reason = (
+                f"none of the {read} texts has exactly one kind of the fifteen emoji; "
+                "if they have labels already, name the column with --label_column"
+            )
+        raise InputError(f"{names}: {reason}")
+
+
+def _part(split: str | None, corpus: Corpus) -> str | None:
+    if split is None:
+        return None
+    if split not in _PARTS:
+        raise InputError(
+            f"{', '.join(corpus.names())}: the column split holds {split!r}: write {', '.join(_PARTS)} or nothing"
+        )
+    return _PARTS[split]
+
+
+def _leave_out_duplicates(parts: dict[str, LabelledTexts]) -> int:
+    """Of texts that are the same in several parts, keep those of the last part."""
+    left_out, later = 0, set()
+    for name in reversed(parts):
+        part = parts[name]
+        hashes = [text_hash(text) for text in part.texts]
+        parts[name] = LabelledTexts()
+        for text, label, hash_ in zip(part.texts, part.labels, hashes, strict=True):
+            if hash_ not in later:
+                parts[name].add(text, label)
+        left_out += len(part) - len(parts[name])
+        later.update(hashes)
+    return left_out
+
+
+def _label_names(task: str, parts: dict[str, LabelledTexts], source: str) -> list[str]:
+    """The classes of a model: the fifteen emoji in the published order, else the labels of the training texts."""
+    seen = sorted(set(parts["train"].labels))
+    if len(seen) < 2:
+        raise InputError(f"{source}: all training texts have the label {seen[0]!r}: a classifier needs two or more")
+    names = list(EMOJI_15) if task == EMOJI_TASK else seen
+    for part, texts in parts.items():
+        label_ids(texts, names, f"{source} ({part})")
+    return names
+
+
+def label_ids(texts: LabelledTexts, names: Sequence[str], source: str) -> np.ndarray:
+    """The number of each text's label among the classes of a model.
+
+    Raises:
+        InputError: for a label that the model has not learnt.
+    """
+    ids = {name: number for number, name in enumerate(names)}
+    if unseen := Counter(label for label in texts.labels if label not in ids):
+        label, count = unseen.most_common(1)[0]
+        raise InputError(
+            f"{source}: label {label!r} ({count} texts) does not occur among the training texts' labels "
+            f"({', '.join(names)}): mend it, or give training texts that have it"
+        )
+    return np.array([ids[label] for label in texts.labels], dtype=np.int64)

@@ -1,0 +1,66 @@
+"""The eight regions as data, with the published facts (arXiv 2110.06128, table of the regional corpora)."""
+
+import re
+from dataclasses import dataclass
+
+from training.common.errors import InputError
+
+
+@dataclass(frozen=True)
+class Region:
+    """A Spanish-speaking region; the figures are those of the authors' corpora, None where there are none.
+
+    Users are in thousands, tweets and tokens in millions; `published_epochs` is how often the authors' training
+    went over the corpus.
+    """
+
+    code: str
+    country: str | None = None
+    users_thousands: int | None = None
+    tweets_millions: float | None = None
+    tokens_millions: float | None = None
+    published_epochs: int | None = None
+
+
+REGIONS = {
+    region.code: region
+    for region in (
+        Region("ar", "Argentina", 1376, 234.22, 2887.92, 1),
+        Region("cl", "Chile", 415, 45.29, 719.24, 3),
+        Region("co", "Colombia", 701, 61.54, 918.51, 1),
+        Region("es", "Spain", 1278, 121.42, 1908.07, 1),
+        Region("mx", "Mexico", 1517, 115.53, 1635.69, 1),
+        Region("us", "United States", 2652, 40.83, 501.86, 3),
+        Region("uy", "Uruguay", 157, 30.83, 351.81, 3),
+        Region("ve", "Venezuela", 421, 35.48, 556.12, 3),
+    )
+}
+
+
+ALL_REGIONS = "all"  # in place of a code: texts of several regions
+
+
+def get_region(code: str) -> Region:
+    """The region of a two-letter country code, or "all"; one without published facts is welcome too.
+
+    Raises:
+        InputError: if it is not two letters.
+    """
+    code = code.lower()
+    if code != ALL_REGIONS and not re.fullmatch("[a-z]{2}", code):
+        raise InputError(
+            f"--region {code}: give a two-letter country code, such as {', '.join(REGIONS)}, or {ALL_REGIONS}"
+        )
+    return REGIONS.get(code, Region(code))
+
+
+def region_of_name(name: str) -> str | None:
+    """The region that the name of a file or folder holds: `bilma-mx` is "mx", `news_tweets_es` is "es".
+
+    A code of the eight goes first; one that is not among them counts where it is the whole name.
+    """
+    parts = re.split("[^a-z]+", name.lower())
+    known = [part for part in parts if part in REGIONS]
+    if known:
+        return known[0]
+    return name.lower() if re.fullmatch("[a-z]{2}", name.lower()) else None
