@@ -26,7 +26,7 @@ help:
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
-$(CORPUS)/README.md: training/synthetic_corpus.py training/synthetic_lexicon.yaml | .venv/installed
+$(CORPUS)/README.md: training/synthetic_corpus.py training/texts/synthetic.py training/texts/synthetic_lexicon.yaml | .venv/installed
 	$(BIN)/python training/synthetic_corpus.py --output_dir $(CORPUS)
 
 runs/quickstart/%/config.json: $(CORPUS)/README.md training/recipes/quickstart.yaml

@@ -31,7 +31,10 @@ from training.pretraining.arguments import PretrainArguments
 from training.pretraining.flops import training_flops
 from training.pretraining.loop import forward_backward
 from training.pretraining.steps import MaskedSteps
-from training.texts.corpus import Corpus, encode, find_files, load_tokens
+from training.texts.corpus import Corpus
+from training.texts.encoding import encode
+from training.texts.files import find_files
+from training.texts.token_cache import load_tokens
 
 MAX_LENGTH = 128
 

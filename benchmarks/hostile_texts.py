@@ -13,8 +13,9 @@ from torch.nn.utils import clip_grad_norm_
 from modeling_bilma import BilmaConfig, BilmaForMaskedLM
 from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
 from training.pretraining.steps import MaskedSteps
-from training.synthetic_corpus import generate_texts
-from training.texts.corpus import Corpus, load_tokens
+from training.texts.corpus import Corpus
+from training.texts.synthetic import generate_texts
+from training.texts.token_cache import load_tokens
 
 MEGABYTE = 2**20
 MAX_LENGTH = 48

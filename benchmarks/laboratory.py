@@ -24,9 +24,10 @@ from training import pretrain
 from training.common.errors import run
 from training.engine import checkpoints, run_folder
 from training.engine.run_folder import WORK_DIR
-from training.pretraining import loop
-from training.pretraining.steps import IGNORED, MaskedSteps
-from training.synthetic_corpus import generate_texts
+from training.pretraining import loop, outcome
+from training.pretraining.steps import MaskedSteps
+from training.texts.batches import IGNORED
+from training.texts.synthetic import generate_texts
 
 STEPS = 12  # of a run: one epoch and a half
 KILLED = -signal.SIGKILL
@@ -162,7 +163,7 @@ def _child(argv: list[str], log: Path, environment: dict[str, str], fault: Calla
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     sys.argv = ["pretrain.py", *argv]
-    pretrain.draw_loss_curve = lambda *_: None  # a picture costs as much as such a run
+    outcome.draw_loss_curve = lambda *_: None  # a picture costs as much as such a run
     if fault:
         fault()
     run(pretrain.main)
@@ -178,7 +179,7 @@ PLACES = {
     "a checkpoint": (loop, "save_checkpoint"),
     "a checkpoint without its manifest": (checkpoints, "write_manifest"),
     "a checkpoint, just before and just after it is renamed": (checkpoints, "sync"),
-    "making the output folder": (pretrain, "draw_loss_curve"),
+    "making the output folder": (outcome, "draw_loss_curve"),
     "removing the working folder": (run_folder, "remove_work_dir"),
 }
 

@@ -25,8 +25,11 @@ from benchmarks.pretraining import TEXTS_PER_STEP, ratio, summary
 from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
 from training.common.provenance import commit, machine, versions
 from training.pretraining.loop import forward_backward
-from training.pretraining.steps import IGNORED, StepBatch
-from training.texts.corpus import Corpus, encode, find_files
+from training.pretraining.steps import StepBatch
+from training.texts.batches import IGNORED
+from training.texts.corpus import Corpus
+from training.texts.encoding import encode
+from training.texts.files import find_files
 
 RESULTS_SCHEMA = 1
 ROUNDS, WARMUP = 12, 4

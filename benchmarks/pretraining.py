@@ -30,7 +30,8 @@ from tqdm import tqdm
 from benchmarks.draw import draw
 from modeling_bilma.tokenization_bilma import build_tokenizer, read_vocabulary
 from training.common.provenance import commit, machine, versions
-from training.texts.corpus import Corpus, find_files
+from training.texts.corpus import Corpus
+from training.texts.files import find_files
 
 ROOT = Path(__file__).resolve().parents[1]
 AUTHORS = ROOT / "tests" / "parity" / "authors.py"

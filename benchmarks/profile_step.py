@@ -21,7 +21,9 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.contenders import MAX_LENGTH, Bilma
 from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
 from training.common.provenance import commit, machine, versions
-from training.texts.corpus import Corpus, encode, find_files
+from training.texts.corpus import Corpus
+from training.texts.encoding import encode
+from training.texts.files import find_files
 
 RESULTS_SCHEMA = 1
 WARMUP, PROFILED = 8, 8  # repetitions

@@ -40,9 +40,9 @@ from benchmarks.laboratory import (
     small_files_only,
     texts_by_step,
 )
+from training.common.files import write_json
 from training.common.provenance import commit, machine, versions
 from training.engine import checkpoints
-from training.engine.run_folder import write_json
 from training.engine.signals import STOPPED
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,7 +9,6 @@ Columns: `row`, the number of the text among the usable ones; `text_hash`, as tr
 """
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -18,15 +17,15 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from torch import Tensor
 from tqdm import tqdm
-from transformers import AutoModel, AutoTokenizer, DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from modeling_bilma.modeling_bilma import pool
 from training.common.arguments import ROOM_FOR_A_TOKEN, check_each, option, parse_arguments
 from training.common.errors import InputError, as_input_error, run
-from training.finetuning.steps import batches_by_length
-from training.texts.corpus import Corpus, find_files, text_hash
+from training.inference.embeddings import embed
+from training.texts.corpus import Corpus
+from training.texts.files import find_files
+from training.texts.splits import text_hash
 
 TEXTS_PER_CHUNK = 8192  # are sorted by length together, and are a row group of the file
 
@@ -101,40 +100,6 @@ def write_vectors(
         beside.unlink(missing_ok=True)
     report = corpus.report
     print(f"{output_file}: {row:,} vectors of {size}; skipped {report.empty} empty and {report.invalid} not UTF-8")
-
-
-@torch.no_grad()
-def embed(
-    texts: Sequence[str],
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    pooling: str = "mean",
-    layers: str = "last",
-    max_length: int = 128,
-    texts_per_batch: int = 64,
-    bar: tqdm | None = None,
-) -> Tensor:
-    """Vectors of shape (texts, size), in the order of the texts; padding has no part in them."""
-    pad = DataCollatorWithPadding(tokenizer)
-    ids = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
-    vectors: list[Tensor] = [torch.empty(0)] * len(texts)
-    for batch in batches_by_length([len(text) for text in ids], texts_per_batch):
-        inputs = pad([{"input_ids": ids[text]} for text in batch]).to(model.device)
-        states = chosen_layers(model(**inputs, output_hidden_states=True).hidden_states, layers)
-        pooled = pool(states, inputs["attention_mask"], pooling).cpu()
-        for text, vector in zip(batch, pooled, strict=True):
-            vectors[text] = vector
-        if bar is not None:
-            bar.update(len(batch))
-    return torch.stack(vectors)
-
-
-def chosen_layers(hidden_states: Sequence[Tensor], layers: str) -> Tensor:
-    """(B, L, D) of the embeddings and of every layer to (B, L, D), or (B, L, 2 D) where two are concatenated."""
-    if layers == "last":
-        return hidden_states[-1]
-    before_last, last = hidden_states[-2:]
-    return before_last + last if layers == "last_two_summed" else torch.cat((before_last, last), dim=-1)
 
 
 if __name__ == "__main__":

@@ -17,12 +17,13 @@ import torch
 
 from training.common.arguments import parse_arguments
 from training.common.errors import run
+from training.common.files import write_text
 from training.evaluation.arguments import FamilyArguments, check_arguments
 from training.evaluation.comparisons import EmojiComparison, MaskedComparison
 from training.evaluation.completions import as_text
 from training.evaluation.figures import draw_all
 from training.evaluation.report import check_replaceable, render
-from training.evaluation.results import check_new, read_results, write_result, write_text
+from training.evaluation.results import check_new, read_results, write_result
 
 
 def main() -> None:

@@ -11,58 +11,45 @@ it at once. However it was interrupted, it goes on with the same command and `--
 """
 
 import dataclasses
-import hashlib
-import math
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-import numpy as np
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from huggingface_hub.errors import StrictDataclassError
-from tqdm import tqdm
-from transformers import TokenizersBackend
 
-from modeling_bilma import BilmaConfig, BilmaForMaskedLM
-from modeling_bilma.tokenization_bilma import build_tokenizer, load_tokenizer, train_vocabulary
+from modeling_bilma import BilmaForMaskedLM
 from training.common.arguments import parse_arguments, public_arguments
-from training.common.errors import InputError, as_input_error, as_lost_process_error, as_write_error, run
-from training.common.files import written_whole
-from training.common.provenance import base_fingerprint, commit, machine, versions
+from training.common.errors import InputError, as_write_error, run
 from training.engine.accelerator import (
+    as_lost_process_error,
     choose_attention,
     make_accelerator,
     make_optimizer,
     make_scheduler,
-    open_whole,
     say,
     tell_deepspeed,
 )
 from training.engine.checkpoints import load_checkpoint
 from training.engine.run_folder import (
-    TEXTS,
     WORK_DIR,
     check_output_dir,
     find_start,
     is_finished,
     prepare_work_dir,
-    put_in_place,
-    write_json,
 )
 from training.engine.signals import STOPPED
-from training.pretraining.arguments import OPERATIONAL, PretrainArguments, check_arguments, size_overrides
-from training.pretraining.data import Data, is_for_training, load_data, make_steps
+from training.pretraining.arguments import PretrainArguments, check_arguments
+from training.pretraining.data import load_data, make_steps
 from training.pretraining.estimate import estimate
 from training.pretraining.loop import TrainingLoop
-from training.pretraining.loss_curve import draw_loss_curve
-from training.pretraining.start import start_from_texts, vectors_fingerprint, vocabulary_fingerprint
-from training.texts.corpus import Corpus, find_files, open_corpus, split_hash
+from training.pretraining.model import count_steps, make_model, make_tokenizer
+from training.pretraining.outcome import finish, run_identity
+from training.pretraining.start import start_from_texts
+from training.texts.corpus import Corpus, open_corpus
+from training.texts.files import find_files
 from training.texts.parquet_stream import ParquetStream
-from training.texts.regions import ALL_REGIONS, Region, get_region
-
-METRICS_SCHEMA = 1
+from training.texts.regions import Region, get_region
 
 
 def main() -> None:
@@ -157,85 +144,6 @@ def pretrain(
     return True
 
 
-def make_tokenizer(
-    args: PretrainArguments, corpus: Corpus, work_dir: Path, accelerator: Accelerator
-) -> TokenizersBackend:
-    """The tokenizer named, else that of `--init_from`, else one learnt from the training texts."""
-    with as_input_error(ValueError, OSError):
-        if args.init_from:
-            tokenizer = load_tokenizer(args.init_from)
-            if args.tokenizer and load_tokenizer(args.tokenizer).get_vocab() != tokenizer.get_vocab():
-                raise InputError(
-                    f"the tokenizer {args.tokenizer} does not fit the model {args.init_from}: their vocabularies "
-                    "differ; leave out --tokenizer to use the model's own"
-                )
-            return tokenizer
-        if args.tokenizer:
-            return load_tokenizer(args.tokenizer)
-    learnt = work_dir / "tokenizer"
-    if accelerator.is_main_process and not learnt.is_dir():
-        training_side = (
-            text for text, group in corpus.grouped() if is_for_training(np.int64(split_hash(text, group)), args)
-        )
-        bar = tqdm(training_side, desc="learning the vocabulary", unit=" texts", unit_scale=True)
-        with as_input_error(ValueError, OSError), written_whole(learnt) as folder:
-            build_tokenizer(train_vocabulary(bar, args.vocab_size, args.min_frequency)).save_pretrained(folder)
-    accelerator.wait_for_everyone()
-    return load_tokenizer(learnt)
-
-
-def make_model(args: PretrainArguments, region: Region, tokenizer: TokenizersBackend) -> BilmaForMaskedLM:
-    """A new model of the tokenizer's size, or the one to continue from; it computes logits where there are labels."""
-    sizes = size_overrides(args.config_overrides)
-    told = {
-        "region": None if region.code == ALL_REGIONS else region.code,
-        "region_tokens": args.region_tokens,
-        "sparse_prediction": True,
-    }
-    if args.init_from and sizes:
-        raise InputError("--config_overrides is for a new model: leave it out with --init_from")
-    with as_input_error(ValueError, OSError, StrictDataclassError):
-        if args.init_from:
-            model = open_whole(BilmaForMaskedLM, args.init_from, **told)
-        else:
-            behaviour = {"tie_word_embeddings": args.tie_word_embeddings, "attend_to_padding": args.attend_to_padding}
-            model = BilmaForMaskedLM(BilmaConfig(vocab_size=len(tokenizer), **behaviour, **sizes, **told))
-    if len(tokenizer) > model.config.vocab_size:
-        raise InputError(
-            f"the tokenizer has {len(tokenizer)} tokens and the model {model.config.vocab_size}: "
-            "they do not fit; use the tokenizer the model was trained with"
-        )
-    positions = model.config.max_position_embeddings
-    if args.max_length > positions:
-        raise InputError(f"--max_length {args.max_length} is more than the {positions} positions of the model")
-    return model
-
-
-def count_steps(args: PretrainArguments, region: Region, steps_per_epoch: int) -> int:
-    if args.max_steps is not None:
-        return args.max_steps
-    return math.ceil((args.num_train_epochs or region.published_epochs) * steps_per_epoch)
-
-
-def run_identity(
-    args: PretrainArguments,
-    source: Corpus | ParquetStream,
-    validation_corpus: Corpus | None,
-    tokenizer: TokenizersBackend,
-) -> dict[str, Any]:
-    """What has to be the same for a run to go on: the flags that change what comes out, the texts, the vocabulary."""
-    digests = [
-        [[name, hashlib.sha256(content).hexdigest()] for name, content in (side or source).sources]
-        for side in (source, validation_corpus)
-    ]
-    return {name: value for name, value in public_arguments(args).items() if name not in OPERATIONAL} | {
-        **dict(zip(TEXTS, digests, strict=True)),
-        "vocabulary": vocabulary_fingerprint(tokenizer),
-        "base_fingerprint": base_fingerprint(args.init_from),
-        "word_vectors_sha256": vectors_fingerprint(args.word_vectors, tokenizer),
-    }
-
-
 def in_words(
     args: PretrainArguments, model: BilmaForMaskedLM, total_steps: int, epochs: float, accelerator: Accelerator
 ) -> str:
@@ -244,61 +152,6 @@ def in_words(
         f"{args.texts_per_step} texts ({epochs:.1f} epochs), "
         f"precision {accelerator.mixed_precision}, {accelerator.num_processes} process(es) on {accelerator.device}"
     )
-
-
-def finish(
-    args: PretrainArguments,
-    region: Region,
-    data: Data,
-    tokenizer: TokenizersBackend,
-    progress: dict[str, Any],
-    base: str | None,
-    accelerator: Accelerator,
-) -> None:
-    """Make the output folder of the best model, and remove what was only needed to get there."""
-    output_dir = Path(args.output_dir)
-    best = output_dir / WORK_DIR / "best"
-    tokenizer.save_pretrained(best)
-    metrics = result(region, data, progress, accelerator) | {"base_fingerprint": base}
-    write_json(best / "metrics.json", metrics)
-    write_json(best / "training_args.json", public_arguments(args))
-    draw_loss_curve(metrics, best / "loss_curve.png")
-    put_in_place(best, output_dir)
-    scores = metrics["validation"]
-    print(
-        f"{output_dir}: masked accuracy {scores['masked_accuracy']:.4f}, perplexity {scores['perplexity']:.2f} on "
-        f"{scores['scored_tokens']:,} masked tokens of {scores['texts']:,} texts, "
-        f"after {progress['seconds'] / 60:.1f} minutes"
-    )
-
-
-def result(region: Region, data: Data, progress: dict[str, Any], accelerator: Accelerator) -> dict[str, Any]:
-    """What metrics.json holds."""
-    return {
-        "schema_version": METRICS_SCHEMA,
-        "region": region.code,
-        "validation": progress["best"] | {"texts": len(data.validation_texts)},
-        "training": {
-            "steps": progress["step"],
-            "texts": len(data.train_texts),
-            "texts_kept_for_testing": data.kept_for_testing,
-            "duplicates_left_out": data.duplicates,
-            "texts_seen": progress["texts"],
-            "tokens_seen": progress["tokens"],
-            "bad_batches": progress["bad_batches"],
-            "seconds": round(progress["seconds"], 1),
-        },
-        "corpus": {
-            "names": data.corpus.names(),
-            "fingerprint": data.fingerprint,
-            **dataclasses.asdict(data.report),
-        },
-        "machine": machine(accelerator.device)
-        | {"processes": accelerator.num_processes, "mixed_precision": accelerator.mixed_precision},
-        "versions": versions(),
-        "commit": commit(),
-        "history": progress["history"],
-    }
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from training.common.arguments import option, parse_arguments
 from training.common.errors import InputError, as_input_error, run
-from training.evaluation.report import markdown_table
+from training.common.markdown import markdown_table
 from training.evaluation.results import read_results
 from training.publishing.checks import check_opening, check_tree
 from training.publishing.hub import OF_COLLECTION, Outcome, check_login, collect, push

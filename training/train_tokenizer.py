@@ -6,39 +6,18 @@
 be compared. A vocabulary file as the authors publish it becomes a tokenizer with `--vocab_file`.
 """
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from tqdm import tqdm
-from transformers import TokenizersBackend
-
 from modeling_bilma.tokenization_bilma import (
-    PUBLISHED_VOCAB_SIZE,
     build_tokenizer,
     read_vocabulary,
-    train_vocabulary,
 )
-from training.common.arguments import CorpusArguments, check_each, option, parse_arguments
+from training.common.arguments import check_each, parse_arguments
 from training.common.errors import InputError, as_input_error, run
 from training.common.files import written_whole
-from training.texts.corpus import open_corpus, split_hash
-from training.texts.regions import get_region
-from training.texts.splits import is_test
+from training.texts.vocabulary import TokenizerArguments, learn
 
 TOKENIZER_FILES = {"tokenizer.json", "tokenizer_config.json"}
-
-
-@dataclass(kw_only=True)
-class TokenizerArguments(CorpusArguments):
-    output_dir: str = field(metadata={"help": "folder for the tokenizer"})
-    vocab_file: str | None = option(None, "use this vocabulary, one token a line, instead of learning one")
-    vocab_size: int = option(PUBLISHED_VOCAB_SIZE, "most tokens of the vocabulary; a small corpus yields fewer")
-    min_frequency: int = option(2, "two pieces must meet this often to become a token")
-    regions: list[str] = field(
-        default_factory=list,
-        metadata={"help": "codes of regions that get a token each, such as [MX], for pretrain.py --region_tokens"},
-    )
-    overwrite: bool = option(False, "replace the tokenizer that the output folder holds")
 
 
 def main() -> None:
@@ -69,27 +48,6 @@ def check_output_dir(output_dir: Path, overwrite: bool) -> None:
         raise InputError(f"{output_dir} holds other files ({min(others)}): give a new or empty folder as --output_dir")
     if inside and not overwrite:
         raise InputError(f"{output_dir} already holds a tokenizer: give another --output_dir, or --overwrite")
-
-
-def learn(args: TokenizerArguments) -> TokenizersBackend:
-    corpus = open_corpus(args)
-    training_side = (
-        text for text, group in corpus.grouped() if not is_test(split_hash(text, group), args.test_fraction)
-    )
-    bar = tqdm(training_side, desc="reading", unit=" texts", unit_scale=True)
-    with as_input_error(ValueError):
-        vocabulary = train_vocabulary(
-            bar,
-            args.vocab_size,
-            args.min_frequency,
-            show_progress=True,
-            regions=[get_region(code).code for code in args.regions],
-        )
-    if not bar.n:
-        raise InputError(f"{', '.join(corpus.names())}: no usable text to learn a vocabulary from")
-    report = corpus.report
-    print(f"{bar.n:,} texts read; skipped {report.empty} empty and {report.invalid} not UTF-8")
-    return build_tokenizer(vocabulary)
 
 
 if __name__ == "__main__":

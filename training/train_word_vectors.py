@@ -23,15 +23,14 @@ from tqdm import tqdm
 from transformers import TokenizersBackend
 
 from modeling_bilma.tokenization_bilma import load_tokenizer
-from training.common.arguments import ROOM_FOR_A_TOKEN, CorpusArguments, check_each, option, parse_arguments
+from training.common.arguments import ROOM_FOR_A_TOKEN, check_each, option, parse_arguments
 from training.common.errors import InputError, as_input_error, run
-from training.common.files import written_whole
-from training.engine.run_folder import write_json
+from training.common.files import write_json, written_whole
 from training.pretraining.data import hashes_of, split_hashes_of
 from training.pretraining.start import FACTS_FILE, VECTORS_FILE, VECTORS_NAME, vocabulary_fingerprint
-from training.texts.corpus import load_tokens, open_corpus
+from training.texts.corpus import CorpusArguments, open_corpus
 from training.texts.splits import duplicates_of, is_training
-from training.texts.token_rows import ROWS_AT_ONCE, TokenRows, count_tokens
+from training.texts.token_cache import ROWS_AT_ONCE, TokenRows, count_tokens, load_tokens
 
 
 @dataclass(kw_only=True)

@@ -15,7 +15,7 @@ from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
 from tests.conftest import TINY_OVERRIDES
 from training import evaluate_family, finetune, pretrain
 from training.common.errors import run
-from training.synthetic_corpus import generate_texts
+from training.texts.synthetic import generate_texts
 
 REGIONS = ("ar", "mx")
 TEST_FRACTION = 0.2

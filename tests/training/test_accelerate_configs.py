@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from modeling_bilma import modeling_bilma
 from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
 from tests.conftest import ROOT, TINY_OVERRIDES
-from training.synthetic_corpus import generate_texts
+from training.texts.synthetic import generate_texts
 
 CONFIGS = ROOT / "training" / "accelerate_configs"
 KINDS = {

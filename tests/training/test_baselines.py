@@ -9,7 +9,8 @@ pytest.importorskip("sklearn")
 
 from training import baselines
 from training.common.errors import InputError
-from training.synthetic_corpus import generate_texts
+from training.finetuning import baselines as baseline_methods
+from training.texts.synthetic import generate_texts
 
 METHODS = ("majority", "char_tfidf", "word_tfidf", "fasttext")
 
@@ -51,11 +52,11 @@ def test_every_method_writes_the_metrics_of_the_same_texts(compare, tmp_path):
 
 
 def test_vectors_come_from_the_training_texts_and_the_further_ones_outside_the_test(tmp_path, compare, monkeypatch):
-    monkeypatch.setattr(baselines, "is_test", lambda hash_, fraction: hash_ % 2 == 0)
+    monkeypatch.setattr(baseline_methods, "is_test", lambda hash_, fraction: hash_ % 2 == 0)
     args = baselines.BaselineArguments(
         task="x", output_dir="x", embedding_file=[str(tmp_path / "more.txt")], train_file=["x"]
     )
-    texts = list(baselines.EmbeddingTexts(args, ["uno dos"]))
+    texts = list(baseline_methods.EmbeddingTexts(args, ["uno dos"]))
     assert texts[0] == ["uno", "dos"]
     assert 50 < len(texts) < 151
 

@@ -4,7 +4,7 @@ from modeling_bilma import BilmaForMaskedLM
 from tests.conftest import tiny_config
 from training import complete
 from training.common.errors import run
-from training.complete import table
+from training.inference.completions import table
 
 
 @pytest.fixture(scope="module")

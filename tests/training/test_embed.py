@@ -9,8 +9,8 @@ from modeling_bilma import BilmaForMaskedLM, BilmaModel
 from tests.conftest import TEXTS, tiny_config
 from training import embed as embed_module
 from training.common.errors import InputError
-from training.embed import embed
-from training.texts.corpus import text_hash
+from training.inference.embeddings import embed
+from training.texts.splits import text_hash
 
 
 @pytest.fixture(params=[False, True], ids=["masked padding", "attended padding"])

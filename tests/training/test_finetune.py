@@ -10,7 +10,7 @@ from tests.conftest import tiny_config
 from tests.training.conftest import run_main, write_texts
 from training import finetune
 from training.common.provenance import weights_fingerprint
-from training.synthetic_corpus import generate_texts
+from training.texts.synthetic import generate_texts
 
 FINISHED = {
     "config.json",

@@ -7,11 +7,11 @@ import pytest
 
 from tests.training.conftest import REGIONS, run_main
 from training import present_family
-from training.baselines import METHODS
 from training.common.errors import InputError
 from training.evaluation.ngrams import NEAREST
-from training.evaluation.report import number
-from training.present_family import BEGIN, END
+from training.evaluation.results import number
+from training.family.presentation import BEGIN, END
+from training.finetuning.baselines import METHODS
 from training.publishing.facts import MODEL_CARDS
 from training.publishing.tree import WEIGHTS
 

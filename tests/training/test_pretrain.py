@@ -13,8 +13,8 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 from transformers import pipeline
 
-from modeling_bilma import BilmaForMaskedLM, BilmaForSequenceClassification
-from modeling_bilma.tokenization_bilma import SPECIAL_TOKENS, build_tokenizer, train_vocabulary
+from modeling_bilma import BilmaConfig, BilmaForMaskedLM, BilmaForSequenceClassification
+from modeling_bilma.tokenization_bilma import SPECIAL_TOKENS, build_tokenizer, load_tokenizer, train_vocabulary
 from tests.conftest import ROOT, TINY_OVERRIDES
 from tests.training.conftest import run_main, write_texts
 from training import pretrain
@@ -23,8 +23,9 @@ from training.common.provenance import weights_fingerprint
 from training.pretraining import loop
 from training.pretraining.data import hashes_of
 from training.pretraining.steps import MaskedSteps
-from training.synthetic_corpus import generate_texts
-from training.texts.corpus import Corpus, load_tokens
+from training.texts.corpus import Corpus
+from training.texts.synthetic import generate_texts
+from training.texts.token_cache import load_tokens
 
 WORDS = "bilma.embeddings.word_embeddings.weight"
 FINISHED = {
@@ -122,7 +123,7 @@ def test_the_model_in_the_folder_has_the_accuracy_in_its_metrics(train):
 
 
 def pretrain_validation(out):
-    tokenizer = pretrain.load_tokenizer(out)
+    tokenizer = load_tokenizer(out)
     corpus = Corpus(files=(write_texts(out.parent / "again.jsonl", generate_texts("mx", 400)),))
     tokens, _ = load_tokens(corpus, tokenizer, 32, out.parent / "cache")
     hashes = hashes_of(tokens)
@@ -296,7 +297,7 @@ def test_micro_batches_add_up_to_the_whole_step(texts, tmp_path, tokenizer):
     gradients = []
     for bound in (100_000, 200):
         torch.manual_seed(0)
-        config = pretrain.BilmaConfig(
+        config = BilmaConfig(
             vocab_size=len(tokenizer), sparse_prediction=True, hidden_dropout_prob=0, hidden_size=32, head_dim=16
         )
         accelerator, model = Accelerator(cpu=True), BilmaForMaskedLM(config).train()
@@ -314,7 +315,7 @@ def test_packed_and_padded_rows_give_the_same_loss(texts, tmp_path, tokenizer):
     """The fast path against the plain one: same texts, same masks, dropout off."""
     tokens, _ = load_tokens(Corpus(files=(texts,)), tokenizer, 32, tmp_path)
     torch.manual_seed(0)
-    model = BilmaForMaskedLM(pretrain.BilmaConfig(vocab_size=len(tokenizer), hidden_size=32, head_dim=16)).eval()
+    model = BilmaForMaskedLM(BilmaConfig(vocab_size=len(tokenizer), hidden_size=32, head_dim=16)).eval()
     (packed,) = MaskedSteps(tokens, np.arange(48), tokenizer, 48, 100_000)[0].micro_batches
     fast = model(**packed).loss
     total = scored = 0
@@ -330,7 +331,7 @@ def test_packed_and_padded_rows_give_the_same_loss(texts, tmp_path, tokenizer):
 
 def test_decay_is_for_matrices_only(train):
     args = pretrain.PretrainArguments(region="mx", output_dir="x", weight_decay=0.3)
-    model = BilmaForMaskedLM(pretrain.BilmaConfig(vocab_size=50, hidden_size=32, head_dim=16))
+    model = BilmaForMaskedLM(BilmaConfig(vocab_size=50, hidden_size=32, head_dim=16))
     decayed, plain = pretrain.make_optimizer(args, model).param_groups
     assert (decayed["weight_decay"], plain["weight_decay"]) == (0.3, 0)
     assert {p.ndim for p in decayed["params"]} == {2} and {p.ndim for p in plain["params"]} == {1}
@@ -352,7 +353,7 @@ def test_continuing_from_another_model(train, refused, tmp_path):
     assert "is for a new model" in refused("--init_from", base, name="sizes")
     classifier = BilmaForSequenceClassification(BilmaForMaskedLM.from_pretrained(base).config)
     classifier.save_pretrained(tmp_path / "classifier")
-    pretrain.load_tokenizer(base).save_pretrained(tmp_path / "classifier")
+    load_tokenizer(base).save_pretrained(tmp_path / "classifier")
     message = refused("--init_from", tmp_path / "classifier", "--config_overrides", "", name="headless")
     assert "not a whole BilmaForMaskedLM: it lacks decoder.bias" in message
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from training import synthetic_corpus
-from training.synthetic_corpus import available_regions, generate_texts
+from training.texts import synthetic
+from training.texts.synthetic import available_regions, generate_texts
 
 REPO_ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = REPO_ROOT / "training" / "synthetic_corpus.py"
@@ -121,7 +122,7 @@ def test_articles_are_contracted(corpora):
 
 
 def test_lexicon_holds_only_words_and_every_slot_is_filled():
-    lexicon = synthetic_corpus._lexicon()
+    lexicon = synthetic._lexicon()
     templates = [text for topic in lexicon["templates"] for text in topic["texts"]]
     assert len(templates) == len(set(templates)) >= 60
     for region in REGIONS:
@@ -154,8 +155,8 @@ def tiny_lexicon(monkeypatch):
         "moods": {"calm": {"openers": ["{interj}"], "remates": ["en fin"], "emojis": "🤔"}},
         "templates": [{"weight": 1, "mood": "calm", "hashtags": ["Once"], "texts": ["quiero {comida}"]}],
     }
-    monkeypatch.setattr(synthetic_corpus, "_lexicon", lambda: lexicon)
-    monkeypatch.setattr(synthetic_corpus, "MAX_REPEATS", 20)
+    monkeypatch.setattr(synthetic, "_lexicon", lambda: lexicon)
+    monkeypatch.setattr(synthetic, "MAX_REPEATS", 20)
     return lexicon
 
 
@@ -173,8 +174,8 @@ def test_slot_without_words_is_named(tiny_lexicon):
 def test_broken_lexicon_is_a_one_line_error(monkeypatch, tmp_path, capsys):
     broken = tmp_path / "lexicon.yaml"
     broken.write_text("common: [a\nregions: {")
-    monkeypatch.setattr(synthetic_corpus, "LEXICON_FILE", broken)
-    monkeypatch.setattr(synthetic_corpus, "_lexicon", synthetic_corpus._lexicon.__wrapped__)
+    monkeypatch.setattr(synthetic, "LEXICON_FILE", broken)
+    monkeypatch.setattr(synthetic, "_lexicon", synthetic._lexicon.__wrapped__)
     assert synthetic_corpus.main(["--output_dir", str(tmp_path / "out")]) == 2
     assert_one_line_error(capsys.readouterr().err, "lexicon.yaml is not valid YAML")
 

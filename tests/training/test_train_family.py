@@ -17,16 +17,17 @@ import yaml
 from tests.conftest import ROOT, TINY
 from tests.training.conftest import write_texts
 from training import train_family
-from training.baselines import METHODS
 from training.common.arguments import RECIPES
 from training.common.errors import InputError, run
 from training.engine.signals import STOPPED
+from training.family import runner
 from training.family import texts as family_texts
 from training.family.arguments import TrainFamilyArguments, check_arguments
 from training.family.plan import plan
+from training.family.runner import Scripts, the_only_run_in
 from training.family.stages import Stage, first_difference
-from training.synthetic_corpus import generate_texts
-from training.train_family import Scripts, the_only_run_in
+from training.finetuning.baselines import METHODS
+from training.texts.synthetic import generate_texts
 
 SIZES = {name: value for name, value in TINY.items() if name != "max_position_embeddings"}
 PRETRAIN = {
@@ -290,8 +291,8 @@ def test_stages_at_a_time_wait_for_what_they_read(home, monkeypatch):
         made.append(stage.name)
 
     stages = planned(home)
-    monkeypatch.setattr(train_family, "make", make)
-    train_family.make_all(list(enumerate(stages, 1)), None, len(stages), jobs=2)
+    monkeypatch.setattr(runner, "make", make)
+    runner.make_all(list(enumerate(stages, 1)), None, len(stages), jobs=2)
     assert sorted(made) == sorted(stage.name for stage in stages)
 
 
@@ -303,12 +304,12 @@ def test_stages_share_the_cores_with_those_that_run_beside_them(home, monkeypatc
         threads[stage.name] = num_threads
         time.sleep(0.05)
 
-    monkeypatch.setattr(train_family, "make", make)
-    monkeypatch.setattr(train_family, "available_cores", lambda: 8)
+    monkeypatch.setattr(runner, "make", make)
+    monkeypatch.setattr(runner, "available_cores", lambda: 8)
     stages = planned(home, output_dir=str(tmp_path))
-    train_family.make_all(list(enumerate(stages, 1)), None, len(stages), jobs=2)
+    runner.make_all(list(enumerate(stages, 1)), None, len(stages), jobs=2)
     assert [threads[name] for name in ("base", "bilma-ar", "bilma-mx", "results")] == [8, 4, 4, 4]
-    train_family.make_all(list(enumerate(stages, 1)), None, len(stages), jobs=2, num_threads=3)
+    runner.make_all(list(enumerate(stages, 1)), None, len(stages), jobs=2, num_threads=3)
     assert set(threads.values()) == {3}
 
 
@@ -324,10 +325,10 @@ def test_no_more_threads_than_cores(home, monkeypatch, tmp_path):
         with lock:
             at_work.remove(num_threads)
 
-    monkeypatch.setattr(train_family, "make", make)
-    monkeypatch.setattr(train_family, "available_cores", lambda: 8)
+    monkeypatch.setattr(runner, "make", make)
+    monkeypatch.setattr(runner, "available_cores", lambda: 8)
     stages = planned(home, output_dir=str(tmp_path), min_labelled_texts=1000, ways=["adapted", "one_model"])
-    train_family.make_all(list(enumerate(stages, 1)), None, len(stages), jobs=4)
+    runner.make_all(list(enumerate(stages, 1)), None, len(stages), jobs=4)
     assert max(most) == 8
 
 
@@ -337,11 +338,11 @@ def test_what_is_finished_takes_no_cores(home, monkeypatch, tmp_path):
     def make(stage, number, count, scripts, num_threads, to_file):
         threads[stage.name] = num_threads
 
-    monkeypatch.setattr(train_family, "make", make)
-    monkeypatch.setattr(train_family, "available_cores", lambda: 8)
+    monkeypatch.setattr(runner, "make", make)
+    monkeypatch.setattr(runner, "available_cores", lambda: 8)
     monkeypatch.setattr(Stage, "is_finished", lambda stage: stage.name in ("tokenizer", "base", "bilma-ar"))
     stages = planned(home, output_dir=str(tmp_path), min_labelled_texts=1000)
-    train_family.make_all(list(enumerate(stages, 1)), None, len(stages), jobs=2)
+    runner.make_all(list(enumerate(stages, 1)), None, len(stages), jobs=2)
     assert threads["bilma-mx"] == threads["results"] == 8
 
 
@@ -375,10 +376,10 @@ def test_a_stage_that_fails_stops_the_one_beside_it(home, monkeypatch, tmp_path,
             statuses.append(scripts.run(SLEEP)[0])
 
     stages = planned(home, min_labelled_texts=1000)
-    monkeypatch.setattr(train_family, "make", make)
+    monkeypatch.setattr(runner, "make", make)
     with the_only_run_in(tmp_path) as lock, Scripts(lock) as scripts:
         with pytest.raises(InputError, match="bilma-mx failed"):
-            train_family.make_all(list(enumerate(stages, 1)), scripts, len(stages), jobs=2)
+            runner.make_all(list(enumerate(stages, 1)), scripts, len(stages), jobs=2)
         with pytest.raises(SystemExit):
             scripts.check_not_stopped()
     assert statuses == [-signal.SIGTERM]
@@ -396,8 +397,8 @@ def test_a_folder_is_one_stages_at_a_time(home, monkeypatch):
 
     stages = [stage for stage in planned(home) if stage.script == "evaluate_family.py"]
     assert len({stage.output_dir for stage in stages}) < len(stages) == 2
-    monkeypatch.setattr(train_family, "make", make)
-    train_family.make_all(list(enumerate(stages, 1)), None, 2, jobs=2)
+    monkeypatch.setattr(runner, "make", make)
+    runner.make_all(list(enumerate(stages, 1)), None, 2, jobs=2)
 
 
 @pytest.fixture
@@ -545,7 +546,7 @@ def test_a_stage_that_fails_beside_others_names_its_log(home, tmp_path, monkeypa
     stage = Stage("train_tokenizer.py", tmp_path / "tokenizer", files, {"vocab_size": 10})
     failed = pytest.raises(InputError, match=r"failed with status 2, for the reason at the end of .*/tokenizer\.log")
     with the_only_run_in(tmp_path) as lock, Scripts(lock) as scripts, failed:
-        train_family.make(stage, 1, 1, scripts, num_threads=1, to_file=True)
+        runner.make(stage, 1, 1, scripts, num_threads=1, to_file=True)
     assert "error: vocab_size=10 is less than" in (tmp_path / "stages" / "tokenizer.log").read_text().splitlines()[-1]
 
 

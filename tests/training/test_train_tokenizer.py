@@ -6,9 +6,8 @@ from transformers import AutoTokenizer
 from modeling_bilma.tokenization_bilma import SPECIAL_TOKENS
 from training import train_tokenizer
 from training.common.errors import run
-from training.synthetic_corpus import generate_texts
-from training.texts.corpus import text_hash
-from training.texts.splits import is_test
+from training.texts.splits import is_test, text_hash
+from training.texts.synthetic import generate_texts
 
 
 @pytest.fixture

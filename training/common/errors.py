@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NoReturn
 
 from safetensors import SafetensorError
-from torch.distributed import DistError
 
 
 class InputError(Exception):
@@ -39,20 +38,6 @@ def as_write_error(path: Path) -> Iterator[None]:
         raise InputError(
             f"{path} could not be written ({reason}; {free:,.1f} MiB free on that disk): mend that and go on with "
             "--resume; what was written before is kept"
-        ) from error
-
-
-@contextmanager
-def as_lost_process_error() -> Iterator[None]:
-    """Around the work of several processes: if another one dies, this one says so in one line."""
-    try:
-        yield
-    except RuntimeError as error:
-        if not (isinstance(error, DistError) or "gloo" in str(error)):
-            raise
-        raise InputError(
-            "another process of this run is gone (its error is the first one shown): go on with the same command and "
-            "--resume"
         ) from error
 
 

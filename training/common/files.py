@@ -1,10 +1,14 @@
 """Folders that are whole or absent: written beside, then renamed."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from training.common.errors import InputError, as_input_error
 
 
 @contextmanager
@@ -38,3 +42,35 @@ def sync(paths: Iterable[Path]) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def write_text(path: Path, text: str) -> None:
+    """A file that is whole or as it was before."""
+    with as_input_error(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name}.writing")
+        beside.write_text(text, encoding="utf-8")
+        os.replace(beside, path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file that holds an object.
+
+    Raises:
+        InputError: if it is missing, or holds no JSON object.
+    """
+    if not path.is_file():
+        raise InputError(
+            f"{path}: missing, and the card is made from it: publish what pretrain.py or finetune.py wrote"
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not readable as JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds no JSON object")
+    return content

@@ -1,8 +1,12 @@
 """What the training scripts share: Accelerate, the optimizer, and the opening of a model to go on from."""
 
+import ctypes
 import json
 import math
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,14 +16,17 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedType, InitProcessGroupKwargs
 from huggingface_hub.errors import StrictDataclassError
 from torch import nn
+from torch.distributed import DistError
 from tqdm import tqdm
 from transformers import PreTrainedModel, get_scheduler
 
 from modeling_bilma import BilmaPreTrainedModel
-from training.common.arguments import STABLE, EngineArguments
 from training.common.errors import InputError, as_input_error
-from training.engine.memory import keep_freed_memory
+from training.engine.arguments import STABLE, EngineArguments
 from training.engine.run_folder import LOG_DIR
+
+# From glibc's malloc.h.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
 Model = TypeVar("Model", bound=BilmaPreTrainedModel)
 
@@ -119,3 +126,31 @@ def open_whole(model_class: type[Model], path_or_id: str, **settings: Any) -> Mo
 def say(accelerator: Accelerator, text: str) -> None:
     if accelerator.is_main_process:
         tqdm.write(text)
+
+
+@contextmanager
+def as_lost_process_error() -> Iterator[None]:
+    """Around the work of several processes: if another one dies, this one says so in one line."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not (isinstance(error, DistError) or "gloo" in str(error)):
+            raise
+        raise InputError(
+            "another process of this run is gone (its error is the first one shown): go on with the same command and "
+            "--resume"
+        ) from error
+
+
+def keep_freed_memory() -> None:
+    """Keep what is freed for the next allocation, instead of handing it back to the system; of use on a CPU.
+
+    A step allocates and frees the same few hundred megabytes over and over. glibc returns blocks of that size to the
+    kernel at once, which then clears every page anew: a tenth of a step. Nothing happens with other C libraries.
+    """
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, 2**30)
+        mallopt(_TRIM_THRESHOLD, 2**31 - 1)

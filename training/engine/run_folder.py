@@ -1,6 +1,5 @@
 """The output folder of a run: what may be written there, and where an interrupted run goes on."""
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -151,10 +150,6 @@ def changed_file(before: list[list[str]], now: list[list[str]]) -> str:
         if old != new:
             return f"{new[0]} has changed" if old[0] == new[0] else f"{new[0]} stands at another place"
     return "the number of files has changed"
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def put_in_place(finished: Path, output_dir: Path) -> None:

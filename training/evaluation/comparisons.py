@@ -32,15 +32,15 @@ from training.evaluation.questions import (
     behind_token,
     is_trivial,
     masked_tokens,
-    open_corpora,
     texts_to_ask,
     training_texts,
 )
 from training.evaluation.region_words import count_whole_words, region_words
 from training.evaluation.results import WAYS, corpus_facts, header
 from training.evaluation.similarity import similarity
-from training.texts.corpus import Corpus, encode
-from training.texts.region_tokens import has_region_tokens, region_token_id
+from training.texts.corpus import Corpus, open_corpora
+from training.texts.encoding import encode
+from training.texts.regions import has_region_tokens, region_token_id
 
 Result = dict[str, Any]
 ByRegion = dict[str, dict[str, Answers]]  # region of the texts -> model -> answers

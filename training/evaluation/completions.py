@@ -7,9 +7,9 @@ from typing import Any
 from tqdm import tqdm
 
 from training.common.errors import InputError, as_input_error
-from training.complete import MASK, check_phrases, completions, table
 from training.evaluation import published
 from training.evaluation.models import ModelFolder
+from training.inference.completions import MASK, check_phrases, completions, table
 
 
 def read_phrases(path: str | None) -> list[str]:

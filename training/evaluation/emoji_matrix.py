@@ -14,14 +14,15 @@ from transformers import AutoModelForSequenceClassification
 from modeling_bilma.convert_keras import EMOJI_15
 from training.common.errors import InputError
 from training.evaluation.intervals import Estimate, interval, resampled_sums
-from training.evaluation.masked_scores import batches
 from training.evaluation.mlm_matrix import own_and_best_other
 from training.evaluation.models import ModelFolder
 from training.evaluation.questions import sided
 from training.finetuning.scores import classification_scores, confusion
-from training.texts.corpus import Corpus, split_hash
-from training.texts.labelled import LabelledTexts, emoji15_task, label_ids, labelled_corpus
-from training.texts.splits import is_test
+from training.texts.batches import batches_by_tokens as batches
+from training.texts.corpus import Corpus
+from training.texts.emoji15 import emoji15_task
+from training.texts.labelled import LabelledTexts, label_ids, labelled_corpus
+from training.texts.splits import is_test, split_hash
 
 FEWEST_LABELLED = 100  # test texts of a region; with fewer the interval of an accuracy goes 0.1 to each side and more
 

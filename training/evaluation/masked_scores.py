@@ -1,6 +1,6 @@
 """What a masked language model answers at the hidden tokens."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,8 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from training.evaluation.questions import Question, Questions
-from training.pretraining.steps import IGNORED
+from training.texts.batches import IGNORED
+from training.texts.batches import batches_by_tokens as batches
 
 
 @dataclass
@@ -26,17 +27,6 @@ class Answers:
     rank: np.ndarray
     log_probability: np.ndarray | None = None
     mean_log_probabilities: np.ndarray | None = None
-
-
-def batches(lengths: Sequence[int], tokens_per_batch: int) -> Iterator[list[int]]:
-    """Numbers of rows of nearly one length, at most `tokens_per_batch` tokens with their padding."""
-    batch: list[int] = []
-    for number in sorted(range(len(lengths)), key=lambda row: lengths[row]):
-        if batch and (len(batch) + 1) * lengths[number] > tokens_per_batch:
-            yield batch
-            batch = []
-        batch.append(number)
-    yield batch
 
 
 def collate(rows: Sequence[Question], pad_id: int) -> dict[str, Tensor]:

@@ -22,8 +22,7 @@ from transformers.utils import logging
 from training.common.errors import InputError, as_input_error
 from training.common.provenance import weights_fingerprint
 from training.texts.corpus import Corpus
-from training.texts.region_tokens import has_region_tokens, region_token_id
-from training.texts.regions import region_of_name
+from training.texts.regions import has_region_tokens, region_of_name, region_token_id
 
 
 @dataclass

@@ -6,18 +6,17 @@ same positions, and a rerun gives the same numbers.
 
 import heapq
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from training.common.errors import InputError
-from training.texts.corpus import Corpus, encode, find_files, split_hash, text_hash
-from training.texts.regions import region_of_name
-from training.texts.splits import is_test
+from training.texts.corpus import Corpus
+from training.texts.encoding import encode
+from training.texts.splits import is_test, split_hash, text_hash
 
 # What the text rules write for a link, a user and a hashtag (`_url`, `_usr`, `_htag`), token by token.
 PLACEHOLDERS = {"_", "url", "usr", "htag"}
@@ -56,26 +55,6 @@ class Questions:
     def __post_init__(self):
         self.targets = np.concatenate([row.targets for row in self.rows])
         self.texts = np.repeat([row.text for row in self.rows], [len(row.targets) for row in self.rows])
-
-
-def open_corpora(paths: Sequence[str], text_column: str, group_column: str | None = None) -> dict[str, Corpus]:
-    """A corpus for each region: the files whose names hold its code, such as `mx.jsonl.gz`.
-
-    Raises:
-        InputError: for a file that names no region, and as `find_files` does.
-    """
-    files: dict[str, list[Path]] = {}
-    for path in find_files(paths):
-        files.setdefault(region_of_file(path), []).append(path)
-    columns = {"text_column": text_column, "group_column": group_column}
-    return {region: Corpus(tuple(files[region]), **columns) for region in sorted(files)}
-
-
-def region_of_file(path: Path) -> str:
-    region = region_of_name(path.name.split(".")[0])
-    if region is None:
-        raise InputError(f"{path}: the name holds no region's two letters: call it, for example, tweets-mx.jsonl.gz")
-    return region
 
 
 def sided(corpus: Corpus, test_fraction: float) -> Iterator[tuple[bool, str]]:

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from training.common.errors import InputError
+from training.common.markdown import markdown_table
 from training.evaluation import published
 from training.evaluation.figures import TARGET_SETS, emoji_name
 from training.evaluation.region_words import FEWEST
-from training.evaluation.results import WAYS, models_in_order, regions_in_order, target_sets
+from training.evaluation.results import WAYS, models_in_order, number, regions_in_order, target_sets
 
 MADE_BY = "<!-- Made by training/evaluate_family.py from the JSON files beside it. -->"
 PUBLISHED_NOTE = (
@@ -48,21 +49,6 @@ def render(results: dict[str, dict[str, Any]], figures: Iterable[Path]) -> str:
 def figure_kind(path: Path, results: dict[str, Any]) -> str | None:
     kinds = {"emoji15": "emoji15_matrix"} | {kind: kind for kind in results}
     return next((kind for start, kind in kinds.items() if path.stem.startswith(start)), None)
-
-
-def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
-
-
-def number(estimate: dict[str, float] | None, digits: int = 3, to: str = "to") -> str:
-    """A value with its interval, as `0.345 (0.331 to 0.359)`, or alone where it has none."""
-    if estimate is None:
-        return "–"
-    if estimate["low"] is None:
-        return f"{estimate['value']:.{digits}f}"
-    value, low, high = (f"{estimate[name]:.{digits}f}" for name in ("value", "low", "high"))
-    return f"{value} ({low} {to} {high})"
 
 
 def matrix_table(cells: Sequence[dict[str, Any]], score: str, result: dict[str, Any], digits: int = 3) -> str:

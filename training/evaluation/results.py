@@ -1,7 +1,6 @@
 """Results as JSON: one file per result, whole or absent; pictures and report are made from these and nothing else."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 
 from training.common.errors import InputError, as_input_error
+from training.common.files import write_text
 from training.common.provenance import commit, machine, versions
 from training.evaluation.models import ModelFolder
 from training.evaluation.questions import AskedTexts
@@ -66,15 +66,6 @@ def check_new(output_dir: Path, kinds: Sequence[str], overwrite: bool) -> None:
             )
 
 
-def write_text(path: Path, text: str) -> None:
-    """A file that is whole or as it was before."""
-    with as_input_error(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.writing")
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, path)
-
-
 def write_result(output_dir: Path, result: dict[str, Any]) -> None:
     text = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False, default=plain)
     write_text(output_dir / f"{result['kind']}.json", text + "\n")
@@ -119,3 +110,13 @@ def regions_in_order(result: dict[str, Any]) -> list[str]:
 
 def target_sets(result: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(cell["targets"] for cell in result["cells"]))
+
+
+def number(estimate: dict[str, float] | None, digits: int = 3, to: str = "to") -> str:
+    """A value with its interval, as `0.345 (0.331 to 0.359)`, or alone where it has none."""
+    if estimate is None:
+        return "–"
+    if estimate["low"] is None:
+        return f"{estimate['value']:.{digits}f}"
+    value, low, high = (f"{estimate[name]:.{digits}f}" for name in ("value", "low", "high"))
+    return f"{value} ({low} {to} {high})"

@@ -8,12 +8,15 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from training.common.errors import InputError
+from training.common.files import read_json
+from training.common.markdown import markdown_table
 from training.evaluation import published
 from training.evaluation.figures import heatmap
 from training.evaluation.ngrams import NEAREST
 from training.evaluation.region_words import FEWEST
-from training.evaluation.report import markdown_table, number, pairs, ways_table
-from training.publishing.card import count_parameters, duration, read_json, started_from
+from training.evaluation.report import pairs, ways_table
+from training.evaluation.results import number
+from training.publishing.card import count_parameters, duration, started_from
 from training.publishing.card_evaluation import PUBLISHED, TOP_COMPLETIONS, TOP_WORDS, Results
 from training.publishing.eval_results import EVALUATIONS, RESULTS
 from training.publishing.publication import Publication

@@ -6,9 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from training.baselines import METHODS
-from training.common.arguments import STABLE
 from training.common.errors import InputError
+from training.engine.arguments import STABLE
 from training.family.arguments import (
     ADAPTED,
     BASELINES,
@@ -20,7 +19,8 @@ from training.family.arguments import (
 )
 from training.family.stages import Stage
 from training.family.texts import LABEL_COLUMN, RegionTexts
-from training.texts.labelled import EMOJI_TASK
+from training.finetuning.baselines import METHODS
+from training.texts.emoji15 import EMOJI_TASK
 from training.texts.regions import ALL_REGIONS
 
 BASE = "base"

@@ -9,19 +9,20 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from training.baselines import METHODS, BaselineArguments
-from training.baselines import check_arguments as check_baselines
 from training.common.arguments import parse_arguments, public_arguments
 from training.common.errors import InputError, as_input_error
+from training.common.files import write_text
 from training.evaluation import arguments as evaluation_arguments
 from training.evaluation.arguments import FamilyArguments
-from training.evaluation.results import WAYS, write_text
+from training.evaluation.results import WAYS
 from training.finetuning.arguments import FinetuneArguments
 from training.finetuning.arguments import check_arguments as check_finetune
+from training.finetuning.baselines import METHODS, BaselineArguments
+from training.finetuning.baselines import check_arguments as check_baselines
 from training.pretraining.arguments import OPERATIONAL, PretrainArguments
 from training.pretraining.arguments import check_arguments as check_pretrain
 from training.texts.regions import get_region
-from training.train_tokenizer import TokenizerArguments
+from training.texts.vocabulary import TokenizerArguments
 
 RECORDS = "stages"
 # Flags that a stage may be given anew without becoming another one: they change no result.

@@ -9,10 +9,11 @@ from tqdm import tqdm
 
 from modeling_bilma.convert_keras import EMOJI_15
 from training.common.errors import InputError
-from training.evaluation.questions import FEWEST_TEXTS, open_corpora
-from training.texts.corpus import Corpus
+from training.evaluation.questions import FEWEST_TEXTS
+from training.texts.corpus import Corpus, open_corpora
+from training.texts.emoji15 import EMOJI_TASK, emoji15
 from training.texts.files import find_files
-from training.texts.labelled import EMOJI_TASK, emoji15, labelled_corpus
+from training.texts.labelled import labelled_corpus
 from training.texts.regions import region_of_name
 
 LABEL_COLUMN = "label"

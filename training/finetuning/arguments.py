@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from training.common.arguments import SCHEDULES, EngineArguments, check_each, check_engine_arguments, option
+from training.common.arguments import check_each, option
 from training.common.errors import InputError
+from training.engine.arguments import SCHEDULES, EngineArguments, check_engine_arguments
 from training.texts.labelled import LabelledArguments
 
 

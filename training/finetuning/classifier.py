@@ -4,17 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from transformers import DataCollatorWithPadding, TokenizersBackend
 
 from modeling_bilma import BilmaForMaskedLM, BilmaForSequenceClassification, BilmaModel
 from training.engine.accelerator import open_whole
-from training.finetuning.steps import batches_by_length
-from training.pretraining.steps import IGNORED
-
-TEXTS_AT_ONCE = 128
+from training.texts.batches import IGNORED
 
 
 class TrainedClassifier(nn.Module):
@@ -83,23 +78,3 @@ def balanced_weights(labels: np.ndarray, num_labels: int) -> Tensor:
     counts = np.bincount(labels, minlength=num_labels)
     weights = np.divide(len(labels), counts * (counts > 0).sum(), where=counts > 0, out=np.zeros(num_labels))
     return torch.tensor(weights, dtype=torch.float32)
-
-
-@torch.no_grad()
-def predict(
-    accelerator: Accelerator,
-    model: BilmaForSequenceClassification,
-    ids: list[list[int]],
-    tokenizer: TokenizersBackend,
-) -> np.ndarray:
-    """The number of the likeliest class of each text, (texts,); the processes share the work."""
-    model.eval()
-    pad = DataCollatorWithPadding(tokenizer)
-    guessed = torch.zeros(len(ids), dtype=torch.long, device=accelerator.device)
-    batches = batches_by_length([len(text) for text in ids], TEXTS_AT_ONCE)
-    for batch in batches[accelerator.process_index :: accelerator.num_processes]:
-        inputs = pad([{"input_ids": ids[text]} for text in batch]).to(accelerator.device)
-        with accelerator.autocast():
-            logits = model(**inputs).logits
-        guessed[torch.from_numpy(batch).to(guessed.device)] = logits.argmax(-1)
-    return accelerator.reduce(guessed).cpu().numpy()

@@ -1,6 +1,5 @@
 """Batches of whole texts, one a row, texts of like length together so that little of a row is padding."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,15 +7,9 @@ import torch
 from torch import Tensor
 from transformers import DataCollatorForLanguageModeling, DataCollatorWithPadding, TokenizersBackend
 
-from training.pretraining.steps import IGNORED, step_seed
+from training.texts.batches import IGNORED, batches_by_length, step_seed
 
 POOL = 50  # steps whose texts are sorted by length together: few enough to leave the order of an epoch random
-
-
-def batches_by_length(lengths: Sequence[int], texts_per_batch: int) -> list[np.ndarray]:
-    """Numbers of texts in batches, the longest first: what does not fit into memory says so at once."""
-    order = np.argsort(-np.asarray(lengths), kind="stable")
-    return np.split(order, range(texts_per_batch, len(order), texts_per_batch))
 
 
 @dataclass

@@ -4,8 +4,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from training.common.arguments import CorpusArguments, EngineArguments, check_each, check_engine_arguments, option
+from training.common.arguments import check_each, option
 from training.common.errors import InputError
+from training.engine.arguments import EngineArguments, check_engine_arguments
+from training.texts.corpus import CorpusArguments
 from training.texts.regions import Region
 
 # Flags that change how a run goes on, and not what comes out.

@@ -11,10 +11,12 @@ from modeling_bilma import BilmaConfig
 from training.common.errors import InputError, as_input_error
 from training.pretraining.arguments import PretrainArguments
 from training.pretraining.steps import MaskedSteps
-from training.texts.corpus import Corpus, ReadingReport, load_tokens
-from training.texts.parquet_stream import HeldOutTexts, ParquetStream, StreamedSteps, StreamReport
-from training.texts.region_tokens import tokens_of_files
+from training.pretraining.streamed_steps import StreamedSteps
+from training.texts.corpus import Corpus, ReadingReport
+from training.texts.parquet_stream import HeldOutTexts, ParquetStream, StreamReport
+from training.texts.regions import tokens_of_files
 from training.texts.splits import duplicates_of, is_test, is_training, is_validation
+from training.texts.token_cache import load_tokens
 
 VALIDATION_MLM_PROBABILITY = 0.15  # so that runs of any masking rate can be compared
 

@@ -16,7 +16,7 @@ from training.pretraining.arguments import PretrainArguments
 from training.pretraining.flops import training_flops
 from training.pretraining.loop import TrainingLoop, forward_backward, masked_loss
 from training.pretraining.steps import MaskedSteps
-from training.texts.parquet_stream import StreamedSteps
+from training.pretraining.streamed_steps import StreamedSteps
 from training.texts.regions import REGIONS
 
 SAMPLE_TEXTS = 20_000  # to count tokens in and to time the making of batches

@@ -22,8 +22,9 @@ from training.common.files import written_whole
 from training.engine.checkpoints import save_checkpoint
 from training.engine.signals import StopSignals, agree
 from training.pretraining.arguments import PretrainArguments
-from training.pretraining.steps import IGNORED, MaskedSteps, StepBatch, step_seed
-from training.texts.parquet_stream import StreamedSteps, count_together
+from training.pretraining.steps import MaskedSteps, StepBatch
+from training.pretraining.streamed_steps import StreamedSteps, count_together
+from training.texts.batches import IGNORED, step_seed
 
 
 @dataclass

@@ -14,7 +14,7 @@ from modeling_bilma import BilmaForMaskedLM
 from training.common.errors import InputError, as_input_error
 from training.pretraining.arguments import PretrainArguments
 from training.pretraining.data import Data
-from training.texts.token_rows import count_tokens
+from training.texts.token_cache import count_tokens
 
 VECTORS_FILE = "word_vectors.safetensors"
 VECTORS_NAME = "word_vectors"  # of the tensor in that file

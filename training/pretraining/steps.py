@@ -9,9 +9,8 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import DataCollatorForLanguageModeling, TokenizersBackend
 
-from training.texts.token_rows import TokenRows
-
-IGNORED = -100  # the label of a position that is not scored
+from training.texts.batches import IGNORED, step_seed
+from training.texts.token_cache import TokenRows
 
 
 @dataclass
@@ -170,8 +169,3 @@ class MaskedSteps:
             empty["labels"].fill_(IGNORED)
             own = {name: torch.cat((rows, empty[name])) for name, rows in own.items()}
         return cut_into_micro_batches(own, self.tokens_per_micro_batch)
-
-
-def step_seed(seed: int, step: int, process: int = 0) -> int:
-    """A seed for what is random in one step, independent of every other step's."""
-    return int(np.random.SeedSequence((seed, step, process)).generate_state(1, np.uint64)[0] >> 1)

@@ -15,12 +15,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, Und
 from safetensors import safe_open
 
 from training.common.errors import InputError
+from training.common.files import read_json
+from training.common.markdown import markdown_table
 from training.common.provenance import weights_fingerprint
-from training.evaluation.report import markdown_table, number
+from training.evaluation.results import number
 from training.publishing.card_evaluation import Results, evaluation_facts, score_table
 from training.publishing.eval_results import EVALUATIONS, RESULTS, model_index
 from training.publishing.facts import MODEL_CARDS, read_facts
-from training.publishing.publication import Publication, read_json
+from training.publishing.publication import Publication
 
 TEMPLATE = "card.md.jinja"
 # The flags that say how a model was trained; those that name texts and folders, or only steer a run, are not shown.

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from training.common.markdown import markdown_table
 from training.evaluation import published
-from training.evaluation.report import markdown_table, number
+from training.evaluation.results import number
 from training.publishing.eval_results import EVALUATIONS, name_in, own_column, results_of
 from training.publishing.publication import Publication
 

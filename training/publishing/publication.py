@@ -1,12 +1,12 @@
 """A trained folder and the repository it is to become."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from modeling_bilma.convert_keras import EMOJI_15
 from training.common.errors import InputError
+from training.common.files import read_json
 from training.texts.regions import ALL_REGIONS, Region, get_region
 
 # The pipeline of each architecture that is published, and what its repository's name ends with.
@@ -59,22 +59,3 @@ def check_labels(folder: Path, config: dict[str, Any]) -> None:
     """Of classifiers only those of emoji are published: the name, the card and the results speak of Emoji-15."""
     if others := sorted(set((config.get("id2label") or {0: "no labels"}).values()) - set(EMOJI_15)):
         raise InputError(f"{folder}: a classifier with the label {others[0]}; published are those of Emoji-15")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file that holds an object.
-
-    Raises:
-        InputError: if it is missing, or holds no JSON object.
-    """
-    if not path.is_file():
-        raise InputError(
-            f"{path}: missing, and the card is made from it: publish what pretrain.py or finetune.py wrote"
-        )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: holds no JSON object")
-    return content

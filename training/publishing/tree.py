@@ -10,11 +10,10 @@ from typing import Any
 from modeling_bilma import configuration_bilma, modeling_bilma
 from modeling_bilma.configuration_bilma import AUTO_MAP
 from training.common.errors import InputError, as_input_error
-from training.common.files import written_whole
-from training.evaluation.results import write_text
+from training.common.files import read_json, write_text, written_whole
 from training.publishing.card import render_card
 from training.publishing.eval_results import RESULTS, eval_result_files, name_in
-from training.publishing.publication import Publication, read_json
+from training.publishing.publication import Publication
 
 ROOT = Path(__file__).resolve().parents[2]
 ABOUT = ("LICENSE", "CITATION.cff")

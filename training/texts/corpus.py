@@ -1,38 +1,48 @@
 """Texts from files or a Hub dataset, and their tokens in a memory-mapped cache; no corpus is held in memory."""
 
+import dataclasses
 import hashlib
-import json
-import os
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, astuple, dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain, islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-from datasets import Dataset
 from huggingface_hub import HfApi
-from huggingface_hub.constants import HF_HOME
 from huggingface_hub.errors import HfHubHTTPError
-from transformers import TokenizersBackend
 
-from modeling_bilma.tokenization_bilma import normalize, normalize_all
-from training.common.arguments import CorpusArguments
+from training.common.arguments import option
 from training.common.errors import InputError, as_input_error
-from training.texts.encoding import encode, groups_of
 from training.texts.files import Row, file_rows, find_files, hub_rows
+from training.texts.regions import region_of_file
 
-CACHE_VERSION = 3  # raise it when what is written below changes
-SCHEMA = pa.schema({"input_ids": pa.list_(pa.int32()), "text_hash": pa.int64(), "split_hash": pa.int64()})
+
+@dataclasses.dataclass(kw_only=True)
+class CorpusArguments:
+    """The flags that name the texts to learn from; `training.texts.corpus.open_corpus` opens them."""
+
+    train_file: list[str] = dataclasses.field(
+        default_factory=list,
+        metadata={
+            "help": "files (.txt .jsonl .csv .tsv .parquet, or with .gz) or folders of texts, one text a record"
+        },
+    )
+    dataset_name: str | None = option(None, "take the texts of a dataset of the Hub instead")
+    dataset_config_name: str | None = option(None, "configuration of that dataset")
+    dataset_revision: str | None = option(None, "commit, tag or branch of that dataset (default: its main branch)")
+    text_column: str = option("text", "column or field that holds the texts")
+    test_fraction: float = option(
+        0.05, "share of the texts kept out for testing, chosen by a hash of the text; evaluate_family.py asks these"
+    )
+    group_column: str | None = option(
+        None,
+        "column or field that names a text's group, such as its author: a group is on one side of every split, by a "
+        "hash of its name; a text without one goes by its own hash",
+    )
+    strict: bool = option(False, "refuse texts that are not UTF-8 instead of skipping and counting them")
+
+
 GroupedText = tuple[str, str | None]  # with the name of its group
-TEXTS_PER_BATCH = 2048
-BATCHES_AHEAD = 2
-BATCHES_PER_CHUNK = 64  # in the file the hashes of so many stand together, apart from tokens, and can be read so
 
 
 @dataclass
@@ -197,141 +207,14 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def text_hash(text: str) -> int:
-    """63 bits that depend on what a model sees of the text alone: what a split by hash compares.
-
-    A text keeps its value when the corpus grows, so it never changes sides, nor do its duplicates, which may differ
-    in what the text rules take away, such as case, accents or the address of a link.
-    """
-    return _hash_of_normalized(normalize(text).strip())
-
-
-def text_hashes(texts: Iterable[str]) -> np.ndarray:
-    """`text_hash` of each text, (number of texts,) int64; for many texts in half the time."""
-    normalized = chain.from_iterable(map(normalize_all, groups_of(texts)))
-    return np.fromiter(map(_hash_of_normalized, normalized), np.int64)
-
-
-def split_hash(text: str, group: str | None) -> int:
-    """63 bits that decide a text's side of a split: those of its group, else `text_hash`."""
-    return text_hash(text) if group is None else group_hash(group)
-
-
-def group_hash(group: str) -> int:
-    """63 bits that depend on the name of a group alone; no text has the same ones by being that name."""
-    return _hash_of_normalized(f"author\0{group}")
-
-
-def _hash_of_normalized(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
-
-
-def load_tokens(
-    corpus: Corpus,
-    tokenizer: TokenizersBackend,
-    max_length: int,
-    cache_dir: str | Path | None = None,
-    first_tokens: Mapping[Path, int] | None = None,
-) -> tuple[Dataset, ReadingReport]:
-    """The corpus as a memory-mapped dataset of `input_ids` (int32), `text_hash` and `split_hash` (int64), one row per
-    text.
-
-    Made once and found again as long as the texts, the tokenizer and `max_length` are the same. Longer texts are
-    cut at `max_length`, `[END]` kept. `first_tokens` are the ids that stand after `[START]` in the texts of a file;
-    the hashes are those of the texts without them.
+def open_corpora(paths: Sequence[str], text_column: str, group_column: str | None = None) -> dict[str, Corpus]:
+    """A corpus for each region: the files whose names hold its code, such as `mx.jsonl.gz`.
 
     Raises:
-        InputError: as reading the corpus does, and if no usable text was found.
+        InputError: for a file that names no region, and as `find_files` does.
     """
-    rules = (
-        CACHE_VERSION,
-        corpus.fingerprint,
-        tokenizer.backend_tokenizer.to_str(),
-        max_length,
-        corpus.strict,
-        corpus.group_column,
-        *([[first_tokens[file] for file in corpus.files]] if first_tokens else []),
-    )
-    folder = Path(cache_dir or Path(HF_HOME) / "bilma") / hashlib.sha256(repr(rules).encode()).hexdigest()[:32]
-    if not folder.is_dir():
-        parts = [(corpus, None)]
-        if first_tokens:
-            parts = [
-                (replace(corpus, files=(file,), report=ReadingReport()), first_tokens[file]) for file in corpus.files
-            ]
-        _write_tokens(parts, tokenizer, max_length, folder)
-    report = ReadingReport(**json.loads((folder / "report.json").read_text()))
-    if not report.texts:
-        names = ", ".join(corpus.names())
-        raise InputError(f"{names}: no usable text ({report.empty} empty, {report.invalid} not UTF-8)")
-    return Dataset.from_file(str(folder / "tokens.arrow")), report
-
-
-def _write_tokens(
-    parts: Sequence[tuple[Corpus, int | None]], tokenizer: TokenizersBackend, max_length: int, folder: Path
-) -> None:
-    """Write beside and rename: a cache is whole or absent, also when two runs make the same one."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="writing-", dir=folder.parent) as temporary:
-        beside = Path(temporary) / folder.name
-        beside.mkdir()
-        with (
-            pa.OSFile(str(beside / "tokens.arrow"), "wb") as file,
-            pa.ipc.new_stream(file, SCHEMA) as writer,
-        ):
-            batches = chain.from_iterable(_token_batches(part, tokenizer, max_length, first) for part, first in parts)
-            while together := list(islice(batches, BATCHES_PER_CHUNK)):
-                writer.write_table(pa.Table.from_batches(together).combine_chunks())
-        report = ReadingReport(*map(sum, zip(*(astuple(part.report) for part, _ in parts), strict=True)))
-        (beside / "report.json").write_text(json.dumps(asdict(report)))
-        try:
-            os.rename(beside, folder)
-        except OSError:
-            if not folder.is_dir():  # else another run was first, with the same content
-                raise
-
-
-def _batches(texts: Iterable[GroupedText]) -> Iterator[list[GroupedText]]:
-    texts = iter(texts)
-    while batch := list(islice(texts, TEXTS_PER_BATCH)):
-        yield batch
-
-
-def _encoded_ahead(
-    batches: Iterable[list[GroupedText]], tokenizer: TokenizersBackend, max_length: int
-) -> Iterator[tuple[list[GroupedText], list[list[int]]]]:
-    """Each batch with its token ids, made on all cores but one while the batch before it is hashed and written."""
-    waiting: deque[tuple[list[GroupedText], Future]] = deque()
-    with ThreadPoolExecutor(max_workers=1) as executor:
-        for texts in batches:
-            waiting.append((texts, executor.submit(encode, [text for text, _ in texts], tokenizer, max_length)))
-            if len(waiting) > BATCHES_AHEAD:
-                texts, ids = waiting.popleft()
-                yield texts, ids.result()
-        for texts, ids in waiting:
-            yield texts, ids.result()
-
-
-def _token_batches(
-    corpus: Corpus, tokenizer: TokenizersBackend, max_length: int, first_token: int | None
-) -> Iterator[pa.RecordBatch]:
-    corpus.report.texts = corpus.report.tokens = 0
-    room = max_length if first_token is None else max_length - 1
-    for texts, ids in _encoded_ahead(_batches(corpus.grouped()), tokenizer, room):
-        yield _token_batch(texts, ids, corpus.report, [] if first_token is None else [first_token])
-
-
-def _token_batch(
-    texts: list[GroupedText], ids: list[list[int]], report: ReadingReport, first_tokens: list[int]
-) -> pa.RecordBatch:
-    with_tokens = [number for number, text_ids in enumerate(ids) if len(text_ids) > 2]  # beside [START] and [END]
-    report.texts += len(with_tokens)
-    rows = [ids[number][:1] + first_tokens + ids[number][1:] for number in with_tokens]
-    report.tokens += sum(map(len, rows))
-    report.empty += len(texts) - len(with_tokens)
-    kept = [texts[number] for number in with_tokens]
-    hashes = text_hashes(text for text, _ in kept)
-    split_hashes = [
-        hash_ if group is None else group_hash(group) for hash_, (_, group) in zip(hashes, kept, strict=True)
-    ]
-    return pa.record_batch([rows, hashes, split_hashes], schema=SCHEMA)
+    files: dict[str, list[Path]] = {}
+    for path in find_files(paths):
+        files.setdefault(region_of_file(path), []).append(path)
+    columns = {"text_column": text_column, "group_column": group_column}
+    return {region: Corpus(tuple(files[region]), **columns) for region in sorted(files)}

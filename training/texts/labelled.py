@@ -1,27 +1,20 @@
 """Labelled texts: the Emoji-15 task made from raw texts, or any file with a text and a label, in three parts."""
 
 import hashlib
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from modeling_bilma.convert_keras import EMOJI_15
-from modeling_bilma.tokenization_bilma import normalize
-from training.common.arguments import CorpusArguments, option
+from training.common.arguments import option
 from training.common.errors import InputError
-from training.texts.corpus import Corpus, find_files, split_hash, text_hash
-from training.texts.splits import is_test, is_validation
-
-EMOJI_TASK = "emoji15"
-# An emoji with its variation selector and skin tone. What a joiner ties to another sign, such as the burning heart, is
-# another emoji.
-_JOINER = "\u200d"
-_EMOJI = re.compile(f"(?<!{_JOINER})([{''.join(EMOJI_15)}])[\ufe0e\ufe0f]?+[\U0001f3fb-\U0001f3ff]?+(?!{_JOINER})")
-_PARTS = {"train": "train", "test": "test"} | dict.fromkeys(("validation", "valid", "val", "dev"), "validation")
+from training.texts.corpus import Corpus, CorpusArguments
+from training.texts.emoji15 import _PARTS, EMOJI_TASK, emoji15
+from training.texts.files import find_files
+from training.texts.splits import is_test, is_validation, split_hash, text_hash
 
 
 @dataclass(kw_only=True)
@@ -96,24 +89,6 @@ class LabelledSplits:
             "duplicates_left_out": self.duplicates,
             **{name: part.describe() for name, part in self.parts().items()},
         }
-
-
-def emoji15(text: str) -> tuple[str, str] | None:
-    """The text without its emoji, and that emoji, if it holds exactly one kind of the fifteen, however often.
-
-    Other emoji stay. None also where nothing but the emoji was written, and where one of the fifteen is left as a part
-    of another emoji (❤ in the burning heart).
-    """
-    kinds = {match[1] for match in _EMOJI.finditer(text)}
-    rest = " ".join(_EMOJI.sub(" ", text).split())
-    if len(kinds) != 1 or not normalize(rest).strip() or any(emoji in rest for emoji in EMOJI_15):
-        return None
-    return rest, kinds.pop()
-
-
-def emoji15_task(texts: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The Emoji-15 task of raw texts: pairs of a text without its emoji and that emoji, of the texts that have one."""
-    return filter(None, map(emoji15, texts))
 
 
 def open_labelled(args: LabelledArguments) -> LabelledSplits:

@@ -1,8 +1,13 @@
 """The eight regions as data, with the published facts (arXiv 2110.06128, table of the regional corpora)."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
+from modeling_bilma.tokenization_bilma import region_token
 from training.common.errors import InputError
 
 
@@ -64,3 +69,35 @@ def region_of_name(name: str) -> str | None:
     if known:
         return known[0]
     return name.lower() if re.fullmatch("[a-z]{2}", name.lower()) else None
+
+
+def region_token_id(tokenizer: PreTrainedTokenizerBase, region: str) -> int:
+    """Raises `InputError` if the tokenizer has no token of the region, or it is no special one and would be masked."""
+    token = region_token(region)
+    token_id = tokenizer.get_vocab().get(token)
+    if token_id is None or token_id not in tokenizer.all_special_ids:
+        raise InputError(
+            f"the tokenizer has no special token {token}: make one with training/train_tokenizer.py --regions {region}"
+        )
+    return token_id
+
+
+def tokens_of_files(files: Sequence[Path], tokenizer: PreTrainedTokenizerBase) -> dict[Path, int]:
+    """Of each file the token of the region that its name holds.
+
+    Raises:
+        InputError: for a name that holds none, or a region that the tokenizer has no token of.
+    """
+    return {file: region_token_id(tokenizer, region_of_file(file)) for file in files}
+
+
+def has_region_tokens(config: PreTrainedConfig) -> bool:
+    """Whether a model, of any kind, was trained on texts with such tokens."""
+    return getattr(config, "region_tokens", False)
+
+
+def region_of_file(path: Path) -> str:
+    region = region_of_name(path.name.split(".")[0])
+    if region is None:
+        raise InputError(f"{path}: the name holds no region's two letters: call it, for example, tweets-mx.jsonl.gz")
+    return region

@@ -5,8 +5,8 @@ import torch
 
 from modeling_bilma import BilmaModel
 from tests.conftest import tiny_config
-from training.common.arguments import EngineArguments
 from training.engine.accelerator import choose_attention, make_scheduler
+from training.engine.arguments import EngineArguments
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,9 @@ from training.evaluation.emoji_matrix import (
 from training.evaluation.intervals import Estimate
 from training.evaluation.models import open_folder
 from training.finetuning.scores import classification_scores
-from training.synthetic_corpus import generate_texts
 from training.texts.corpus import Corpus
 from training.texts.labelled import LabelledTexts, labelled_corpus, load_labelled
+from training.texts.synthetic import generate_texts
 
 LABELS = ["❤", "😍", "😭"]
 

@@ -5,9 +5,11 @@ import pytest
 import torch
 from transformers import AutoModelForMaskedLM, BertConfig, BertForMaskedLM
 
-from training.evaluation.masked_scores import Answers, ask, batches, rank_of
+from training.evaluation.masked_scores import Answers, ask, rank_of
 from training.evaluation.models import open_folder
-from training.evaluation.questions import masked_tokens, open_corpora, texts_to_ask
+from training.evaluation.questions import masked_tokens, texts_to_ask
+from training.texts.batches import batches_by_tokens as batches
+from training.texts.corpus import open_corpora
 
 
 @pytest.fixture(scope="module")

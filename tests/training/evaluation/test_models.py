@@ -18,7 +18,7 @@ from training.evaluation.models import (
     open_folder,
     open_folders,
 )
-from training.evaluation.questions import open_corpora
+from training.texts.corpus import open_corpora
 
 CPU = torch.device("cpu")
 

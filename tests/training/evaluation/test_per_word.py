@@ -10,8 +10,8 @@ from training.evaluation.masked_scores import Answers
 from training.evaluation.models import ModelFolder, open_folder
 from training.evaluation.per_word import masked_words, token_places, word_answers, word_spans
 from training.evaluation.questions import AskedTexts
-from training.synthetic_corpus import generate_texts
 from training.texts.corpus import Corpus
+from training.texts.synthetic import generate_texts
 
 TEXTS = generate_texts("mx", 60)
 

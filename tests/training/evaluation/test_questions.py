@@ -3,16 +3,10 @@ import pytest
 
 from tests.training.conftest import write_texts
 from training.common.errors import InputError
-from training.evaluation.questions import (
-    is_trivial,
-    masked_tokens,
-    open_corpora,
-    texts_to_ask,
-    training_texts,
-)
-from training.synthetic_corpus import generate_texts
-from training.texts.corpus import Corpus, text_hash
-from training.texts.splits import is_test
+from training.evaluation.questions import is_trivial, masked_tokens, texts_to_ask, training_texts
+from training.texts.corpus import Corpus, open_corpora
+from training.texts.splits import is_test, text_hash
+from training.texts.synthetic import generate_texts
 
 
 @pytest.fixture

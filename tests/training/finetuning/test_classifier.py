@@ -6,8 +6,9 @@ from accelerate import Accelerator
 from modeling_bilma import BilmaForMaskedLM, BilmaForSequenceClassification, BilmaModel
 from tests.conftest import tiny_config
 from training.common.errors import InputError
-from training.finetuning.classifier import balanced_weights, make_classifier, predict
-from training.pretraining.steps import IGNORED
+from training.finetuning.classifier import balanced_weights, make_classifier
+from training.inference.classify import predict
+from training.texts.batches import IGNORED
 
 NAMES = ["😍", "😭", "🤔"]
 ONES = torch.ones(3)

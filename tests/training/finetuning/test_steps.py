@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from training.finetuning.steps import LabelledSteps, batches_by_length
-from training.pretraining.steps import IGNORED
+from training.finetuning.steps import LabelledSteps
+from training.texts.batches import IGNORED, batches_by_length
 
 LABELS = np.arange(50) % 3
 

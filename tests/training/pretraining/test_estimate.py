@@ -7,7 +7,7 @@ from modeling_bilma import BilmaConfig
 from training.pretraining import estimate
 from training.pretraining.arguments import PretrainArguments
 from training.pretraining.estimate import Sample, Speed, on_gpus, recorded_gpu_speed, take_sample
-from training.synthetic_corpus import generate_texts
+from training.texts.synthetic import generate_texts
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ from torch import nn
 from modeling_bilma import BilmaForMaskedLM
 from tests.conftest import tiny_config
 from training.pretraining.loop import forward_backward
-from training.pretraining.steps import IGNORED, MaskedSteps
-from training.synthetic_corpus import generate_texts
+from training.pretraining.steps import MaskedSteps
+from training.texts.batches import IGNORED
+from training.texts.synthetic import generate_texts
 
 TEXTS = 40
 

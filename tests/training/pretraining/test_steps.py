@@ -5,7 +5,8 @@ import pytest
 import torch
 from datasets import Dataset
 
-from training.pretraining.steps import IGNORED, MaskedSteps, pack, step_seed
+from training.pretraining.steps import MaskedSteps, pack
+from training.texts.batches import IGNORED, step_seed
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from training.common.errors import InputError
-from training.synthetic_corpus import generate_texts
 from training.texts import corpus as corpus_module
 from training.texts import files as corpus_files
-from training.texts.corpus import Corpus, load_tokens, text_hash, text_hashes
+from training.texts.corpus import Corpus
+from training.texts.splits import text_hash, text_hashes
+from training.texts.synthetic import generate_texts
+from training.texts.token_cache import load_tokens
 
 
 def write(folder, *texts):

@@ -1,8 +1,8 @@
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import TokenizersBackend
 
-from training.synthetic_corpus import generate_texts
 from training.texts.encoding import encode
+from training.texts.synthetic import generate_texts
 
 
 def test_encode_gives_what_the_tokenizer_gives_for_each_text(tokenizer, awkward_texts):

@@ -6,10 +6,10 @@ import pytest
 
 from modeling_bilma.convert_keras import EMOJI_15
 from training.common.errors import InputError
-from training.synthetic_corpus import generate_texts
-from training.texts.corpus import text_hash
-from training.texts.labelled import LabelledTexts, emoji15, emoji15_task, label_ids, labelled_corpus, load_labelled
-from training.texts.splits import is_test, is_validation
+from training.texts.emoji15 import emoji15, emoji15_task
+from training.texts.labelled import LabelledTexts, label_ids, labelled_corpus, load_labelled
+from training.texts.splits import is_test, is_validation, text_hash
+from training.texts.synthetic import generate_texts
 
 
 def write(path, records):

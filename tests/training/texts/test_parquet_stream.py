@@ -12,11 +12,13 @@ import torch
 from accelerate import Accelerator
 
 from training.common.errors import InputError
-from training.pretraining.steps import IGNORED
+from training.pretraining.streamed_steps import StreamedSteps, count_together, readers
 from training.texts import parquet_stream as streaming
-from training.texts.corpus import Corpus, find_files, text_hash
-from training.texts.parquet_stream import HeldOutTexts, ParquetStream, StreamedSteps, count_together, readers
-from training.texts.splits import is_validation
+from training.texts.batches import IGNORED
+from training.texts.corpus import Corpus
+from training.texts.files import find_files
+from training.texts.parquet_stream import HeldOutTexts, ParquetStream
+from training.texts.splits import is_validation, text_hash
 
 TEXTS = 500
 

@@ -14,9 +14,10 @@ from training.common.errors import InputError
 from training.evaluation.questions import AskedTexts, behind_token, masked_tokens
 from training.pretraining.arguments import PretrainArguments, check_arguments
 from training.pretraining.steps import MaskedSteps
-from training.texts.corpus import Corpus, load_tokens, text_hash
-from training.texts.region_tokens import region_token_id, tokens_of_files
-from training.texts.regions import get_region
+from training.texts.corpus import Corpus
+from training.texts.regions import get_region, region_token_id, tokens_of_files
+from training.texts.splits import text_hash
+from training.texts.token_cache import load_tokens
 
 TEXTS = ["Vamos a comer tacos con @ana", "¿Qué onda, güey?", "estoy en [MX] la ciudad", "hola " * 30]
 

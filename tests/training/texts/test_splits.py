@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from training.synthetic_corpus import generate_texts
-from training.texts.corpus import text_hash
-from training.texts.splits import is_test, is_validation
+from training.texts.splits import is_test, is_validation, text_hash
+from training.texts.synthetic import generate_texts
 
 
 @pytest.mark.parametrize("is_held_out", [is_validation, is_test])

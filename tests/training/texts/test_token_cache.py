@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 from datasets import Dataset
 
-from training.texts.token_rows import TokenRows
+from training.texts.token_cache import TokenRows
 
 ROWS = [[2, *range(5, 5 + number % 7), 3] for number in range(50)]
 

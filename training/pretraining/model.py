@@ -1,0 +1,81 @@
+"""The tokenizer and the model that a pretraining run starts from."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+from accelerate import Accelerator
+from huggingface_hub.errors import StrictDataclassError
+from tqdm import tqdm
+from transformers import TokenizersBackend
+
+from modeling_bilma import BilmaConfig, BilmaForMaskedLM
+from modeling_bilma.tokenization_bilma import build_tokenizer, load_tokenizer, train_vocabulary
+from training.common.errors import InputError, as_input_error
+from training.common.files import written_whole
+from training.engine.accelerator import open_whole
+from training.pretraining.arguments import PretrainArguments, size_overrides
+from training.pretraining.data import is_for_training
+from training.texts.corpus import Corpus
+from training.texts.regions import ALL_REGIONS, Region
+from training.texts.splits import split_hash
+
+
+def make_tokenizer(
+    args: PretrainArguments, corpus: Corpus, work_dir: Path, accelerator: Accelerator
+) -> TokenizersBackend:
+    """The tokenizer named, else that of `--init_from`, else one learnt from the training texts."""
+    with as_input_error(ValueError, OSError):
+        if args.init_from:
+            tokenizer = load_tokenizer(args.init_from)
+            if args.tokenizer and load_tokenizer(args.tokenizer).get_vocab() != tokenizer.get_vocab():
+                raise InputError(
+                    f"the tokenizer {args.tokenizer} does not fit the model {args.init_from}: their vocabularies "
+                    "differ; leave out --tokenizer to use the model's own"
+                )
+            return tokenizer
+        if args.tokenizer:
+            return load_tokenizer(args.tokenizer)
+    learnt = work_dir / "tokenizer"
+    if accelerator.is_main_process and not learnt.is_dir():
+        training_side = (
+            text for text, group in corpus.grouped() if is_for_training(np.int64(split_hash(text, group)), args)
+        )
+        bar = tqdm(training_side, desc="learning the vocabulary", unit=" texts", unit_scale=True)
+        with as_input_error(ValueError, OSError), written_whole(learnt) as folder:
+            build_tokenizer(train_vocabulary(bar, args.vocab_size, args.min_frequency)).save_pretrained(folder)
+    accelerator.wait_for_everyone()
+    return load_tokenizer(learnt)
+
+
+def make_model(args: PretrainArguments, region: Region, tokenizer: TokenizersBackend) -> BilmaForMaskedLM:
+    """A new model of the tokenizer's size, or the one to continue from; it computes logits where there are labels."""
+    sizes = size_overrides(args.config_overrides)
+    told = {
+        "region": None if region.code == ALL_REGIONS else region.code,
+        "region_tokens": args.region_tokens,
+        "sparse_prediction": True,
+    }
+    if args.init_from and sizes:
+        raise InputError("--config_overrides is for a new model: leave it out with --init_from")
+    with as_input_error(ValueError, OSError, StrictDataclassError):
+        if args.init_from:
+            model = open_whole(BilmaForMaskedLM, args.init_from, **told)
+        else:
+            behaviour = {"tie_word_embeddings": args.tie_word_embeddings, "attend_to_padding": args.attend_to_padding}
+            model = BilmaForMaskedLM(BilmaConfig(vocab_size=len(tokenizer), **behaviour, **sizes, **told))
+    if len(tokenizer) > model.config.vocab_size:
+        raise InputError(
+            f"the tokenizer has {len(tokenizer)} tokens and the model {model.config.vocab_size}: "
+            "they do not fit; use the tokenizer the model was trained with"
+        )
+    positions = model.config.max_position_embeddings
+    if args.max_length > positions:
+        raise InputError(f"--max_length {args.max_length} is more than the {positions} positions of the model")
+    return model
+
+
+def count_steps(args: PretrainArguments, region: Region, steps_per_epoch: int) -> int:
+    if args.max_steps is not None:
+        return args.max_steps
+    return math.ceil((args.num_train_epochs or region.published_epochs) * steps_per_epoch)
