@@ -130,3 +130,12 @@ def test_seeds_of_steps_differ():
     assert (
         len({step_seed(seed, step, process) for seed in range(3) for step in range(50) for process in range(2)}) == 300
     )
+
+
+@pytest.mark.parametrize(("share", "least", "most"), [(1.0, 1, 1), (0.8, 0.7, 0.9)])
+def test_share_of_the_tokens_to_predict_that_become_masks(tokens, tokenizer, share, least, most):
+    options = {"texts_per_step": 300, "mlm_probability": 0.4, "mask_replace_prob": share}
+    (batch,) = steps(tokens, tokenizer, **options)[0].micro_batches
+    shown = batch["input_ids"][batch["labels"] != IGNORED]
+    assert len(shown) > 500
+    assert least <= (shown == tokenizer.mask_token_id).float().mean() <= most
