@@ -206,12 +206,12 @@ def load_tokens(
     tokenizer: TokenizersBackend,
     max_length: int,
     cache_dir: str | Path | None = None,
-    first_tokens: Mapping[Path, int] | None = None,
+    first_tokens: Mapping[Path, int | None] | None = None,
 ) -> tuple[Dataset, ReadingReport]:
     """The corpus as a memory-mapped dataset of `input_ids` (int32) and `text_hash` (int64), one row per text.
 
     Made once and found again as long as the texts, the tokenizer and `max_length` are the same. Longer texts are
-    cut at `max_length`, `[END]` kept. `first_tokens` are the ids that stand after `[START]` in the texts of a file;
+    cut at `max_length`, `[END]` kept. `first_tokens` are the ids that follow `[START]` in the texts of a file, if any;
     the hashes are those of the texts without them.
 
     Raises:

@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from huggingface_hub.errors import StrictDataclassError
@@ -26,7 +27,8 @@ from tqdm import tqdm
 from transformers import TokenizersBackend
 
 from modeling_bilma import BilmaConfig, BilmaForMaskedLM
-from modeling_bilma.tokenization_bilma import build_tokenizer, load_tokenizer, train_vocabulary
+from modeling_bilma.regional import BIAS, PARTS, add_parts, log_frequency_ratios, merge_parts
+from modeling_bilma.tokenization_bilma import build_tokenizer, load_tokenizer, train_vocabulary, with_region_tokens
 from training.arguments import parse_arguments, public_arguments
 from training.checkpoints import load_checkpoint
 from training.corpus import Corpus, find_files, open_corpus, text_hash
@@ -47,6 +49,7 @@ from training.loss_curve import draw_loss_curve
 from training.pretrain_arguments import OPERATIONAL, PretrainArguments, check_arguments, size_overrides
 from training.pretrain_data import Data, is_for_training, load_data, make_steps
 from training.provenance import base_fingerprint, commit, machine, versions
+from training.region_tokens import count_by_region
 from training.regions import ALL_REGIONS, Region, get_region
 from training.run_folder import (
     TEXTS,
@@ -60,6 +63,7 @@ from training.run_folder import (
 )
 from training.signals import STOPPED
 from training.streaming import ParquetStream
+from training.token_rows import TokenRows
 
 METRICS_SCHEMA = 1
 
@@ -112,12 +116,20 @@ def pretrain(
     work_dir = output_dir / WORK_DIR
     prepare_work_dir(work_dir, args.resume, accelerator)
     tokenizer = make_tokenizer(args, corpus, work_dir, accelerator)
+    if args.add_regions or not args.region_tokens:
+        with as_input_error(ValueError):
+            tokenizer = with_region_tokens(tokenizer, args.add_regions)
     source = ParquetStream(corpus) if args.streaming else corpus
     identity = run_identity(args, source, validation_corpus, tokenizer)
     checkpoint, progress = find_start(work_dir, identity, accelerator)
     data = load_data(args, source, validation_corpus, tokenizer, accelerator)
     set_seed(args.seed)
     model = make_model(args, region, tokenizer)
+    if args.add_regions:
+        start_biases(model, data, tokenizer)
+    if args.train_only == "regional":
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name in PARTS)
     choose_attention(model, accelerator)
     tokenizer.model_max_length = model.config.max_position_embeddings  # what truncation=True cuts at
     train_steps, validation_steps = make_steps(args, data, tokenizer, model.config, accelerator)
@@ -176,11 +188,13 @@ def make_tokenizer(
 
 
 def make_model(args: PretrainArguments, region: Region, tokenizer: TokenizersBackend) -> BilmaForMaskedLM:
-    """A new model of the tokenizer's size, or the one to continue from; it computes logits where there are labels."""
+    """A new model of the tokenizer's size, or the one to continue from; it computes logits where there are labels.
+
+    Without `--region_tokens` the model is plain: of one with regional parts, the region's own is merged.
+    """
     sizes = size_overrides(args.config_overrides)
     told = {
         "region": None if region.code == ALL_REGIONS else region.code,
-        "region_tokens": args.region_tokens,
         "sparse_prediction": True,
     }
     if args.init_from and sizes:
@@ -190,7 +204,13 @@ def make_model(args: PretrainArguments, region: Region, tokenizer: TokenizersBac
             model = open_whole(BilmaForMaskedLM, args.init_from, **told)
         else:
             behaviour = {"tie_word_embeddings": args.tie_word_embeddings, "attend_to_padding": args.attend_to_padding}
-            model = BilmaForMaskedLM(BilmaConfig(vocab_size=len(tokenizer), **behaviour, **sizes, **told))
+            size = len(tokenizer) - len(args.add_regions)
+            model = BilmaForMaskedLM(BilmaConfig(vocab_size=size, **behaviour, **sizes, **told))
+        if model.config.regions and not args.region_tokens:
+            model = merge_parts(model, region.code if region.code in model.config.regions else None)
+            model.config.region = told["region"]
+        if args.add_regions:
+            model = add_parts(model, args.add_regions)
     if len(tokenizer) > model.config.vocab_size:
         raise InputError(
             f"the tokenizer has {len(tokenizer)} tokens and the model {model.config.vocab_size}: "
@@ -200,6 +220,21 @@ def make_model(args: PretrainArguments, region: Region, tokenizer: TokenizersBac
     if args.max_length > positions:
         raise InputError(f"--max_length {args.max_length} is more than the {positions} positions of the model")
     return model
+
+
+def start_biases(model: BilmaForMaskedLM, data: Data, tokenizer: TokenizersBackend) -> None:
+    """Start the bias of each region at the log of how much likelier each token is in its training texts."""
+    config = model.config
+    counts = count_by_region(
+        TokenRows(data.train_tokens),
+        data.train_texts,
+        config.first_region_token_id,
+        len(config.regions),
+        config.vocab_size,
+    )
+    counts[:, tokenizer.all_special_ids] = 0  # never predicted
+    with as_input_error(ValueError), torch.no_grad():
+        model.get_parameter(BIAS).copy_(log_frequency_ratios(torch.from_numpy(counts)))
 
 
 def count_steps(args: PretrainArguments, region: Region, steps_per_epoch: int) -> int:

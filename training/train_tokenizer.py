@@ -22,7 +22,6 @@ from training.arguments import CorpusArguments, check_each, option, parse_argume
 from training.corpus import open_corpus, text_hash
 from training.errors import InputError, as_input_error, run
 from training.folders import written_whole
-from training.regions import get_region
 from training.splits import is_test
 
 TOKENIZER_FILES = {"tokenizer.json", "tokenizer_config.json"}
@@ -34,10 +33,6 @@ class TokenizerArguments(CorpusArguments):
     vocab_file: str | None = option(None, "use this vocabulary, one token a line, instead of learning one")
     vocab_size: int = option(PUBLISHED_VOCAB_SIZE, "most tokens of the vocabulary; a small corpus yields fewer")
     min_frequency: int = option(2, "two pieces must meet this often to become a token")
-    regions: list[str] = field(
-        default_factory=list,
-        metadata={"help": "codes of regions that get a token each, such as [MX], for pretrain.py --region_tokens"},
-    )
     overwrite: bool = option(False, "replace the tokenizer that the output folder holds")
 
 
@@ -47,8 +42,6 @@ def main() -> None:
         raise InputError("give one of --train_file, --dataset_name and --vocab_file")
     check_each(args, "1 or more", "vocab_size", "min_frequency")
     check_each(args, "from 0 to below 1", "test_fraction")
-    if args.vocab_file and args.regions:
-        raise InputError("--regions is for a vocabulary to be learnt: write the tokens into the --vocab_file instead")
     output_dir = Path(args.output_dir).resolve()
     check_output_dir(output_dir, args.overwrite)
     if args.vocab_file:
@@ -81,7 +74,6 @@ def learn(args: TokenizerArguments) -> TokenizersBackend:
             args.vocab_size,
             args.min_frequency,
             show_progress=True,
-            regions=[get_region(code).code for code in args.regions],
         )
     if not bar.n:
         raise InputError(f"{', '.join(corpus.names())}: no usable text to learn a vocabulary from")
