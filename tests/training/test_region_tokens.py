@@ -73,10 +73,8 @@ def test_a_file_of_no_region_that_the_model_has_gets_no_token(tokenizer, tmp_pat
 def test_a_share_of_the_texts_loses_its_token(tokenizer, corpus, tmp_path):
     tokens, _ = load_tokens(corpus, tokenizer, 16, tmp_path / "cache", tokens_of_files(corpus.files, tokenizer))
     texts = np.array([0, 1, 4, 5])  # the third holds a token of its own
-    some, every = (
-        MaskedSteps(tokens, texts, tokenizer, 4, 1000, mlm_probability=1e-9, region_dropout=share)
-        for share in (0.25, 0)
-    )
+    settings = {"texts_per_step": 4, "tokens_per_micro_batch": 1000, "mlm_probability": 1e-9}
+    some, every = (MaskedSteps(tokens, texts, tokenizer, region_dropout=share, **settings) for share in (0.25, 0))
     ids = [region_token_id(tokenizer, region) for region in REGIONS]
 
     def count(steps: MaskedSteps, step: int) -> int:
