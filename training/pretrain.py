@@ -28,7 +28,6 @@ from training.engine.accelerator import (
     make_optimizer,
     make_scheduler,
     say,
-    tell_deepspeed,
 )
 from training.engine.checkpoints import load_checkpoint
 from training.engine.run_folder import (
@@ -82,7 +81,6 @@ def start(args: PretrainArguments, region: Region) -> None:
     accelerator = make_accelerator(args, public_arguments(args))
     if args.estimate and accelerator.num_processes > 1:
         raise InputError("--estimate measures one process: run it with python, without accelerate launch or torchrun")
-    tell_deepspeed(accelerator, args.max_grad_norm)
     with as_lost_process_error():
         finished = pretrain(args, region, corpus, validation_corpus, accelerator)
     # The model must go before the process group: as its last owner it would wait, holding the interpreter's lock, for

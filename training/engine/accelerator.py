@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, InitProcessGroupKwargs
+from accelerate.utils import InitProcessGroupKwargs
 from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from torch.distributed import DistError
@@ -58,13 +58,6 @@ def make_accelerator(args: EngineArguments, settings: dict[str, Any]) -> Acceler
         plain = {name: json.dumps(value) for name, value in settings.items()}
         accelerator.init_trackers("bilma", config=plain)
     return accelerator
-
-
-def tell_deepspeed(accelerator: Accelerator, max_grad_norm: float) -> None:
-    """What DeepSpeed wants to know beforehand: it clips by itself. How large a micro-batch is, the loop decides."""
-    if accelerator.distributed_type == DistributedType.DEEPSPEED:
-        settings = {"train_micro_batch_size_per_gpu": 1, "gradient_clipping": max_grad_norm}
-        accelerator.state.deepspeed_plugin.deepspeed_config.update(settings)
 
 
 def available_cores() -> int:

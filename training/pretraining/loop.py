@@ -4,19 +4,15 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 from tqdm import tqdm
 
-from modeling_bilma import BilmaForMaskedLM
 from training.common.errors import InputError, as_write_error
 from training.common.files import written_whole
 from training.engine.checkpoints import save_checkpoint
@@ -154,8 +150,7 @@ class TrainingLoop:
 
     def check_weights(self) -> None:
         """A finite gradient can still carry a weight beyond what a float holds; such a model is not kept."""
-        own_parts = (p.to_local() if isinstance(p, DTensor) else p for p in self.model.parameters())
-        finite = torch.stack([part.isfinite().all() for part in own_parts]).all()
+        finite = torch.stack([parameter.isfinite().all() for parameter in self.model.parameters()]).all()
         (broken,) = agree(self.accelerator, not finite)
         if broken:
             raise InputError(
@@ -214,7 +209,6 @@ def forward_backward(accelerator: Accelerator, model: nn.Module, batch: StepBatc
     for number, micro_batch in enumerate(batch.micro_batches):
         with accelerator.no_sync(model) if number < last else nullcontext():
             loss, correct = masked_loss(accelerator, model, micro_batch, batch.scored_tokens)
-            accelerator.sync_gradients = number == last  # DeepSpeed makes its step in the backward that ends with it
             # Gradients are averaged over the processes; the loss is a sum over them.
             accelerator.backward(loss * accelerator.num_processes)
         sums += torch.stack((loss.detach() * max(batch.scored_tokens, 1), correct))
@@ -259,14 +253,8 @@ def evaluate(
 
 
 def save_best(accelerator: Accelerator, model: nn.Module, folder: Path) -> None:
-    """The model as it is published. Every process calls this: the shards of one that is shared out are gathered."""
+    """The model as it is published."""
     plain = accelerator.unwrap_model(model, keep_torch_compile=False)
-    if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
-        weights = accelerator.get_state_dict(model)
-        if accelerator.is_main_process:
-            # FSDP gives the model a class of its own, which could neither be saved with its code nor tie its weights.
-            plain = BilmaForMaskedLM(deepcopy(plain.config))
-            plain.load_state_dict(weights)
     if accelerator.is_main_process:
         with as_write_error(folder), written_whole(folder) as beside:
             plain.config.sparse_prediction = False
