@@ -27,6 +27,7 @@ from training.common.errors import InputError, as_input_error, run
 from training.common.files import write_json
 from training.common.provenance import base_fingerprint
 from training.engine.accelerator import make_accelerator, say
+from training.engine.models import save_model
 from training.engine.run_folder import WORK_DIR, check_output_dir, prepare_work_dir, put_in_place
 from training.finetuning.arguments import FinetuneArguments, check_arguments
 from training.finetuning.loop import tokenise, train_seed
@@ -71,7 +72,7 @@ def finetune(args: FinetuneArguments, splits: LabelledSplits, accelerator: Accel
         runs.append(outcome)
         say(accelerator, f"seed {seed}: {in_words(outcome)}, after {outcome['epochs']} epochs")
         if accelerator.is_main_process and summarise(runs)["kept_seed"] == seed:
-            model.save_pretrained(work_dir / "best")
+            save_model(model, work_dir / "best")
     if accelerator.is_main_process:
         facts = {"base_fingerprint": base, "seconds": round(time.monotonic() - started, 1)}
         finish(args, splits, tokenizer, runs, facts, accelerator, output_dir)
