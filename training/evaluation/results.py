@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import torch
 
@@ -25,6 +25,203 @@ KINDS = (
     "similarity",
     "emoji15_matrix",
 )
+
+
+WORDS, ALL = "words", "all"  # the sets of masked tokens that are scored
+
+
+class Estimate(TypedDict):
+    """A value with the ends of its 95 % interval; what another program measured may lack the interval."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+class ModelFacts(TypedDict):
+    """A column: one model, or one model with the token of `region` in front of every text."""
+
+    name: str
+    region: str | None
+    fingerprint: str
+
+
+class Result(TypedDict):
+    """What every result holds: how it was made, of which models, by which code."""
+
+    schema_version: int
+    kind: str
+    settings: dict[str, Any]
+    models: list[ModelFacts]
+    commit: str | None
+    versions: dict[str, str]
+    machine: dict[str, Any]
+
+
+class CorpusFacts(TypedDict):
+    """The test texts of one region. `resampled` says what the intervals draw; `authors` counts those named."""
+
+    region: str
+    names: list[str]
+    fingerprint: str
+    test_texts: int
+    resampled: str  # "authors" or "texts"
+    authors: int | None
+    targets: int
+
+
+class MaskedCell(TypedDict):
+    """The scores of one model or baseline on one region's texts; a baseline that only guesses has no loss."""
+
+    model: str
+    region: str
+    targets: str  # WORDS or ALL
+    count: int
+    masked_accuracy: Estimate
+    top_5_accuracy: Estimate
+    loss: Estimate | None
+    perplexity: Estimate | None
+
+
+class MaskedDifference(TypedDict):
+    """A region's own model against one other model, on that region's texts."""
+
+    region: str
+    targets: str
+    own: str
+    other: str
+    masked_accuracy_difference: Estimate
+
+
+class RegionWin(TypedDict):
+    """Whether a region's own model beats every model that is not of the region, on that region's texts.
+
+    `p_value` is that of the intersection-union test, `p_holm` the same corrected over regions; `wins` says whether
+    `p_holm` is below 5 %. `closest` is the other model with the smallest difference.
+    """
+
+    region: str
+    targets: NotRequired[str]  # absent where there is only one set, as for classifiers
+    own: str
+    closest: str
+    smallest_difference: Estimate
+    p_value: float
+    p_holm: float
+    wins: bool
+
+
+class MatrixResult(Result):
+    """`mlm_matrix.json` and `per_word_matrix.json`."""
+
+    corpora: list[CorpusFacts]
+    notes: list[str]
+    cells: list[MaskedCell]
+    comparisons: list[MaskedDifference]
+    wins: list[RegionWin]
+
+
+class LabelledFacts(TypedDict):
+    """The labelled test texts of one region."""
+
+    region: str
+    names: list[str]
+    texts: int
+    labels: dict[str, int]
+    fingerprint: str
+
+
+class EmojiCell(TypedDict):
+    """The scores of one classifier on one region's texts; a baseline measured elsewhere has no confusion matrix."""
+
+    model: str
+    region: str
+    count: int
+    accuracy: Estimate
+    macro_f1: Estimate
+    confusion: NotRequired[list[list[int]]]
+
+
+class EmojiDifference(TypedDict):
+    region: str
+    own: str
+    other: str
+    accuracy_difference: Estimate
+
+
+class EmojiResult(Result):
+    """`emoji15_matrix.json`."""
+
+    labels: list[str]
+    corpora: list[LabelledFacts]
+    notes: list[str]
+    cells: list[EmojiCell]
+    comparisons: list[EmojiDifference]
+    wins: list[RegionWin]
+
+
+class Completion(TypedDict):
+    word: str
+    probability: float
+
+
+class ModelCompletions(TypedDict):
+    model: str
+    answers: list[Completion]
+
+
+class PhraseCompletions(TypedDict):
+    phrase: str
+    by_model: list[ModelCompletions]
+
+
+class CompletionsResult(Result):
+    """`completions.json`."""
+
+    phrases: list[PhraseCompletions]
+
+
+class RegionWord(TypedDict):
+    """A word with `difference` (nats), its log-probability less the mean of the other models'."""
+
+    word: str
+    difference: float
+    log_probability: float
+    log_probability_of_others: float
+
+
+class ModelWords(TypedDict):
+    model: str
+    words: list[RegionWord]
+
+
+class RegionWordsResult(Result):
+    """`region_words.json`."""
+
+    by_model: list[ModelWords]
+
+
+class ItemCell(TypedDict):
+    """One model on the items of one region and kind ("all" for every kind).
+
+    `chosen`: share of items where the best form of `region` beats every rival form. `steered`: where the model is of
+    `region`, the share of comparisons in which a form is likelier under its own region than under another; else None.
+    """
+
+    model: str
+    region: str
+    kind: str
+    count: int
+    left_out: int
+    chosen: Estimate
+    steered: Estimate | None
+
+
+class RegionalTestsResult(Result):
+    """`regional_tests.json`."""
+
+    fingerprint: str
+    items: int
+    cells: list[ItemCell]
 
 
 def header(
