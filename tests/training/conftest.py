@@ -8,11 +8,13 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from huggingface_hub import constants
 
-from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
-from tests.conftest import TINY_OVERRIDES
+from modeling_bilma import BilmaConfig, BilmaForMaskedLM
+from modeling_bilma.tokenization_bilma import build_tokenizer, load_tokenizer, region_token, train_vocabulary
+from tests.conftest import TINY, TINY_OVERRIDES
 from training import evaluate_family, finetune, pretrain
 from training.common.errors import run
 from training.texts.synthetic import generate_texts
@@ -28,6 +30,21 @@ def write_texts(path: Path, texts: Sequence[str], **columns: Sequence[str]) -> P
     ]
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+def save_body(family: Path, folder: Path) -> Path:
+    """Save a model of `REGIONS` with a token for each at the end of the vocabulary; their vectors are random."""
+    plain = BilmaForMaskedLM.from_pretrained(family / "bilma-mx")
+    ids = load_tokenizer(family / "tokenizer").get_vocab()
+    vocabulary = [*sorted(ids, key=ids.get), *map(region_token, REGIONS)]
+    plain.resize_token_embeddings(len(vocabulary), mean_resizing=False)
+    torch.nn.init.normal_(plain.get_input_embeddings().weight.data[len(ids) :], std=3.0)
+    changes = {"region": None, "regions": list(REGIONS), "first_region_token_id": len(ids)}
+    body = BilmaForMaskedLM(BilmaConfig(**plain.config.to_dict() | changes))
+    body.load_state_dict(plain.state_dict(), strict=False)
+    body.save_pretrained(folder)
+    build_tokenizer(vocabulary, max_length=TINY["max_position_embeddings"]).save_pretrained(folder)
+    return folder
 
 
 def run_main(script: ModuleType, *argv: object, **flags: object) -> Path:

@@ -1,32 +1,19 @@
-"""Results as JSON: one file per result, whole or absent; pictures and report are made from these and nothing else."""
+"""Results as typed JSON: one file per kind of result. Figures, report and cards are made from these files alone."""
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
+import numpy as np
 import torch
 
 from training.common.errors import InputError, as_input_error
 from training.common.files import write_text
 from training.common.provenance import commit, machine, versions
-from training.evaluation.models import ModelFolder
-from training.evaluation.questions import AskedTexts
 
-SCHEMA = 1
-WAYS = "ways_matrix"
-KINDS = (
-    "mlm_matrix",
-    "per_word_matrix",
-    WAYS,
-    "completions",
-    "region_words",
-    "similarity",
-    "emoji15_matrix",
-)
-
-
+SCHEMA_VERSION = 2
+KINDS = ("mlm_matrix", "per_word_matrix", "completions", "region_words", "regional_tests", "emoji15_matrix")
 WORDS, ALL = "words", "all"  # the sets of masked tokens that are scored
 
 
@@ -224,35 +211,24 @@ class RegionalTestsResult(Result):
     cells: list[ItemCell]
 
 
-def header(
-    kind: str, settings: dict[str, Any], folders: Sequence[ModelFolder], device: torch.device
-) -> dict[str, Any]:
-    """What a result begins with: what it is, how it was made, of which models, by which code."""
+def header(kind: str, settings: dict[str, Any], models: Sequence[ModelFacts], device: torch.device) -> Result:
+    """The fields that every result begins with."""
     return {
-        "schema_version": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
         "kind": kind,
         "settings": settings,
-        "models": [folder.facts() for folder in folders],
+        "models": list(models),
         "commit": commit(),
         "versions": versions(),
         "machine": machine(device),
     }
 
 
-def corpus_facts(test: AskedTexts) -> dict[str, Any]:
-    return {
-        "region": test.region,
-        "names": test.corpus.names(),
-        "fingerprint": test.corpus.fingerprint,
-        "test_texts": len(test.texts),
-    }
-
-
 def check_new(output_dir: Path, kinds: Sequence[str], overwrite: bool) -> None:
-    """The results to be made are not there yet, or are meant to be replaced.
+    """Check that no result would be replaced against the user's will.
 
     Raises:
-        InputError: else.
+        InputError: if the folder holds a result of one of the kinds and `overwrite` is false, or is a file.
     """
     if output_dir.is_file():
         raise InputError(f"{output_dir} is a file: give a folder as --output_dir")
@@ -263,23 +239,26 @@ def check_new(output_dir: Path, kinds: Sequence[str], overwrite: bool) -> None:
             )
 
 
-def write_result(output_dir: Path, result: dict[str, Any]) -> None:
-    text = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False, default=plain)
-    write_text(output_dir / f"{result['kind']}.json", text + "\n")
+def write_result(output_dir: Path, result: Result) -> Path:
+    """Write `KIND.json`, whole or not at all, and return its path.
+
+    Raises:
+        ValueError: for a value that JSON cannot hold, such as infinity.
+    """
+    path = output_dir / f"{result['kind']}.json"
+    write_text(path, json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False, default=from_numpy) + "\n")
+    return path
 
 
-def plain(value: Any) -> Any:
-    """Estimates and numpy values as JSON has them."""
-    if is_dataclass(value):
-        return asdict(value)
+def from_numpy(value: np.generic | np.ndarray) -> Any:
     return value.tolist()
 
 
-def read_results(output_dir: Path) -> dict[str, dict[str, Any]]:
-    """The results of a folder by kind.
+def read_results(output_dir: Path) -> dict[str, Any]:
+    """Read the results of a folder, by kind.
 
     Raises:
-        InputError: if there is none, or one was written by code of another schema.
+        InputError: if there is none, or one was written with another schema.
     """
     results = {}
     for kind in KINDS:
@@ -288,28 +267,33 @@ def read_results(output_dir: Path) -> dict[str, dict[str, Any]]:
             continue
         with as_input_error(OSError, ValueError):
             result = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(result, dict) or (result.get("schema_version"), result.get("kind")) != (SCHEMA, kind):
-            raise InputError(f"{path}: not a result of schema {SCHEMA} and kind {kind}: make it again")
+        if not isinstance(result, dict) or (result.get("schema_version"), result.get("kind")) != (
+            SCHEMA_VERSION,
+            kind,
+        ):
+            raise InputError(f"{path}: not a result of schema {SCHEMA_VERSION} and kind {kind}: make it again")
         results[kind] = result
     if not results:
         raise InputError(f"{output_dir}: no result in this folder")
     return results
 
 
-def models_in_order(result: dict[str, Any]) -> list[str]:
+def models_in_order(result: MatrixResult | EmojiResult) -> list[str]:
     """The columns of a matrix: models in the order given, then baselines."""
     return list(dict.fromkeys(cell["model"] for cell in result["cells"]))
 
 
-def regions_in_order(result: dict[str, Any]) -> list[str]:
+def regions_in_order(result: MatrixResult | EmojiResult | RegionalTestsResult) -> list[str]:
+    """The rows of a matrix."""
     return list(dict.fromkeys(cell["region"] for cell in result["cells"]))
 
 
-def target_sets(result: dict[str, Any]) -> list[str]:
+def target_sets(result: MatrixResult) -> list[str]:
+    """The sets of targets that a matrix scores, the headline first."""
     return list(dict.fromkeys(cell["targets"] for cell in result["cells"]))
 
 
-def number(estimate: dict[str, float] | None, digits: int = 3, to: str = "to") -> str:
+def number(estimate: Estimate | None, digits: int = 3, to: str = "to") -> str:
     """A value with its interval, as `0.345 (0.331 to 0.359)`, or alone where it has none."""
     if estimate is None:
         return "–"

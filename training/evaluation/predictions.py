@@ -1,4 +1,4 @@
-"""What a masked language model answers at the hidden tokens."""
+"""What a masked language model predicts at the masked tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,17 +9,16 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from training.evaluation.questions import Question, Questions
-from training.texts.batches import IGNORED
-from training.texts.batches import batches_by_tokens as batches
+from training.evaluation.masked_texts import MaskedText, MaskedTexts
+from training.texts.batches import IGNORED, batches_by_tokens
 
 
 @dataclass
-class Answers:
-    """One value for each hidden token, in the order of `Questions.targets`.
+class Predictions:
+    """One value per masked token, in the order of `MaskedTexts.targets`.
 
-    `rank` is the number of tokens that the model takes for likelier than the right one: 0 is a right guess.
-    `mean_log_probabilities` has one value for each token of the vocabulary, over all positions asked.
+    `rank` is the number of tokens that the model finds likelier than the right one: 0 is a right guess.
+    `mean_log_probabilities` has one value per token of the vocabulary, over all masked positions.
     Baselines that only guess have no log-probabilities.
     """
 
@@ -29,8 +28,8 @@ class Answers:
     mean_log_probabilities: np.ndarray | None = None
 
 
-def collate(rows: Sequence[Question], pad_id: int) -> dict[str, Tensor]:
-    """(rows, longest row) of `input_ids`, `attention_mask`, and `labels` at the hidden positions."""
+def collate(rows: Sequence[MaskedText], pad_id: int) -> dict[str, Tensor]:
+    """(rows, longest row) of `input_ids`, `attention_mask`, and `labels` at the masked positions."""
     shape = len(rows), max(len(row.input_ids) for row in rows)
     input_ids, labels = np.full(shape, pad_id, np.int64), np.full(shape, IGNORED, np.int64)
     attention_mask = np.zeros(shape, np.int64)
@@ -43,7 +42,7 @@ def collate(rows: Sequence[Question], pad_id: int) -> dict[str, Tensor]:
 
 
 def masked_logits(model: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
-    """(hidden tokens, vocabulary), in row order; a model that can leaves out all other positions."""
+    """(masked tokens, vocabulary), in row order; BILMA computes no other logits."""
     if hasattr(model.config, "sparse_prediction"):
         model.config.sparse_prediction = True
         return model(**batch).logits
@@ -53,31 +52,33 @@ def masked_logits(model: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
 
 
 @torch.no_grad()
-def ask(model: PreTrainedModel, questions: Questions, pad_id: int, tokens_per_batch: int, description: str) -> Answers:
-    """The model's answers to all questions, in fp32; batches go by length and do not change them."""
-    total = len(questions.targets)
-    answers = Answers(np.empty(total, np.int64), np.empty(total, np.int64), np.empty(total))
-    sizes = [len(row.positions) for row in questions.rows]
+def predict(
+    model: PreTrainedModel, masked: MaskedTexts, pad_id: int, tokens_per_batch: int, description: str
+) -> Predictions:
+    """Predict all masked tokens in fp32; batches are made by length and change no prediction."""
+    total = len(masked.targets)
+    predictions = Predictions(np.empty(total, np.int64), np.empty(total, np.int64), np.empty(total))
+    sizes = [len(row.positions) for row in masked.rows]
     ends = np.cumsum(sizes)
-    mean = 0.0
-    with tqdm(total=len(questions.rows), desc=description, unit=" rows", leave=False) as bar:
-        for numbers in batches([len(row.input_ids) for row in questions.rows], tokens_per_batch):
-            batch = collate([questions.rows[number] for number in numbers], pad_id)
+    mean = np.zeros(model.config.vocab_size)
+    with tqdm(total=len(masked.rows), desc=description, unit=" rows", leave=False) as bar:
+        for numbers in batches_by_tokens([len(row.input_ids) for row in masked.rows], tokens_per_batch):
+            batch = collate([masked.rows[number] for number in numbers], pad_id)
             batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
             log_probabilities = masked_logits(model, batch).log_softmax(-1)
             targets = batch["labels"][batch["labels"] != IGNORED]
             places = np.concatenate([np.arange(ends[number] - sizes[number], ends[number]) for number in numbers])
             right = log_probabilities.gather(1, targets[:, None])
-            answers.guess[places] = log_probabilities.argmax(-1).cpu().numpy()
-            answers.rank[places] = rank_of(log_probabilities, targets, right).cpu().numpy()
-            answers.log_probability[places] = right[:, 0].double().cpu().numpy()
+            predictions.guess[places] = log_probabilities.argmax(-1).cpu().numpy()
+            predictions.rank[places] = rank_of(log_probabilities, targets, right).cpu().numpy()
+            predictions.log_probability[places] = right[:, 0].double().cpu().numpy()
             mean += log_probabilities.double().sum(0).cpu().numpy() / total
             bar.update(len(numbers))
-    answers.mean_log_probabilities = mean
-    return answers
+    predictions.mean_log_probabilities = mean
+    return predictions
 
 
 def rank_of(scores: Tensor, targets: Tensor, right: Tensor) -> Tensor:
-    """How many tokens come before the right one; of equal scores the lower id does, as in an arg max."""
+    """Count the tokens before the right one, (masked tokens,); of equal scores the lower id is first, as in argmax."""
     ids = torch.arange(scores.shape[1], device=scores.device)
     return ((scores > right) | ((scores == right) & (ids < targets[:, None]))).sum(-1)
