@@ -19,7 +19,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from modeling_bilma.tokenization_bilma import region_token
+from modeling_bilma.tokenization_bilma import region_token, with_region_tokens
 from training.common.errors import InputError, as_input_error
 from training.common.provenance import weights_fingerprint
 from training.evaluation.results import ModelFacts
@@ -177,10 +177,8 @@ def check_same_vocabulary(folders: Sequence[ModelFolder]) -> None:
 
 def text_rules(folder: ModelFolder) -> dict[str, Any]:
     """Everything that decides the tokens of a text, but for padding, truncation and the tokens of regions."""
-    rules = json.loads(folder.tokenizer.backend_tokenizer.to_str())
-    for region in folder.regions:
-        rules["model"]["vocab"].pop(region_token(region))
-        rules["added_tokens"] = [token for token in rules["added_tokens"] if token["content"] != region_token(region)]
+    tokenizer = with_region_tokens(folder.tokenizer, []) if folder.regions else folder.tokenizer
+    rules = json.loads(tokenizer.backend_tokenizer.to_str())
     return {name: value for name, value in rules.items() if name not in ("padding", "truncation")}
 
 
