@@ -12,9 +12,10 @@ import torch
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from huggingface_hub import constants
 
-from modeling_bilma import BilmaConfig, BilmaForMaskedLM
-from modeling_bilma.tokenization_bilma import build_tokenizer, load_tokenizer, region_token, train_vocabulary
-from tests.conftest import TINY, TINY_OVERRIDES
+from modeling_bilma import BilmaForMaskedLM
+from modeling_bilma.regional import add_regions
+from modeling_bilma.tokenization_bilma import build_tokenizer, load_tokenizer, train_vocabulary
+from tests.conftest import TINY_OVERRIDES
 from training import evaluate_family, finetune, pretrain
 from training.common.errors import run
 from training.texts.synthetic import generate_texts
@@ -33,17 +34,15 @@ def write_texts(path: Path, texts: Sequence[str], **columns: Sequence[str]) -> P
 
 
 def save_body(family: Path, folder: Path) -> Path:
-    """Save a model of `REGIONS` with a token for each at the end of the vocabulary; their vectors are random."""
-    plain = BilmaForMaskedLM.from_pretrained(family / "bilma-mx")
-    ids = load_tokenizer(family / "tokenizer").get_vocab()
-    vocabulary = [*sorted(ids, key=ids.get), *map(region_token, REGIONS)]
-    plain.resize_token_embeddings(len(vocabulary), mean_resizing=False)
-    torch.nn.init.normal_(plain.get_input_embeddings().weight.data[len(ids) :], std=3.0)
-    changes = {"region": None, "regions": list(REGIONS), "first_region_token_id": len(ids)}
-    body = BilmaForMaskedLM(BilmaConfig(**plain.config.to_dict() | changes))
-    body.load_state_dict(plain.state_dict(), strict=False)
-    body.save_pretrained(folder)
-    build_tokenizer(vocabulary, max_length=TINY["max_position_embeddings"]).save_pretrained(folder)
+    """Save a model with regional parts for `REGIONS`, made of `bilma-mx`; the parts' biases are random."""
+    model, tokenizer = add_regions(
+        BilmaForMaskedLM.from_pretrained(family / "bilma-mx"), load_tokenizer(family / "tokenizer"), REGIONS
+    )
+    torch.manual_seed(0)
+    with torch.no_grad():
+        model.region_bias[:, : model.config.first_region_token_id].normal_()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return folder
 
 
