@@ -87,9 +87,14 @@ def check_arguments(args: EvaluateArguments) -> None:
     check_each(args, "1 or more", "top_k", "top_words", "max_test_texts", "max_baseline_texts", "mask_draws")
     check_each(args, "1 or more", "tokens_per_batch", "num_threads")
     check_each(args, "from 0 to below 2^32", "seed")
-    if args.resamples < 100:
-        raise InputError(f"--resamples {args.resamples}: the ends of a 95 % interval need 100 or more")
+    check_resamples(args.resamples)
     check_each(args, ROOM_FOR_A_TOKEN, "max_length")
+
+
+def check_resamples(resamples: int) -> None:
+    """Raise `InputError` for too few bootstrap samples."""
+    if resamples < 100:
+        raise InputError(f"--resamples {resamples}: the ends of a 95 % interval need 100 or more")
 
 
 def settings(args: EvaluateArguments) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What a masked language model predicts at the masked tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +52,24 @@ def masked_logits(model: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
 
 
 @torch.no_grad()
+def log_probabilities_by_batch(
+    model: PreTrainedModel, rows: Sequence[MaskedText], pad_id: int, tokens_per_batch: int, description: str
+) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+    """Go through rows in batches of similar length.
+
+    Yields:
+        The numbers of the rows; the log-probabilities, (masked tokens, vocabulary), at their positions in this order;
+        and the targets there, (masked tokens,).
+    """
+    with tqdm(total=len(rows), desc=description, unit=" rows", leave=False) as bar:
+        for numbers in batches_by_tokens([len(row.input_ids) for row in rows], tokens_per_batch):
+            batch = collate([rows[number] for number in numbers], pad_id)
+            batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
+            labels = batch["labels"]
+            yield numbers, masked_logits(model, batch).log_softmax(-1), labels[labels != IGNORED]
+            bar.update(len(numbers))
+
+
 def predict(
     model: PreTrainedModel, masked: MaskedTexts, pad_id: int, tokens_per_batch: int, description: str
 ) -> Predictions:
@@ -61,19 +79,14 @@ def predict(
     sizes = [len(row.positions) for row in masked.rows]
     ends = np.cumsum(sizes)
     mean = np.zeros(model.config.vocab_size)
-    with tqdm(total=len(masked.rows), desc=description, unit=" rows", leave=False) as bar:
-        for numbers in batches_by_tokens([len(row.input_ids) for row in masked.rows], tokens_per_batch):
-            batch = collate([masked.rows[number] for number in numbers], pad_id)
-            batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
-            log_probabilities = masked_logits(model, batch).log_softmax(-1)
-            targets = batch["labels"][batch["labels"] != IGNORED]
-            places = np.concatenate([np.arange(ends[number] - sizes[number], ends[number]) for number in numbers])
-            right = log_probabilities.gather(1, targets[:, None])
-            predictions.guess[places] = log_probabilities.argmax(-1).cpu().numpy()
-            predictions.rank[places] = rank_of(log_probabilities, targets, right).cpu().numpy()
-            predictions.log_probability[places] = right[:, 0].double().cpu().numpy()
-            mean += log_probabilities.double().sum(0).cpu().numpy() / total
-            bar.update(len(numbers))
+    batches = log_probabilities_by_batch(model, masked.rows, pad_id, tokens_per_batch, description)
+    for numbers, log_probabilities, targets in batches:
+        places = np.concatenate([np.arange(ends[number] - sizes[number], ends[number]) for number in numbers])
+        right = log_probabilities.gather(1, targets[:, None])
+        predictions.guess[places] = log_probabilities.argmax(-1).cpu().numpy()
+        predictions.rank[places] = rank_of(log_probabilities, targets, right).cpu().numpy()
+        predictions.log_probability[places] = right[:, 0].double().cpu().numpy()
+        mean += log_probabilities.double().sum(0).cpu().numpy() / total
     predictions.mean_log_probabilities = mean
     return predictions
 

@@ -295,10 +295,11 @@ def emoji_section(result: EmojiResult) -> list[str]:
 def regional_section(result: RegionalTestsResult) -> list[str]:
     parts = [
         f"{result['items']:,} items. A form's score is the sum of its tokens' log-probabilities in the sentence, from "
-        "left to right: the token and those after it in the form are masked. *Chosen*: share of items where the best "
-        "form of the region beats every form that only other regions use. *Steered*: share of pairs (own region, "
-        "other region) where the forms that tell the two apart are likelier under the own region's model. In brackets "
-        "95 % intervals over items."
+        "left to right: the token and those after it in its word are masked. *Chosen*: share of items where the best "
+        "form of the region beats every form that only other regions use. *Gain*: that less the share of a model of "
+        "no region, which finds common forms without knowing any region. *Steered*: share of pairs (own region, other "
+        "region) where the own region's model finds the forms that the other lacks likelier than the other's does. In "
+        "brackets 95 % intervals from bootstrap samples of whole concepts."
     ]
     for kind in dict.fromkeys(cell["kind"] for cell in result["cells"]):
         rows = [
@@ -308,12 +309,13 @@ def regional_section(result: RegionalTestsResult) -> list[str]:
                 f"{cell['count']:,}",
                 f"{cell['left_out']:,}",
                 number(cell["chosen"]),
+                number(cell["gain"]),
                 number(cell["steered"]),
             ]
             for cell in result["cells"]
             if cell["kind"] == kind and shown_in_report(cell, result)
         ]
-        head = ["forms of", "model", "items", "left out", "chosen", "steered"]
+        head = ["forms of", "model", "items", "left out", "chosen", "gain", "steered"]
         parts += [f"### {kind.replace('_', ' ').capitalize()}", markdown_table(head, rows)]
     return parts
 

@@ -190,8 +190,9 @@ class RegionWordsResult(Result):
 class ItemCell(TypedDict):
     """One model on the items of one region and kind ("all" for every kind).
 
-    `chosen`: share of items where the best form of `region` beats every rival form. `steered`: where the model is of
-    `region`, the share of comparisons in which a form is likelier under its own region than under another; else None.
+    `chosen`: share of items where the best form of `region` beats every form that only other regions use. `gain`: that
+    less the share of `reference`, a model of no region. `steered`: where the model is of `region`, the share of other
+    regions, over all items, whose model finds the forms that it lacks less likely than this model does.
     """
 
     model: str
@@ -200,6 +201,8 @@ class ItemCell(TypedDict):
     count: int
     left_out: int
     chosen: Estimate
+    reference: str | None
+    gain: Estimate | None
     steered: Estimate | None
 
 
