@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from training.evaluation.questions import AskedTexts, behind_token, masked_tokens
 from transformers import pipeline
 
 from modeling_bilma.regional import BIAS, VECTOR
@@ -14,7 +15,6 @@ from tests.conftest import TINY_OVERRIDES
 from tests.training.conftest import REGIONS, TEST_FRACTION, run_main, write_texts
 from training import evaluate_family, pretrain, train_tokenizer
 from training.common.errors import InputError
-from training.evaluation.questions import AskedTexts, behind_token, masked_tokens
 from training.pretraining.arguments import PretrainArguments, check_arguments
 from training.pretraining.steps import MaskedSteps
 from training.texts.corpus import Corpus
