@@ -19,8 +19,10 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from modeling_bilma import BilmaForMaskedLM
+from modeling_bilma.regional import PARTS
+from modeling_bilma.tokenization_bilma import with_region_tokens
 from training.common.arguments import parse_arguments, public_arguments
-from training.common.errors import InputError, as_write_error, run
+from training.common.errors import InputError, as_input_error, as_write_error, run
 from training.engine.accelerator import (
     as_lost_process_error,
     choose_attention,
@@ -105,6 +107,9 @@ def pretrain(
     work_dir = output_dir / WORK_DIR
     prepare_work_dir(work_dir, args.resume, accelerator)
     tokenizer = make_tokenizer(args, corpus, work_dir, accelerator)
+    if args.add_regions or not args.region_tokens:
+        with as_input_error(ValueError):
+            tokenizer = with_region_tokens(tokenizer, args.add_regions)
     source = ParquetStream(corpus) if args.streaming else corpus
     identity = run_identity(args, source, validation_corpus, tokenizer)
     checkpoint, progress = find_start(work_dir, identity, accelerator)
@@ -112,6 +117,9 @@ def pretrain(
     set_seed(args.seed)
     model = make_model(args, region, tokenizer)
     start_from_texts(args, model, data, tokenizer)
+    if args.train_only == "regional":
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name in PARTS)
     choose_attention(model, accelerator)
     tokenizer.model_max_length = model.config.max_position_embeddings  # what truncation=True cuts at
     train_steps, validation_steps = make_steps(args, data, tokenizer, model.config, accelerator)

@@ -15,12 +15,14 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, InitProcessGroupKwargs
 from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from torch.distributed import DistError
 from tqdm import tqdm
 from transformers import PreTrainedModel, get_scheduler
 
 from modeling_bilma import BilmaPreTrainedModel
+from modeling_bilma.regional import PARTS
 from training.common.errors import InputError, as_input_error
 from training.engine.arguments import STABLE, EngineArguments
 from training.engine.run_folder import LOG_DIR
@@ -28,6 +30,7 @@ from training.engine.run_folder import LOG_DIR
 # From glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
+LFS_POINTER = b"version https://git-lfs"
 Model = TypeVar("Model", bound=BilmaPreTrainedModel)
 
 
@@ -90,12 +93,16 @@ def choose_attention(model: PreTrainedModel, accelerator: Accelerator) -> None:
 
 
 def make_optimizer(args: EngineArguments, model: nn.Module) -> torch.optim.Optimizer:
-    """AdamW that decays matrices only."""
-    parameters = list(model.parameters())
+    """AdamW that decays matrices only, of what is trained; regional parts are biases and have a rate of their own."""
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    regional = [trained.pop(name) for name in PARTS if name in trained]
+    rate = getattr(args, "regional_learning_rate", None) or args.learning_rate
     groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": args.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for p in trained.values() if p.ndim >= 2], "weight_decay": args.weight_decay},
+        {"params": [p for p in trained.values() if p.ndim < 2], "weight_decay": 0.0},
+        {"params": regional, "weight_decay": 0.0, "lr": rate},
     ]
+    groups = [group for group in groups if group["params"]]
     betas = (args.adam_beta1, args.adam_beta2)
     return torch.optim.AdamW(groups, lr=args.learning_rate, betas=betas, eps=args.adam_epsilon, fused=True)
 
@@ -109,18 +116,32 @@ def make_scheduler(
 
 
 def open_whole(model_class: type[Model], path_or_id: str, **settings: Any) -> Model:
-    """A BILMA from a folder or the Hub, all of it: no part is new.
+    """A BILMA from a folder or the Hub, all of it: no part is new. In fp32, unless `dtype` is given.
 
     Raises:
-        InputError: if there is none, or if it lacks a part that `model_class` has.
+        InputError: if there is none, if its weights are not whole, or if it lacks a part that `model_class` has.
     """
+    check_weights_are_whole(Path(path_or_id))
     with as_input_error(ValueError, OSError, RuntimeError, StrictDataclassError):
         model, info = model_class.from_pretrained(
-            path_or_id, dtype=torch.float32, output_loading_info=True, **settings
+            path_or_id, output_loading_info=True, **{"dtype": torch.float32, **settings}
         )
     if info["missing_keys"]:
         raise InputError(f"{path_or_id} is not a whole {model_class.__name__}: it lacks {min(info['missing_keys'])}")
     return model
+
+
+def check_weights_are_whole(folder: Path) -> None:
+    """Raise `InputError` for a file of weights in a model folder that was not checked out, or only in part."""
+    for file in sorted(folder.glob("*.safetensors")):
+        with file.open("rb") as opened:
+            if opened.read(len(LFS_POINTER)) == LFS_POINTER:
+                raise InputError(f"{file} is a Git LFS pointer and not the weights: fetch them with git lfs pull")
+        try:
+            with safe_open(file, "pt"):
+                pass
+        except SafetensorError as error:
+            raise InputError(f"{file} is not whole ({error}): check it out or copy it again") from error
 
 
 def say(accelerator: Accelerator, text: str) -> None:

@@ -19,6 +19,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from modeling_bilma.tokenization_bilma import with_region_tokens
 from training.common.errors import InputError, as_input_error
 from training.common.provenance import weights_fingerprint
 from training.texts.corpus import Corpus
@@ -127,7 +128,7 @@ def check_same_vocabulary(folders: Sequence[ModelFolder]) -> None:
     """
     first = folders[0]
     for other in folders[1:]:
-        if text_rules(other.tokenizer) != text_rules(first.tokenizer):
+        if text_rules(other) != text_rules(first):
             sizes = f"{len(first.tokenizer):,} and {len(other.tokenizer):,} tokens"
             raise InputError(
                 f"{first.name} and {other.name} have different vocabularies or text rules ({sizes}): accuracies over "
@@ -135,15 +136,18 @@ def check_same_vocabulary(folders: Sequence[ModelFolder]) -> None:
             )
 
 
-def text_rules(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    """Everything that decides the tokens of a text; not how it was last padded or cut."""
+def text_rules(folder: ModelFolder) -> dict[str, Any]:
+    """Everything that decides the tokens of a text; not how it was last padded or cut, nor its region's token."""
+    tokenizer = folder.tokenizer
+    if has_region_tokens(folder.config):
+        tokenizer = with_region_tokens(tokenizer, [])
     rules = json.loads(tokenizer.backend_tokenizer.to_str())
     return {name: value for name, value in rules.items() if name not in ("padding", "truncation")}
 
 
 def check_lengths(folders: Sequence[ModelFolder], max_length: int) -> None:
     for folder in folders:
-        if max_length + has_region_tokens(folder.config) > folder.longest:
+        if max_length > folder.longest:
             raise InputError(
                 f"--max_length {max_length} is more than the {folder.longest} positions of {folder.name}: give fewer"
             )

@@ -9,6 +9,7 @@ from transformers import TokenizersBackend
 
 from modeling_bilma import BilmaConfig
 from training.common.errors import InputError, as_input_error
+from training.engine.accelerator import say
 from training.pretraining.arguments import PretrainArguments
 from training.pretraining.steps import MaskedSteps
 from training.pretraining.streamed_steps import StreamedSteps
@@ -152,6 +153,8 @@ def load_on_each_machine(
     args: PretrainArguments, corpus: Corpus, tokenizer: TokenizersBackend, accelerator: Accelerator
 ) -> tuple[Dataset, ReadingReport]:
     first_tokens = tokens_of_files(corpus.files, tokenizer) if args.region_tokens else {}
+    if plain := [file.name for file, token in first_tokens.items() if token is None]:
+        say(accelerator, f"{len(plain)} files of no region that the model has, no token added: {', '.join(plain)}")
     with accelerator.local_main_process_first(), as_input_error(OSError):  # every machine has a cache of its own
         return load_tokens(corpus, tokenizer, args.max_length, args.cache_dir, first_tokens)
 
@@ -210,6 +213,7 @@ def make_train_steps(args: PretrainArguments, data: Data, **shared: object) -> M
         "seed": args.seed,
     }
     if not isinstance(data.train_texts, ParquetStream):
+        drawing |= {"region_dropout": args.region_dropout}
         return MaskedSteps(data.train_tokens, data.train_texts, **drawing, **shared)
     validation_hashes = hashes_of(data.validation_tokens)
     return StreamedSteps(

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from transformers import TokenizersBackend
 
 from modeling_bilma import BilmaConfig, BilmaForMaskedLM
+from modeling_bilma.regional import add_parts, merge_parts
 from modeling_bilma.tokenization_bilma import build_tokenizer, load_tokenizer, train_vocabulary
 from training.common.errors import InputError, as_input_error
 from training.common.files import written_whole
@@ -49,11 +50,13 @@ def make_tokenizer(
 
 
 def make_model(args: PretrainArguments, region: Region, tokenizer: TokenizersBackend) -> BilmaForMaskedLM:
-    """A new model of the tokenizer's size, or the one to continue from; it computes logits where there are labels."""
+    """A new model of the tokenizer's size, or the one to continue from; it computes logits where there are labels.
+
+    Without `--region_tokens` the model is plain: of one with regional parts, the region's own is merged.
+    """
     sizes = size_overrides(args.config_overrides)
     told = {
         "region": None if region.code == ALL_REGIONS else region.code,
-        "region_tokens": args.region_tokens,
         "sparse_prediction": True,
     }
     if args.init_from and sizes:
@@ -63,7 +66,13 @@ def make_model(args: PretrainArguments, region: Region, tokenizer: TokenizersBac
             model = open_whole(BilmaForMaskedLM, args.init_from, **told)
         else:
             behaviour = {"tie_word_embeddings": args.tie_word_embeddings, "attend_to_padding": args.attend_to_padding}
-            model = BilmaForMaskedLM(BilmaConfig(vocab_size=len(tokenizer), **behaviour, **sizes, **told))
+            size = len(tokenizer) - len(args.add_regions)
+            model = BilmaForMaskedLM(BilmaConfig(vocab_size=size, **behaviour, **sizes, **told))
+        if model.config.regions and not args.region_tokens:
+            model = merge_parts(model, region.code if region.code in model.config.regions else None)
+            model.config.region = told["region"]
+        if args.add_regions:
+            model = add_parts(model, args.add_regions)
     if len(tokenizer) > model.config.vocab_size:
         raise InputError(
             f"the tokenizer has {len(tokenizer)} tokens and the model {model.config.vocab_size}: "

@@ -11,10 +11,11 @@ from safetensors.torch import load_file
 from transformers import TokenizersBackend
 
 from modeling_bilma import BilmaForMaskedLM
+from modeling_bilma.regional import BIAS, log_frequency_ratios
 from training.common.errors import InputError, as_input_error
 from training.pretraining.arguments import PretrainArguments
 from training.pretraining.data import Data
-from training.texts.token_cache import count_tokens
+from training.texts.token_cache import TokenRows, count_by_region, count_tokens
 
 VECTORS_FILE = "word_vectors.safetensors"
 VECTORS_NAME = "word_vectors"  # of the tensor in that file
@@ -36,11 +37,28 @@ def start_from_texts(
     """
     if args.word_vectors:
         set_word_vectors(model, Path(args.word_vectors))
+    if args.add_regions:
+        start_biases(model, data, tokenizer)
     if args.output_bias == "frequencies":
         counts = count_tokens(data.train_tokens, data.train_texts, model.config.vocab_size)
         bias = log_frequencies(counts, tokenizer.all_special_ids)
         with torch.no_grad():
             model.decoder.bias.copy_(torch.from_numpy(bias))
+
+
+def start_biases(model: BilmaForMaskedLM, data: Data, tokenizer: TokenizersBackend) -> None:
+    """Start the bias of each region at the log of how much likelier each token is in its training texts."""
+    config = model.config
+    counts = count_by_region(
+        TokenRows(data.train_tokens),
+        data.train_texts,
+        config.first_region_token_id,
+        len(config.regions),
+        config.vocab_size,
+    )
+    counts[:, tokenizer.all_special_ids] = 0  # never predicted
+    with as_input_error(ValueError), torch.no_grad():
+        model.get_parameter(BIAS).copy_(log_frequency_ratios(torch.from_numpy(counts)))
 
 
 def set_word_vectors(model: BilmaForMaskedLM, folder: Path) -> None:

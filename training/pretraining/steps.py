@@ -9,6 +9,7 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import DataCollatorForLanguageModeling, TokenizersBackend
 
+from modeling_bilma.tokenization_bilma import region_tokens
 from training.texts.batches import IGNORED, step_seed
 from training.texts.token_cache import TokenRows
 
@@ -87,6 +88,7 @@ class MaskedSteps:
         mask_replace_prob: share of the tokens to predict that become [MASK]; of the others one half becomes a random
             token, and the other stays.
         shuffle: off for evaluation, which then gives the same texts and masks each time.
+        region_dropout: share of the texts of a step whose region token is left out, if they have one.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class MaskedSteps:
         shuffle: bool = True,
         process: int = 0,
         num_processes: int = 1,
+        region_dropout: float = 0.0,
     ):
         self.tokens = TokenRows(tokens)
         self.texts = texts.astype(np.uint32 if len(tokens) <= 2**32 else np.int64)  # as many again are shuffled
@@ -114,6 +117,8 @@ class MaskedSteps:
         self.process, self.num_processes = process, num_processes
         self.collator = make_collator(tokenizer, mlm_probability, mask_replace_prob)
         self.special_ids = np.array(tokenizer.all_special_ids)
+        self.region_dropout = region_dropout
+        self.region_ids = tokenizer.convert_tokens_to_ids(region_tokens(tokenizer))
         self.steps_per_epoch = -(-len(texts) // texts_per_step)
         self._order: tuple[int, np.ndarray] | None = None  # of the current epoch
 
@@ -121,7 +126,7 @@ class MaskedSteps:
         epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
         first = step_in_epoch * self.texts_per_step
         chosen = self.texts[self._epoch_order(epoch)[first : first + self.texts_per_step]]
-        ids = self.tokens[chosen]
+        ids = self._without_some_region_tokens(self.tokens[chosen], step)
         self.collator.generator = torch.Generator().manual_seed(step_seed(self.seed, step))
         batch = self._pack_and_mask(ids) if self.packed else self._pad_and_mask(ids)
         return StepBatch(
@@ -130,6 +135,15 @@ class MaskedSteps:
             texts=len(ids),
             tokens=sum(map(len, ids)),
         )
+
+    def _without_some_region_tokens(self, ids: list[np.ndarray], step: int) -> list[np.ndarray]:
+        if not self.region_dropout:
+            return ids
+        left_out = np.random.default_rng(step_seed(self.seed, step)).random(len(ids)) < self.region_dropout
+        return [
+            np.delete(text, 1) if drop and text[1] in self.region_ids else text
+            for text, drop in zip(ids, left_out, strict=True)
+        ]
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
         if self._order is None or self._order[0] != epoch:
