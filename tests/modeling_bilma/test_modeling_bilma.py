@@ -152,6 +152,27 @@ def test_packed_rows_give_the_gradients_of_the_texts_one_by_one():
         close(a.grad, b.grad)
 
 
+CLASSIFIERS = [
+    ("single_label_classification", 2, torch.tensor([0, 1, 1, 0])),
+    ("regression", 1, torch.tensor([0.0, 0.5, 1.0, 2.0])),
+    ("regression", 2, torch.rand(4, 2)),
+    ("multi_label_classification", 3, torch.tensor([[1.0, 0.0, 1.0]] * 4)),
+]
+
+
+@pytest.mark.parametrize(("problem_type", "num_labels", "labels"), CLASSIFIERS)
+def test_accumulated_batches_give_the_gradient_of_one(problem_type, num_labels, labels):
+    """As Trainer accumulates: it passes how many label values there are in all, and adds up the gradients."""
+    ids = torch.randint(5, 100, (4, 12))
+    settings = {"num_labels": num_labels, "problem_type": problem_type, "hidden_dropout_prob": 0}
+    whole, parts = (tiny(BilmaForSequenceClassification, **settings) for _ in range(2))
+    whole(ids, labels=labels).loss.backward()
+    for rows in ([0], [1, 2, 3]):
+        parts(ids[rows], labels=labels[rows], num_items_in_batch=torch.tensor(labels.numel())).loss.backward()
+    for a, b in zip(parts.parameters(), whole.parameters(), strict=True):
+        close(a.grad, b.grad)
+
+
 def test_unpacked_positions_may_be_given():
     ids, _ = two_texts()
     close(tiny()(ids, position_ids=torch.arange(12)[None]).logits, tiny()(ids).logits)
