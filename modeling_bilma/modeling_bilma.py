@@ -101,10 +101,22 @@ class BilmaEmbeddings(nn.Module):
         super().__init__()
         self.scale = math.sqrt(config.hidden_size)
         self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
-        table = torch.empty(config.max_position_embeddings, config.hidden_size)
-        self.register_buffer("sinusoids", table, persistent=False)  # filled in _init_weights
+        table = sinusoids(config.max_position_embeddings, config.hidden_size)  # not on meta even in a model that is
+        self.register_buffer("sinusoids", table, persistent=False)
         if config.regions is not None:  # each is added to every word vector of its region's texts
             self.region_vector = nn.Parameter(torch.empty(len(config.regions), config.hidden_size))
+
+    def _apply(self, fn: Callable, recurse: bool = True) -> nn.Module:
+        """Move or convert the module; the table, which no checkpoint holds, is made anew where that takes it.
+
+        `to_empty` would leave it unfilled, FSDP and big-model loading go that way too, and `to(bfloat16)` round it.
+        """
+        shape = self.sinusoids.shape
+        self.sinusoids = sinusoids(*shape)  # a table on meta could not be moved
+        super()._apply(fn, recurse)
+        if not self.sinusoids.is_meta:
+            self.sinusoids = sinusoids(*shape).to(self.sinusoids.device)
+        return self
 
     def forward(self, inputs_embeds: torch.Tensor, position_ids: torch.LongTensor) -> torch.Tensor:
         # The sum is made in fp32: in bf16 neighbouring positions far into a text would round to the same vector.
