@@ -6,10 +6,11 @@ from typing import Any
 
 from training.common.arguments import ROOM_FOR_A_TOKEN, check_each, option
 from training.common.errors import InputError
+from training.texts.corpus import FormatArguments
 
 
 @dataclass(kw_only=True)
-class FamilyArguments:
+class FamilyArguments(FormatArguments):
     output_dir: str = field(metadata={"help": "folder for the results; others that lie there are kept"})
     models: list[str] = field(
         default_factory=list, metadata={"help": "folders of masked language models; with --per_word of any kind"}
@@ -41,7 +42,6 @@ class FamilyArguments:
         "region about all, and compare those asked about one region in pairs",
     )
     per_word: bool = option(False, "score whole words, for models with different vocabularies")
-    text_column: str = option("text", "column or field that holds the texts")
     group_column: str | None = option(
         None, "column or field that names a text's group, such as its author, where pretrain.py split by it"
     )

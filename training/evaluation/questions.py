@@ -74,6 +74,7 @@ def texts_to_ask(region: str, corpus: Corpus, test_fraction: float, most: int) -
     """
     kept_out = ((text_hash(text), text) for for_test, text in sided(corpus, test_fraction) if for_test)
     kept = heapq.nlargest(most, kept_out)
+    tqdm.write(f"{region}: {corpus.report.summary()}")
     by_hash = dict(sorted(kept, reverse=True))  # of duplicates, the first in the alphabet
     if not by_hash:
         raise InputError(

@@ -12,9 +12,10 @@ from training.common.errors import InputError, as_input_error
 from training.pretraining.arguments import PretrainArguments
 from training.pretraining.steps import MaskedSteps
 from training.pretraining.streamed_steps import StreamedSteps
-from training.texts.corpus import Corpus, ReadingReport
+from training.texts.corpus import Corpus
 from training.texts.parquet_stream import HeldOutTexts, ParquetStream, StreamReport
 from training.texts.regions import tokens_of_files
+from training.texts.report import ReadingReport
 from training.texts.splits import duplicates_of, is_test, is_training, is_validation
 from training.texts.token_cache import load_tokens
 
@@ -50,8 +51,7 @@ class Data:
         return (
             f"{', '.join(names)}: {len(self.train_texts):,} texts to train on, {len(self.validation_texts):,} to "
             f"validate on, {self.kept_for_testing:,} kept for testing; "
-            f"left out {self.duplicates:,} that others wrote too and that are held out; "
-            f"skipped {report.empty} empty and {report.invalid} not UTF-8"
+            f"left out {self.duplicates:,} that others wrote too and that are held out; " + report.summary()
         )
 
 
