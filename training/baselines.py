@@ -38,6 +38,7 @@ def main() -> None:
     output_dir = Path(args.output_dir)
     check_replaceable(output_dir, args.overwrite)
     splits = open_labelled(args)
+    print(f"{', '.join(splits.corpus.names())}: {splits.corpus.report.summary()}")
     labels = {name: label_ids(part, splits.label_names, name) for name, part in splits.parts().items()}
     texts = {name: [normalize(text) for text in part.texts] for name, part in splits.parts().items()}
     guesses: tuple[Callable[[], dict[str, np.ndarray]], ...] = (

@@ -23,7 +23,7 @@ from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTo
 from training.common.arguments import ROOM_FOR_A_TOKEN, check_each, option, parse_arguments
 from training.common.errors import InputError, as_input_error, run
 from training.inference.embeddings import embed
-from training.texts.corpus import Corpus
+from training.texts.corpus import Corpus, FormatArguments
 from training.texts.files import find_files
 from training.texts.splits import text_hash
 
@@ -31,11 +31,10 @@ TEXTS_PER_CHUNK = 8192  # are sorted by length together, and are a row group of 
 
 
 @dataclass(kw_only=True)
-class EmbedArguments:
+class EmbedArguments(FormatArguments):
     model: str = field(metadata={"help": "model folder or Hub id"})
     input_file: list[str] = field(metadata={"help": "files (.txt .jsonl .csv .tsv .parquet, or with .gz) or folders"})
     output_file: str = field(metadata={"help": "Parquet file for the vectors"})
-    text_column: str = option("text", "column or field that holds the texts")
     pooling: Literal["cls", "mean", "max"] = option("mean", "of the first token, or over all tokens of the text")
     layers: Literal["last", "last_two_summed", "concatenated"] = option(
         "last", "states that are pooled: of which layers"
@@ -49,7 +48,7 @@ def main() -> None:
     args = parse_arguments(EmbedArguments, __doc__.splitlines()[0])
     output_file = Path(args.output_file)
     check_arguments(args, output_file)
-    corpus = Corpus(find_files(args.input_file), text_column=args.text_column)
+    corpus = Corpus(find_files(args.input_file), text_column=args.text_column, file_format=args.file_format)
     with as_input_error(OSError, ValueError):
         tokenizer = AutoTokenizer.from_pretrained(args.model, trust_remote_code=False)
         model = AutoModel.from_pretrained(args.model, dtype=torch.float32, trust_remote_code=False)
@@ -94,12 +93,11 @@ def write_vectors(
                     writer.write_batch(pa.record_batch([range(row, row + len(chunk)), hashes, flat], schema=schema))
                     row += len(chunk)
             if not row:
-                raise InputError(f"{', '.join(corpus.names())}: no usable text")
+                raise corpus.no_text_error()
             os.replace(beside, output_file)
     finally:
         beside.unlink(missing_ok=True)
-    report = corpus.report
-    print(f"{output_file}: {row:,} vectors of {size}; skipped {report.empty} empty and {report.invalid} not UTF-8")
+    print(f"{output_file}: {row:,} vectors of {size}; {corpus.report.summary()}")
 
 
 if __name__ == "__main__":

@@ -81,7 +81,9 @@ def finetune(args: FinetuneArguments, splits: LabelledSplits, accelerator: Accel
 def describe(args: FinetuneArguments, splits: LabelledSplits) -> str:
     counts = ", ".join(f"{len(texts):,} for {part}" for part, texts in splits.parts().items())
     left_out = f"; {splits.duplicates} left out, the same as others" if splits.duplicates else ""
-    return f"{args.task}: {len(splits.label_names)} labels, texts: {counts}{left_out}"
+    return (
+        f"{args.task}: {len(splits.label_names)} labels, texts: {counts}{left_out}; {splits.corpus.report.summary()}"
+    )
 
 
 def finish(

@@ -49,7 +49,6 @@ from training.pretraining.model import count_steps, make_model, make_tokenizer
 from training.pretraining.outcome import finish, run_identity
 from training.pretraining.start import start_from_texts
 from training.texts.corpus import Corpus, open_corpus
-from training.texts.files import find_files
 from training.texts.parquet_stream import ParquetStream
 from training.texts.regions import Region, get_region
 
@@ -80,12 +79,7 @@ def start(args: PretrainArguments, region: Region) -> None:
     corpus = open_corpus(args)
     validation_corpus = None
     if args.validation_file:
-        validation_corpus = Corpus(
-            find_files(args.validation_file),
-            text_column=args.text_column,
-            group_column=args.group_column,
-            strict=args.strict,
-        )
+        validation_corpus = open_corpus(args, args.validation_file)
 
     accelerator = make_accelerator(args, public_arguments(args))
     if args.estimate and accelerator.num_processes > 1:

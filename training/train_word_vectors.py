@@ -79,8 +79,8 @@ def main() -> None:
         write_json(folder / FACTS_FILE, facts)
     print(
         f"{output_dir}: {len(vectors):,} vectors from {len(texts):,} texts and {facts['tokens']:,} tokens; left out "
-        f"{duplicates:,} texts that others wrote too and that are held out, {report.empty} empty and "
-        f"{report.invalid} not UTF-8; {facts['tokens_that_never_occur']:,} tokens never occur"
+        f"{duplicates:,} texts that others wrote too and that are held out; {report.summary()}; "
+        f"{facts['tokens_that_never_occur']:,} tokens never occur"
     )
 
 

@@ -6,10 +6,11 @@ from typing import Any
 
 from training.common.arguments import ROOM_FOR_A_TOKEN, check_each, option
 from training.common.errors import InputError
+from training.texts.corpus import FormatArguments
 
 
 @dataclass(kw_only=True)
-class EvaluateArguments:
+class EvaluateArguments(FormatArguments):
     output_dir: str = field(metadata={"help": "folder for the results; results of other kinds in it are kept"})
     models: list[str] = field(
         default_factory=list, metadata={"help": "folders of masked language models; with --per_word of any family"}
@@ -43,7 +44,6 @@ class EvaluateArguments:
     top_k: int = option(10, "completions of each phrase")
     top_words: int = option(20, "words of each region")
     per_word: bool = option(False, "score whole words, for models with different vocabularies")
-    text_column: str = option("text", "column or field that holds the texts")
     group_column: str | None = option(
         None,
         "column or field that names a text's author: authors decide the split, as in pretrain.py, and intervals draw "

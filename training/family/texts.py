@@ -92,6 +92,7 @@ def describe(regions: list[RegionTexts], expected: list[str]) -> Iterator[str]:
     """What was found, and which regions were not."""
     for region in regions:
         names = ", ".join(region.corpus.names())
-        yield f"{region.code}: {region.texts:,} texts, {region.emoji_texts:,} for Emoji-15 ({names})"
+        counts = f"{region.texts:,} texts, {region.emoji_texts:,} for Emoji-15 ({names})"
+        yield f"{region.code}: {counts}; {region.corpus.report.summary()}"
     if missing := sorted(set(expected) - {region.code for region in regions}):
         yield f"no texts of {', '.join(missing)}: the family has no model of {'it' if len(missing) == 1 else 'them'}"

@@ -15,9 +15,10 @@ from training.engine.accelerator import say
 from training.pretraining.arguments import PretrainArguments
 from training.pretraining.steps import MaskedSteps, Steps
 from training.pretraining.streamed_steps import StreamedSteps
-from training.texts.corpus import Corpus, ReadingReport
+from training.texts.corpus import Corpus
 from training.texts.parquet_stream import HeldOutTexts, ParquetStream, StreamReport
 from training.texts.regions import tokens_of_files
+from training.texts.report import ReadingReport
 from training.texts.splits import duplicates_of, is_test, is_training, is_validation
 from training.texts.token_cache import TokenRows, count_by_region, count_tokens, load_tokens
 
@@ -112,8 +113,7 @@ class TokenisedData(Data):
         return (
             f"{', '.join(self.corpus.names())}: {len(self.train_texts):,} texts to train on, "
             f"{len(self.validation_texts):,} to validate on, {self.test_texts:,} kept for testing; "
-            f"left out {self.duplicates:,} that are also among the held-out texts; "
-            f"skipped {self.report.empty} empty and {self.report.invalid} not UTF-8"
+            f"left out {self.duplicates:,} that are also among the held-out texts; {self.report.summary()}"
         )
 
     def make_train_steps(self, args: PretrainArguments, settings: StepSettings) -> MaskedSteps:

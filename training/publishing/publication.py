@@ -15,7 +15,7 @@ from modeling_bilma.tokenization_bilma import load_tokenizer
 from training.common.errors import InputError, as_input_error
 from training.common.files import read_json
 from training.common.provenance import weights_fingerprint
-from training.engine.accelerator import open_whole
+from training.engine.models import open_whole
 from training.texts.regions import ALL_REGIONS, get_region
 
 FILL_MASK, CLASSIFICATION = "fill-mask", "text-classification"
