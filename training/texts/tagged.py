@@ -158,7 +158,7 @@ def _file_records(args: TaggedArguments) -> Iterator[_Record]:
 
 
 def _conll_records(path: str, part: str) -> Iterator[_Record]:
-    """One word a line in the first column, its tag in the last; an empty line ends a text, `# ` before it is a comment."""
+    """One word a line in the first column, its tag in the last; an empty line ends a text, `# ` before it comments."""
     words: list[str] = []
     tags: list[str] = []
     try:
