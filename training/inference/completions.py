@@ -1,14 +1,35 @@
 """Complete phrases with a mask, with several models side by side."""
 
-from transformers import pipeline
+from pathlib import Path
+
+from transformers import AutoConfig, pipeline
 
 from training.common.errors import InputError, as_input_error
 
 MASK = "[MASK]"  # not imported: with our package loaded, its classes would win over the folder's own code
 
 
-def completions(model: str, phrases: list[str], top_k: int) -> list[list[tuple[str, float]]]:
-    """For each phrase the `top_k` likeliest words at its mask, with their probabilities.
+Answers = list[tuple[str, float]]  # words and their probabilities, the likeliest first
+
+
+def completions_by_column(model: str, phrases: list[str], top_k: int) -> list[tuple[str, list[Answers]]]:
+    """Complete phrases with a model, once for each region if it has regional parts.
+
+    Returns:
+        The name of each column, a region's code or the name of the folder, and its answers to each phrase.
+
+    Raises:
+        InputError: as `completions` does.
+    """
+    with as_input_error(OSError, ValueError):
+        regions = getattr(AutoConfig.from_pretrained(model, trust_remote_code=True), "regions", None)
+    tokens = {region: f"[{region.upper()}] " for region in regions} if regions else {Path(model).name: ""}
+    answers = iter(completions(model, [token + phrase for token in tokens.values() for phrase in phrases], top_k))
+    return [(name, [next(answers) for _ in phrases]) for name in tokens]
+
+
+def completions(model: str, phrases: list[str], top_k: int) -> list[Answers]:
+    """Return the `top_k` likeliest words at the mask of each phrase, with their probabilities.
 
     Raises:
         InputError: if the model cannot be opened, or has fewer than `top_k` tokens.
@@ -25,18 +46,18 @@ def completions(model: str, phrases: list[str], top_k: int) -> list[list[tuple[s
 
 
 def check_phrases(phrases: list[str]) -> None:
-    """Every phrase has one [MASK].
+    """Check that every phrase has one [MASK].
 
     Raises:
-        InputError: for one that has none or several.
+        InputError: if one has none or several.
     """
     for phrase in phrases:
         if phrase.count(MASK) != 1:
             raise InputError(f"phrase {phrase!r} holds {MASK} {phrase.count(MASK)} times: write it once")
 
 
-def table(phrase: str, names: list[str], answers: list[list[tuple[str, float]]]) -> str:
-    """One column for each model, one row for each rank."""
+def table(phrase: str, names: list[str], answers: list[Answers]) -> str:
+    """Format a column for each model and a row for each rank."""
     columns = [
         [name, *(f"{word} {probability:.2f}" for word, probability in column)]
         for name, column in zip(names, answers, strict=True)
