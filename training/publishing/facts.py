@@ -41,7 +41,7 @@ def read_facts(region: str | None, folder: Path = MODEL_CARDS) -> Facts:
     """
     path = folder / repository_name(region) / "facts.yaml"
     if not path.is_file():
-        raise InputError(f"{path}: missing, and cards are made from it: write it as {folder / 'README.md'} describes")
+        raise InputError(f"{path}: missing, and cards are made from it: write it as docs/publishing.md describes")
     try:
         facts = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
