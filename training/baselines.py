@@ -28,7 +28,7 @@ from training.finetuning.baselines import (
     majority,
     tfidf,
 )
-from training.finetuning.scores import classification_scores, describe_result, in_words
+from training.finetuning.scores import classification_scores, describe_result, one_line
 from training.texts.labelled import label_ids, open_labelled
 
 
@@ -57,7 +57,7 @@ def main() -> None:
             result = describe_result(method, splits, [{"seed": args.seed, **scores}], torch.device("cpu"))
             (folder / method).mkdir()
             write_json(folder / method / "metrics.json", result)
-            tqdm.write(f"{method}: {in_words(scores)}")
+            tqdm.write(f"{method}: {one_line(scores)}")
 
 
 def check_replaceable(output_dir: Path, overwrite: bool) -> None:

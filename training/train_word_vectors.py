@@ -4,9 +4,8 @@
     accelerate launch --quiet training/pretrain.py --word_vectors vectors --tokenizer tokenizer ...
 
 Texts for validation and testing teach nothing: give the flags of the split as `pretrain.py` gets them. The output
-folder gets word_vectors.safetensors, (tokens, --size) float32 numbers with a mean of zero and a standard deviation of
-one over the root of the size, and word_vectors.json, which says what they were made from. The same seed gives the same
-vectors with one worker only.
+folder gets word_vectors.safetensors, (tokens, --size) float32, centred and each of length 1, and word_vectors.json,
+which says what they were made from. The same seed gives the same vectors with one worker only.
 """
 
 import time
@@ -160,19 +159,22 @@ def learn(args: WordVectorArguments, tokens: Dataset, texts: np.ndarray, counts:
 
 
 def normalized(vectors: np.ndarray, occurs: np.ndarray, seed: int) -> np.ndarray:
-    """Vectors with the mean and scale of a model's, and random ones of that scale where a token does not occur.
+    """Centre the learnt vectors and give each the length 1; tokens that never occur get random vectors.
+
+    word2vec's lengths follow the frequency of a token. Kept, they make a tied output layer start with logits of a
+    standard deviation of 8 instead of 1, from which a model needs twice the steps to recover.
 
     Args:
         vectors: (vocabulary, size).
         occurs: (vocabulary,) bool: which of them were learnt.
 
     Returns:
-        (vocabulary, size) float32; the learnt ones have a mean of zero and a standard deviation of size^-0.5.
+        (vocabulary, size) float32.
     """
     size = vectors.shape[1]
-    learnt = vectors[occurs] - vectors[occurs].mean(axis=0)
     result = np.random.default_rng(seed).normal(0, size**-0.5, vectors.shape).astype(np.float32)
-    result[occurs] = learnt * (size**-0.5 / learnt.std())
+    learnt = vectors[occurs] - vectors[occurs].mean(axis=0)
+    result[occurs] = learnt / np.linalg.norm(learnt, axis=1, keepdims=True)
     return result
 
 

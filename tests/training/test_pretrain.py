@@ -101,10 +101,11 @@ def test_the_output_folder_holds_the_model_and_its_results(train, texts):
 
 
 def test_the_model_in_the_folder_has_the_accuracy_in_its_metrics(train):
-    """Reckoned again from the saved folder alone, with dense logits, a text a row."""
+    """Computed again from the saved folder alone, with dense logits, one text in a row."""
     out = train("--max_steps", 20, "--learning_rate", 5e-3)
     metrics = json.loads((out / "metrics.json").read_text())["validation"]
-    model = BilmaForMaskedLM.from_pretrained(out).eval()
+    assert {weight.dtype for weight in load_file(out / "model.safetensors").values()} == {torch.bfloat16}
+    model = BilmaForMaskedLM.from_pretrained(out, dtype=torch.float32).eval()
     assert not model.config.sparse_prediction
     assert model.config.region == "mx"
     data = pretrain_validation(out)
@@ -119,7 +120,7 @@ def test_the_model_in_the_folder_has_the_accuracy_in_its_metrics(train):
         scored += int(there.sum())
     assert scored == metrics["scored_tokens"]
     assert correct / scored == pytest.approx(metrics["masked_accuracy"], abs=1e-6)
-    assert loss / scored == pytest.approx(metrics["loss"], rel=1e-4)
+    assert loss / scored == pytest.approx(metrics["loss"], rel=1e-3)
 
 
 def pretrain_validation(out):
@@ -144,9 +145,9 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(train, monkeypat
     unbroken = load_file(train(name="unbroken") / "model.safetensors")
     save = loop.save_checkpoint
 
-    def save_and_die(accelerator, folder, progress, best, keep):
-        save(accelerator, folder, progress, best, keep)
-        if progress["step"] == die_at:
+    def save_and_die(accelerator, folder, state, best, keep):
+        save(accelerator, folder, state, best, keep)
+        if state.step == die_at:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(loop, "save_checkpoint", save_and_die)
@@ -192,9 +193,9 @@ def test_a_streamed_run_goes_on_as_an_unbroken_one_and_names_a_replaced_file(tra
     assert 16 * 32 * 0.8 < metrics["training"]["texts_seen"] < 16 * 32
     save = loop.save_checkpoint
 
-    def save_and_die(accelerator, folder, progress, *others):
-        save(accelerator, folder, progress, *others)
-        if progress["step"] == 6:
+    def save_and_die(accelerator, folder, state, *others):
+        save(accelerator, folder, state, *others)
+        if state.step == 6:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(loop, "save_checkpoint", save_and_die)
@@ -231,7 +232,7 @@ def test_streaming_asks_for_what_it_needs(refused, shards, texts):
 def test_an_unfinished_run_is_neither_lost_nor_mixed_up(train, refused, monkeypatch, texts, tmp_path):
     monkeypatch.setattr(pretrain, "finish", lambda *_: None)  # as if it died in its last moment
     train()
-    assert "unfinished run: go on with --resume, or begin anew with --overwrite" in refused()
+    assert "unfinished run: continue it with --resume, or start over with --overwrite" in refused()
     for flag, value in {"seed": 1, "learning_rate": 1e-4, "max_length": 30, "validation_fraction": 0.5}.items():
         assert f"cannot resume, {flag} was" in refused("--resume", f"--{flag}", value)
     changed = tmp_path / "mx.jsonl"
@@ -412,7 +413,7 @@ def test_wrong_input_is_named_and_nothing_is_written(refused, tmp_path):
     assert "is left for" in refused(train_file=bad)
     (tmp_path / "file").write_text("")
     assert "file is a file: give a folder" in refused(name="file")
-    assert "Not a directory" in refused(name="file/out")
+    assert "file is a file, and" in refused(name="file/out")
     assert "vocab_size=10 is less than the" in refused("--vocab_size", 10)
     vocabulary = tmp_path / "vocab.txt"
     vocabulary.write_text("hola\nadios\n")
@@ -511,7 +512,7 @@ def test_a_killed_worker_ends_the_run(texts, tmp_path):
         env=os.environ | {"PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
     )
     assert ended.returncode == 1
-    assert "error: another process of this run is gone" in ended.stderr
+    assert "error: another process of this run died" in ended.stderr
     assert [path.name for path in (tmp_path / "out" / "unfinished_run").glob("step-*")] == ["step-000000002"]
 
 

@@ -14,7 +14,6 @@ from training.evaluation import published
 from training.evaluation.figures import heatmap
 from training.evaluation.ngrams import NEAREST
 from training.evaluation.region_words import FEWEST
-from training.evaluation.report import pairs, ways_table
 from training.evaluation.results import number
 from training.publishing.card import count_parameters, duration, started_from
 from training.publishing.card_evaluation import PUBLISHED, TOP_COMPLETIONS, TOP_WORDS, Results

@@ -76,7 +76,6 @@ class Plan:
         settings = {
             "vocab_size": args.vocab_size,
             "min_frequency": args.min_frequency,
-            "regions": [region.code for region in self.regions],
             "test_fraction": args.test_fraction,
         }
         return Stage("train_tokenizer.py", self.home / "tokenizer", {"train_file": self.files}, settings)
@@ -85,12 +84,12 @@ class Plan:
         """The pretrainings of a way; all ways read the same number of texts."""
         args = self.args
         if way == ONE_MODEL:
-            yield self.whole("one-model", ALL_REGIONS, region_tokens=True)
+            yield self.whole("one-model", ALL_REGIONS, **self.regional_parts())
             return
         base = {"init_from": [self.home / BASE]}
         if way == ONE_ADAPTED:
-            epochs, told = self.adapt_epochs(ALL_REGIONS), {"region_tokens": True}
-            yield self.pretraining("one-adapted", ALL_REGIONS, epochs, args.adapt_recipe, base, **told)
+            parts, epochs = self.regional_parts(), self.adapt_epochs(ALL_REGIONS)
+            yield self.pretraining("one-adapted", ALL_REGIONS, epochs, args.adapt_recipe, base, **parts)
             return
         if way == ADAPTED:
             yield self.pretraining(BASE, ALL_REGIONS, args.base_epochs, args.base_recipe, self.tokenizer)
@@ -101,6 +100,9 @@ class Plan:
             else:
                 epochs = self.adapt_epochs(region.code)
                 yield self.pretraining(name, region.code, epochs, args.adapt_recipe, base)
+
+    def regional_parts(self) -> dict[str, Any]:
+        return {"region_tokens": True, "add_regions": [region.code for region in self.regions]}
 
     def whole(self, name: str, region: str, **settings: Any) -> Stage:
         """One training from nothing to the end; a rate that stays up falls for as long as in an adaptation."""

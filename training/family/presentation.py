@@ -9,8 +9,7 @@ from typing import Any
 from training.common.errors import InputError
 from training.common.files import read_json, write_text
 from training.evaluation.figures import save
-from training.evaluation.report import way_of
-from training.evaluation.results import WAYS, read_results
+from training.evaluation.results import read_results
 from training.family.arguments import BASELINES
 from training.family.page import FIGURES, OURS, STAGES_FILE, FamilyModel, WaysComparison, open_model, published_figures
 from training.family.plan import BASE, WAYS_RESULTS

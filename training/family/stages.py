@@ -13,8 +13,7 @@ from training.common.arguments import parse_arguments, public_arguments
 from training.common.errors import InputError, as_input_error
 from training.common.files import write_text
 from training.evaluation import arguments as evaluation_arguments
-from training.evaluation.arguments import FamilyArguments
-from training.evaluation.results import WAYS
+from training.evaluation.arguments import EvaluateArguments
 from training.finetuning.arguments import FinetuneArguments
 from training.finetuning.arguments import check_arguments as check_finetune
 from training.finetuning.baselines import METHODS, BaselineArguments
@@ -50,7 +49,7 @@ SCRIPTS = {
     "finetune.py": Script(FinetuneArguments, check_finetune, "config.json", "--overwrite"),
     "baselines.py": Script(BaselineArguments, check_baselines, f"{METHODS[-1]}/metrics.json", "--overwrite"),
     "evaluate_family.py": Script(
-        FamilyArguments, evaluation_arguments.check_arguments, "mlm_matrix.json", "--overwrite"
+        EvaluateArguments, evaluation_arguments.check_arguments, "mlm_matrix.json", "--overwrite"
     ),
 }
 

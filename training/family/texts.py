@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from modeling_bilma.convert_keras import EMOJI_15
 from training.common.errors import InputError
-from training.evaluation.questions import FEWEST_TEXTS
+from training.evaluation.masked_texts import FEWEST_RESAMPLED as FEWEST_TEXTS
 from training.texts.corpus import Corpus, open_corpora
 from training.texts.emoji15 import EMOJI_TASK, emoji15
 from training.texts.files import find_files

@@ -56,8 +56,15 @@ class PretrainArguments(EngineArguments, CorpusArguments):
 
     tokenizer: str | None = option(None, "tokenizer folder, Hub id or vocabulary file (default: learn one)")
     region_tokens: bool = option(
-        False, "put the token of a file's region, by its name, in front of its texts: one model for several regions"
+        False, "put the token of a file's region, by its name, in front of its texts, where the model has the region"
     )
+    add_regions: list[str] = field(
+        default_factory=list,
+        metadata={"help": "give the model a part for each of these regions, started from its texts; --region_tokens"},
+    )
+    region_dropout: float = option(0.0, "share of the texts of a step whose region token is left out")
+    train_only: Literal["all", "regional"] = option("all", "train all weights, or the regional parts alone")
+    regional_learning_rate: float | None = option(None, "of the regional parts (default: as of the others)")
     vocab_size: int = option(29025, "most tokens of a learnt vocabulary")
     min_frequency: int = option(5, "pieces of a learnt vocabulary are met at least this often")
     init_from: str | None = option(None, "BILMA folder or Hub id to continue from, with its tokenizer")
@@ -107,6 +114,8 @@ def check_arguments(args: PretrainArguments, region: Region) -> None:
         )
     if args.streaming and args.group_column:
         raise InputError("--group_column needs all texts and groups before training: leave out --streaming")
+    if (args.add_regions or args.region_dropout or args.train_only == "regional") and not args.region_tokens:
+        raise InputError("--add_regions, --region_dropout and --train_only regional need --region_tokens")
     if args.streaming and not (args.tokenizer or args.init_from):
         raise InputError(
             "--streaming needs --tokenizer or --init_from: learn a vocabulary from a part of the corpus with "
@@ -117,7 +126,7 @@ def check_arguments(args: PretrainArguments, region: Region) -> None:
     check_start(args)
     check_engine_arguments(args)
     check_each(args, "between 0 and 1", "validation_fraction", "mlm_probability")
-    check_each(args, "from 0 to below 1", "test_fraction")
+    check_each(args, "from 0 to below 1", "test_fraction", "region_dropout")
     check_each(args, "above 0 and at most 1", "mask_replace_prob")
     if args.validation_fraction + args.test_fraction >= 1:
         raise InputError("--validation_fraction and --test_fraction leave nothing to train on")
@@ -125,6 +134,7 @@ def check_arguments(args: PretrainArguments, region: Region) -> None:
     check_each(args, "1 or more", "texts_per_step", "tokens_per_micro_batch", "max_validation_texts", "max_steps")
     check_each(args, "1 or more", "vocab_size", "min_frequency", "logging_steps", "keep_checkpoints")
     check_each(args, "above 0", "num_train_epochs", "eval_steps", "save_steps", "save_minutes")
+    check_each(args, "above 0", "regional_learning_rate")
 
 
 def check_start(args: PretrainArguments) -> None:

@@ -85,13 +85,13 @@ def load_tokens(
     tokenizer: TokenizersBackend,
     max_length: int,
     cache_dir: str | Path | None = None,
-    first_tokens: Mapping[Path, int] | None = None,
+    first_tokens: Mapping[Path, int | None] | None = None,
 ) -> tuple[Dataset, ReadingReport]:
     """The corpus as a memory-mapped dataset of `input_ids` (int32), `text_hash` and `split_hash` (int64), one row per
     text.
 
     Made once and found again as long as the texts, the tokenizer and `max_length` are the same. Longer texts are
-    cut at `max_length`, `[END]` kept. `first_tokens` are the ids that stand after `[START]` in the texts of a file;
+    cut at `max_length`, `[END]` kept. `first_tokens` are the ids that follow `[START]` in the texts of a file, if any;
     the hashes are those of the texts without them.
 
     Raises:
@@ -204,4 +204,17 @@ def count_tokens(tokens: Dataset, texts: np.ndarray, vocab_size: int) -> np.ndar
     for first in range(0, len(texts), ROWS_AT_ONCE):
         ids = np.concatenate(rows[texts[first : first + ROWS_AT_ONCE]])
         counts += np.bincount(ids, minlength=vocab_size)
+    return counts
+
+
+def count_by_region(tokens: TokenRows, texts: np.ndarray, first_token: int, regions: int, size: int) -> np.ndarray:
+    """How often each token occurs in the texts behind the token of each region, (regions, size)."""
+    counts = np.zeros((regions, size), np.int64)
+    for some in np.array_split(texts, max(1, len(texts) // ROWS_AT_ONCE)):
+        by_region: dict[int, list[np.ndarray]] = {}
+        for ids in tokens[some]:
+            if 0 <= (region := int(ids[1]) - first_token) < regions:
+                by_region.setdefault(region, []).append(ids[2:])
+        for region, rows in by_region.items():
+            counts[region] += np.bincount(np.concatenate(rows), minlength=size)
     return counts
