@@ -132,7 +132,7 @@ class Corpus:
         for text, *values in rows:
             if text is None or is_blank(text := text.strip()):
                 self.leave_out(Reason.EMPTY, source)
-            elif any(unicode_error(value) for value in (text, *values) if value):
+            elif any(map(unicode_error, filter(None, (text, *values)))):
                 self.leave_out(Reason.INVALID, f"{source}: a text is not Unicode ({_shown(text)})")
             elif len(text) > LINE_LIMIT:
                 self.leave_out(Reason.TOO_LONG, f"{source}: a text of over 1 MB ({_shown(text)})")
@@ -237,6 +237,8 @@ def open_corpora(
 
 def is_blank(text: str) -> bool:
     """Tell whether a text holds no visible character."""
+    if text[:1].isalnum():  # nearly every text
+        return False
     return all(unicodedata.category(character) in INVISIBLE for character in text)
 
 

@@ -87,15 +87,31 @@ class TextFile:
         errors = "surrogatepass" if self.wide else "surrogateescape"
         return io.TextIOWrapper(open_bytes(self.path), self.encoding, errors, newline)
 
+    def head(self, characters: int) -> str:
+        """Return so many characters from the beginning of the file.
+
+        Raises:
+            InputError: if they cannot be decoded at all.
+        """
+        try:
+            with self.open(newline="") as file:
+                return file.read(characters).removeprefix("\ufeff")
+        except UnicodeError as error:
+            raise self.not_decodable(error, 0) from error
+
+    def not_decodable(self, error: UnicodeError, line: int) -> InputError:
+        """Return the error for a file whose rest, after this line, cannot be decoded."""
+        return InputError(f"{self.path}, after line {line}: not {self.name} ({error})")
+
     def raw_lines(self, newline: str = "\n", quote: str | None = None) -> Iterator[tuple[int, str]]:
-        """Yield numbered lines with their ends; leave out the one over `LINE_LIMIT`.
+        """Yield numbered lines with their ends; leave out those over `LINE_LIMIT`.
 
         Args:
             newline: as for `open`: with "" a carriage return ends a line too.
             quote: character between which a line break does not end a record.
 
         Raises:
-            InputError: if a line over the limit ends amid quotes, or the whole file cannot be decoded.
+            InputError: if a line over the limit ends amid quotes, or the rest of the file cannot be decoded.
         """
         number, ends = 0, ("\n",) if newline else ("\r", "\n")
         try:
@@ -106,15 +122,11 @@ class TextFile:
                         yield number, line.removeprefix("\ufeff")
                         continue
                     where = f"{self.path}, line {number}"
-                    quotes = line.count(quote) if quote else 0
-                    while line and not line.endswith(ends):
-                        line = file.readline(LINE_LIMIT)
-                        quotes += line.count(quote) if quote else 0
-                    if quotes % 2:
+                    if _skip_line(file, line, ends, quote):
                         raise InputError(f"{where}: over 1 MB and ends amid quotation marks: shorten or remove it")
                     self.leave_out(Reason.TOO_LONG, f"{where}: over 1 MB")
         except UnicodeError as error:
-            raise InputError(f"{self.path}, after line {number}: not {self.name} ({error})") from error
+            raise self.not_decodable(error, number) from error
 
     def lines(self) -> Iterator[tuple[int, str]]:
         """Yield numbered lines with their ends; leave out those that are not decodable or too long.
@@ -157,6 +169,15 @@ class TextFile:
             raise InputError(
                 f"{self.path}: {self.undecodable:,} of {self.checked:,} lines are not {self.name}: {advice}"
             )
+
+
+def _skip_line(file: IO[str], part: str, ends: tuple[str, ...], quote: str | None) -> bool:
+    """Read to the end of a line of which a part was read; tell whether it ends amid quotes."""
+    quotes = part.count(quote) if quote else 0
+    while part and not part.endswith(ends):
+        part = file.readline(LINE_LIMIT)
+        quotes += part.count(quote) if quote else 0
+    return quotes % 2 == 1
 
 
 def unicode_error(text: str) -> UnicodeEncodeError | None:

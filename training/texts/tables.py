@@ -67,8 +67,7 @@ def tsv_rows(path: Path, columns: Columns, file_format: FileFormat, leave_out: L
         yield from csv_rows(path, columns, file_format, leave_out)
         return
     file = TextFile(path, file_format.encoding, leave_out)
-    with file.open(newline="") as opened:
-        head = opened.read(HEAD).removeprefix("\ufeff")
+    head = file.head(HEAD)
     dialects = (dialect for dialect in _QUOTED if _is_written_in(head, dialect))
     yield from _Table(file, columns, next(dialects, _PlainTsv), "\t").rows()
 

@@ -1,5 +1,7 @@
+import errno
 import gzip
 import json
+import os
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -157,3 +159,43 @@ def test_a_parquet_column_of_numbers_is_refused(tmp_path):
     pq.write_table(pa.table({"text": [1, 2]}), tmp_path / "a.parquet")
     with pytest.raises(InputError, match="row 1: .text. holds a int, not a string"):
         read(tmp_path / "a.parquet")
+
+
+def test_hidden_files_and_backups_in_a_folder_are_no_corpus(tmp_path):
+    write(tmp_path / "a.txt", ["uno"])
+    for name in (".a.txt", "._a.txt", "~$a.csv", "#a.txt#", "a.txt~", "a.txt.bak", ".ipynb_checkpoints/a.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write(tmp_path / name, ["dos"])
+    assert read(tmp_path) == ["uno"]
+    assert read(tmp_path / ".a.txt") == ["dos"], "it was named"
+
+
+def test_what_cannot_be_read_is_refused_by_name(tmp_path):
+    os.mkfifo(tmp_path / "pipe.txt")
+    with pytest.raises(InputError, match="pipe.txt: a pipe or device, not a file"):
+        find_files([tmp_path / "pipe.txt"])
+    with pytest.raises(InputError, match="pipe.txt: a pipe or device, not a file"):
+        find_files([tmp_path])
+    (tmp_path / "pipe.txt").unlink()
+    (tmp_path / "link.txt").symlink_to("gone.txt")
+    for path in (tmp_path, tmp_path / "link.txt"):
+        with pytest.raises(InputError, match="link.txt: a link to gone.txt, which does not exist"):
+            find_files([path])
+    with pytest.raises(InputError, match="File name too long"):
+        find_files([tmp_path / ("x" * 300 + ".txt")])
+
+
+def test_a_folder_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
+    def walk(folder, onerror):
+        onerror(PermissionError(errno.EACCES, "Permission denied", str(folder)))
+        return iter(())
+
+    monkeypatch.setattr(os, "walk", walk)  # permissions do not hold for root, who may run the tests
+    with pytest.raises(InputError, match="cannot be read .Permission denied"):
+        find_files([tmp_path])
+
+
+def test_other_kinds_of_files_may_be_looked_for(tmp_path):
+    write(tmp_path / "a.txt")
+    (tmp_path / "b.conll.gz").touch()
+    assert find_files([tmp_path], [".conll"]) == (tmp_path / "b.conll.gz",)
