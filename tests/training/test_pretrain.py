@@ -21,11 +21,10 @@ from training import pretrain
 from training.common.errors import InputError
 from training.common.provenance import weights_fingerprint
 from training.pretraining import loop
-from training.pretraining.data import hashes_of
 from training.pretraining.steps import MaskedSteps
 from training.texts.corpus import Corpus
 from training.texts.synthetic import generate_texts
-from training.texts.token_cache import load_tokens
+from training.texts.token_cache import hashes_of, load_tokens
 
 WORDS = "bilma.embeddings.word_embeddings.weight"
 FINISHED = {

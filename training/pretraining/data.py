@@ -20,7 +20,14 @@ from training.texts.parquet_stream import HeldOutTexts, ParquetStream, StreamRep
 from training.texts.regions import tokens_of_files
 from training.texts.report import ReadingReport
 from training.texts.splits import duplicates_of, is_test, is_training, is_validation
-from training.texts.token_cache import TokenRows, count_by_region, count_tokens, load_tokens
+from training.texts.token_cache import (
+    TokenRows,
+    count_by_region,
+    count_tokens,
+    hashes_of,
+    load_tokens,
+    split_hashes_of,
+)
 
 VALIDATION_MLM_PROBABILITY = 0.15  # whatever training masks, so that runs can be compared
 
@@ -291,16 +298,6 @@ def load_on_each_machine(
 def smallest_hashes(tokens: Dataset, texts: np.ndarray, most: int) -> np.ndarray:
     """Choose at most `most` of the texts by their hashes: from all files alike, and the same ones in any order."""
     return np.sort(texts[np.argsort(hashes_of(tokens)[texts], kind="stable")[:most]])
-
-
-def hashes_of(tokens: Dataset) -> np.ndarray:
-    """Return (N,) hashes of the texts themselves."""
-    return tokens.data.column("text_hash").to_numpy()
-
-
-def split_hashes_of(tokens: Dataset) -> np.ndarray:
-    """Return (N,) hashes that decide the side of each text: its own, or its group's."""
-    return tokens.data.column("split_hash").to_numpy()
 
 
 def make_steps(

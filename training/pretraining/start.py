@@ -15,15 +15,7 @@ from modeling_bilma.regional import BIAS, log_frequency_ratios
 from training.common.errors import InputError, as_input_error
 from training.pretraining.arguments import PretrainArguments
 from training.pretraining.data import Data
-
-VECTORS_FILE = "word_vectors.safetensors"
-VECTORS_NAME = "word_vectors"  # of the tensor in that file
-FACTS_FILE = "word_vectors.json"
-
-
-def vocabulary_fingerprint(tokenizer: TokenizersBackend) -> str:
-    """Return the SHA-256 of everything that decides which ids a text gets."""
-    return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+from training.texts.word_vectors import FACTS_FILE, VECTORS_FILE, VECTORS_NAME, vocabulary_fingerprint
 
 
 def start_from_texts(

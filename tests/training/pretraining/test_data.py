@@ -9,11 +9,12 @@ from tests.conftest import tiny_config
 from tests.training.conftest import write_texts
 from training.common.errors import InputError
 from training.pretraining.arguments import PretrainArguments
-from training.pretraining.data import hashes_of, load_data, make_steps, smallest_hashes
+from training.pretraining.data import load_data, make_steps, smallest_hashes
 from training.texts.corpus import Corpus
 from training.texts.parquet_stream import ParquetStream
 from training.texts.splits import text_hash
 from training.texts.synthetic import generate_texts
+from training.texts.token_cache import hashes_of
 
 TEXTS = generate_texts("mx", 300)
 
