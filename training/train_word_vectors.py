@@ -3,8 +3,9 @@
     python training/train_word_vectors.py --train_file corpora --tokenizer tokenizer --output_dir vectors
     accelerate launch --quiet training/pretrain.py --word_vectors vectors --tokenizer tokenizer ...
 
-Only training texts are read: give the flags of the split as `pretrain.py` gets them. The output gets word_vectors.safetensors, (tokens, --size) float32, centred and each of length 1, and word_vectors.json,
-which says what they were made from. The same seed gives the same vectors with one worker only.
+Only training texts are read: give the flags of the split as `pretrain.py` gets them. The output folder gets
+word_vectors.safetensors, (tokens, --size) float32, centred and each of length 1, and word_vectors.json, which says
+what they were made from. The same seed gives the same vectors with one worker only.
 """
 
 import time
