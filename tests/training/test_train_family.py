@@ -40,6 +40,7 @@ def home(tmp_path_factory):
         write_texts(home / "corpora" / f"{region}.jsonl", texts, author=[f"{region}{n % 30}" for n in range(300)])
     body, regional = write_recipe(home / "body.yaml", BODY), write_recipe(home / "regional.yaml", SHARED)
     sizes = {"vocab_size": 400, "min_frequency": 2, "test_fraction": 0.2, "group_column": "author", "mask_draws": 1}
+    sizes["vector_size"] = TINY["hidden_size"]
     epochs = {"body_recipe": body, "body_epochs": 6, "regional_recipe": regional, "regional_epochs": 2}
     write_recipe(home / "family.yaml", sizes | epochs)
     return home

@@ -29,6 +29,7 @@ class TrainFamilyArguments:
 
     vocab_size: int = option(29025, "size limit of the shared vocabulary")
     min_frequency: int = option(5, "minimum frequency of a pair of pieces to be merged into a token")
+    vector_size: int = option(512, "size of the word vectors: the hidden size of the body")
     body_recipe: str = option("family_body", "recipe of the body, which learns from all texts")
     body_epochs: float = option(1, "passes of the body over all texts")
     regional_recipe: str = option("family_regional", "recipe of the second part, which adds the regional parts")
@@ -45,7 +46,8 @@ def check_arguments(args: TrainFamilyArguments) -> None:
     """Raise `InputError` for values out of range."""
     check_each(args, "between 0 and 1", "test_fraction")
     check_each(args, "above 0", "body_epochs", "regional_epochs")
-    check_each(args, "1 or more", "vocab_size", "min_frequency", "seeds", "mask_draws", "num_threads")
+    check_each(args, "1 or more", "vocab_size", "min_frequency", "seeds", "mask_draws")
+    check_each(args, "1 or more", "vector_size", "num_threads")
     names = [task_of(file) for file in args.labelled]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"--labelled: two files are called {repeated[0]}: rename one")

@@ -33,7 +33,12 @@ def plan(args: TrainFamilyArguments) -> list[Stage]:
         {"vocab_size": args.vocab_size, "min_frequency": args.min_frequency} | split,
     )
     tokenizer = {"tokenizer": [vocabulary.output_dir]}
-    vectors = Stage("train_word_vectors.py", home / "vectors", {"train_file": all_texts} | tokenizer, split)
+    vectors = Stage(
+        "train_word_vectors.py",
+        home / "vectors",
+        {"train_file": all_texts} | tokenizer,
+        {"size": args.vector_size} | split,
+    )
     body = Stage(
         "pretrain.py",
         home / "body",
