@@ -14,7 +14,7 @@ from transformers import (
     AutoModelForTokenClassification,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    pipeline,
+    TokenClassificationPipeline,
 )
 
 from modeling_bilma.tokenization_bilma import MASK, region_token
@@ -86,8 +86,7 @@ class Predictor:
 
     def label_names(self) -> list[str]:
         """Return the names of the model's labels in the order of its outputs."""
-        names = self.model.config.id2label
-        return [names[number] for number in range(self.model.config.num_labels)]
+        return [name for _, name in sorted(self.model.config.id2label.items())]
 
 
 class Classes(Predictor):
@@ -154,8 +153,8 @@ class Entities(Predictor):
 
     def predict(self, texts: Sequence[str], bar: tqdm | None) -> tuple[list[tuple[Any, ...]], Counter[str]]:
         self.tokenizer.model_max_length = self.max_length  # where the pipeline cuts
-        tag = pipeline(
-            "token-classification", model=self.model, tokenizer=self.tokenizer, aggregation_strategy="simple"
+        tag = TokenClassificationPipeline(
+            model=self.model, tokenizer=self.tokenizer, aggregation_strategy="simple"
         )
         ids, cut = encode_texts(texts, self.tokenizer, self.max_length)
         order = sorted(range(len(texts)), key=lambda number: -len(ids[number]))
@@ -218,7 +217,9 @@ def make_predictor(
         InputError: if the model cannot be opened, has no head, or does not fit the settings.
     """
     config = open_config(path_or_id, trust_remote_code)
-    (architecture,) = config.architectures or [""]
+    architecture = (config.architectures or [""])[0]
+    auto_class: Any
+    kind: type[Predictor]
     if architecture.endswith("ForSequenceClassification"):
         auto_class, kind = AutoModelForSequenceClassification, Classes
         if config.problem_type == "multi_label_classification":
