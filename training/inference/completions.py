@@ -1,5 +1,7 @@
 """Complete phrases that hold a mask."""
 
+from typing import Any
+
 from transformers import pipeline
 
 from training.common.errors import InputError, as_input_error
@@ -17,10 +19,12 @@ def completions(model: str, phrases: list[str], top_k: int) -> list[list[tuple[s
     """
     with as_input_error(OSError, ValueError):
         fill_mask = pipeline("fill-mask", model=model, trust_remote_code=True)
-    if top_k > len(fill_mask.tokenizer):
-        raise InputError(f"--top_k {top_k} is more than the {len(fill_mask.tokenizer)} tokens of {model}")
-    phrases = [phrase.replace(MASK, fill_mask.tokenizer.mask_token) for phrase in phrases]
-    answers = fill_mask(phrases, top_k=top_k, tokenizer_kwargs={"truncation": True})
+    tokenizer = fill_mask.tokenizer
+    assert tokenizer is not None
+    if top_k > len(tokenizer):
+        raise InputError(f"--top_k {top_k} is more than the {len(tokenizer)} tokens of {model}")
+    phrases = [phrase.replace(MASK, tokenizer.mask_token) for phrase in phrases]
+    answers: Any = fill_mask(phrases, top_k=top_k, tokenizer_kwargs={"truncation": True})
     if len(phrases) == 1:
         answers = [answers]
     return [[(token["token_str"], token["score"]) for token in of_phrase] for of_phrase in answers]
