@@ -5,7 +5,7 @@ CORPUS := corpora/synthetic
 FAMILY ?= runs/family
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help quickstart family present test soak parity bench profile bench-inference lint clean
+.PHONY: page browser test-page help quickstart family present test soak parity bench profile bench-inference lint clean
 
 help:
 	@echo "make quickstart  train two small regional models on the synthetic corpus and compare them"
@@ -13,6 +13,8 @@ help:
 	@echo "make present     renew model_cards/ from it, for the organization ORG"
 	@echo "make test        run the tests"
 	@echo "make soak        kill, interrupt and sabotage runs, and see that they end as if nothing had happened"
+	@echo "make page        build the page with the model in the box, or MODEL=FOLDER, and serve it on this machine"
+	@echo "make test-page   test the page in Chromium (make browser installs that, on Debian)"
 	@echo "make parity      compare converted checkpoints with the authors' TensorFlow code (Python 3.11 or older)"
 	@echo "make bench       time training, tokenising and fill-mask against the authors' code and a plain BERT"
 	@echo "make profile     say where the time of a training step and of a fill-mask answer goes"
@@ -48,6 +50,26 @@ present: .venv/installed
 
 test: .venv/installed
 	$(BIN)/pytest
+
+MODEL ?= models/bilma
+PORT ?= 8000
+ONNX := build/onnx
+page: .venv/installed space/node_modules/.package-lock.json
+	$(if $(wildcard $(MODEL)/config.json),,$(error no model at $(MODEL): make page MODEL=FOLDER))
+	rm -rf $(ONNX)
+	PYTHONPATH=. $(BIN)/python training/export_onnx.py --model $(MODEL) --output_dir $(ONNX)
+	node space/build.mjs $(ONNX) build/space
+	$(BIN)/python space/serve.py build/space --port $(PORT)
+
+space/node_modules/.package-lock.json: space/package.json space/package-lock.json
+	cd space && npm ci --ignore-scripts --no-audit --no-fund
+
+# Debian's: Playwright's own browsers come from elsewhere.
+browser:
+	command -v chromium >/dev/null || (apt-get update --quiet && apt-get install --yes --quiet chromium)
+
+test-page: .venv/installed space/node_modules/.package-lock.json browser
+	$(BIN)/pytest -m browser tests/space
 
 soak: .venv/installed
 	$(BIN)/python -m benchmarks.soak
