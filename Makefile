@@ -2,10 +2,11 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 CORPUS := corpora/synthetic
+MODEL ?= models/bilma
 FAMILY ?= runs/family
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: page browser test-page help quickstart family present test soak parity bench profile bench-inference lint clean
+.PHONY: page browser test-page bench-onnx help quickstart family present test soak parity bench profile bench-inference lint clean
 
 help:
 	@echo "make quickstart  train two small regional models on the synthetic corpus and compare them"
@@ -19,6 +20,7 @@ help:
 	@echo "make bench       time training, tokenising and fill-mask against the authors' code and a plain BERT"
 	@echo "make profile     say where the time of a training step and of a fill-mask answer goes"
 	@echo "make bench-inference  time converted checkpoints against it"
+	@echo "make bench-onnx  compare the exports of MODEL with it, in speed and answers, also in Chromium"
 	@echo "make lint        check style and format"
 	@echo "make clean       remove what the other targets made, but for the environment and the family"
 
@@ -51,7 +53,6 @@ present: .venv/installed
 test: .venv/installed
 	$(BIN)/pytest
 
-MODEL ?= models/bilma
 PORT ?= 8000
 ONNX := build/onnx
 page: .venv/installed space/node_modules/.package-lock.json
@@ -91,6 +92,9 @@ profile: .venv/installed $(CORPUS)/README.md
 
 bench-inference: .venv/installed .venv-parity/installed
 	$(BIN)/python benchmarks/inference.py
+
+bench-onnx: .venv/installed space/node_modules/.package-lock.json browser $(CORPUS)/README.md
+	PYTHONPATH=. $(BIN)/python benchmarks/exported.py --model $(MODEL) --texts $(BENCH_TEXTS) --browser $(FLAGS)
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -12,6 +12,7 @@ The int8 graphs are `*_quantized.onnx`. docs/onnx.md shows both in use. Needs th
 """
 
 import argparse
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,7 @@ def main() -> None:
     if output_dir.exists():
         raise InputError(f"{output_dir} exists already: give a new folder as --output_dir")
     model_class, architecture, graphs = kind_of(args.model)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of every optional package that it lacks
     model = open_whole(model_class, args.model).eval()
     with as_input_error(ValueError):
         tokenizer = load_tokenizer(args.model)

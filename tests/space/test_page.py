@@ -92,7 +92,7 @@ def test_answers_are_those_of_python(page, address, page_folder):
 
 @torch.no_grad()
 def test_the_graph_of_the_page_answers_as_the_model(model_folder, page_folder):
-    model = BilmaForMaskedLM.from_pretrained(model_folder).eval()
+    model = BilmaForMaskedLM.from_pretrained(model_folder, dtype=torch.float32).eval()
     tokenizer = load_tokenizer(model_folder)
     for text in SENTENCES:
         for region, int8 in probabilities_in_python(page_folder, text).items():
@@ -148,7 +148,7 @@ def test_who_would_say_this(page, address, model_folder):
     shown = dict(
         page.locator(".speaker").evaluate_all("rows => rows.map(r => [r.dataset.region, Number(r.dataset.value)])")
     )
-    model = BilmaForMaskedLM.from_pretrained(model_folder).eval()
+    model = BilmaForMaskedLM.from_pretrained(model_folder, dtype=torch.float32).eval()
     tokenizer = load_tokenizer(model_folder)
     pieces = [tokenizer(word, add_special_tokens=False)["input_ids"] for word in text.split()]
     sums = torch.zeros(len(REGIONS))
