@@ -2,10 +2,11 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 CORPUS := corpora/synthetic
+MODEL ?= models/bilma
 FAMILY ?= runs/family
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help quickstart family present test test-fast soak parity bench profile bench-inference lint clean
+.PHONY: help quickstart family present test test-fast page browser test-page bench-onnx soak parity bench profile bench-inference lint clean
 
 help:
 	@echo "make quickstart       ask the model in models/bilma for eight regions, then grow a region from it"
@@ -15,10 +16,13 @@ help:
 	@echo "make test-fast        run the tests that take less than five seconds each"
 	@echo "make lint             check style, format, imports between rooms, and types"
 	@echo "make soak             kill, interrupt and sabotage runs, and feed damaged files to the readers"
+	@echo "make page             build the page with MODEL (models/bilma) and serve it on this machine"
+	@echo "make test-page        test the page in Chromium (make browser installs it, on Debian)"
 	@echo "make parity           compare converted checkpoints with the authors' TensorFlow code (Python 3.11 or older)"
 	@echo "make bench            time training, tokenising and fill-mask against the authors' code and a plain BERT"
 	@echo "make profile          report where the time of a training step and of a fill-mask answer goes"
 	@echo "make bench-inference  time converted checkpoints against the authors' code"
+	@echo "make bench-onnx       compare the ONNX exports of MODEL with it, in speed and answers, also in Chromium"
 	@echo "make clean            remove what the other targets made, except the environment and the family"
 
 .venv/installed: setup.cfg pyproject.toml constraints.txt
@@ -53,7 +57,26 @@ test: .venv/installed
 	$(BIN)/pytest
 
 test-fast: .venv/installed
-	$(BIN)/pytest -m "not slow and not parity"
+	$(BIN)/pytest -m "not slow and not parity and not browser"
+
+PORT ?= 8000
+ONNX := build/onnx
+page: .venv/installed space/node_modules/.package-lock.json
+	$(if $(wildcard $(MODEL)/config.json),,$(error no model at $(MODEL): make page MODEL=FOLDER))
+	rm -rf $(ONNX)
+	PYTHONPATH=. $(BIN)/python training/export_onnx.py --model $(MODEL) --output_dir $(ONNX)
+	node space/build.mjs $(ONNX) build/space
+	$(BIN)/python space/serve.py build/space --port $(PORT)
+
+space/node_modules/.package-lock.json: space/package.json space/package-lock.json
+	cd space && npm ci --ignore-scripts --no-audit --no-fund
+
+# Debian's: Playwright's own browsers come from elsewhere.
+browser:
+	command -v chromium >/dev/null || (apt-get update --quiet && apt-get install --yes --quiet chromium)
+
+test-page: .venv/installed space/node_modules/.package-lock.json browser
+	$(BIN)/pytest -m browser tests/space
 
 soak: .venv/installed
 	$(BIN)/python -m benchmarks.soak
@@ -75,6 +98,9 @@ profile: .venv/installed $(CORPUS)/README.md
 
 bench-inference: .venv/installed .venv-parity/installed
 	$(BIN)/python benchmarks/inference.py
+
+bench-onnx: .venv/installed space/node_modules/.package-lock.json browser $(CORPUS)/README.md
+	PYTHONPATH=. $(BIN)/python benchmarks/exported.py --model $(MODEL) --texts $(BENCH_TEXTS) --browser $(FLAGS)
 
 lint: .venv/installed
 	$(BIN)/ruff check .
