@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from training.evaluation.results import number
+from training.evaluation.results import ALL, WORDS, number
 from training.publishing.eval_results import (
-    ALL,
-    WORDS,
     Results,
     evaluation_of,
     find_cell,
