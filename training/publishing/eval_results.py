@@ -158,8 +158,8 @@ def eval_result_file(publication: Publication, results: Results) -> str | None:
             source_url=f"https://huggingface.co/{publication.repo_id}/blob/main/{RESULTS}/{REGIONAL_TESTS}.json",
             source_name=f"{RESULTS}/{REGIONAL_TESTS}.json",
             notes=(
-                f"share of {cell['count']:,} items where a form of the region beats every form that only others use; 95 % interval "
-                f"{cell['chosen']['low']:.{DIGITS}f} to {cell['chosen']['high']:.{DIGITS}f}"
+                f"share of {cell['count']:,} items where a form of the region beats every form that only others use; "
+                f"95 % interval {cell['chosen']['low']:.{DIGITS}f} to {cell['chosen']['high']:.{DIGITS}f}"
             ),
         )
         for cell in regional_cells(publication, results)
