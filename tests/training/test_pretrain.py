@@ -386,7 +386,7 @@ def test_wrong_flags_are_named(refused, tmp_path, texts):
     assert "and --decay_ratio go together" in refused("--lr_scheduler_type", "warmup_stable_decay")
     assert "and --decay_ratio go together" in refused("--decay_ratio", 0.5)
     stable = "--lr_scheduler_type", "warmup_stable_decay", "--decay_ratio", 0.9
-    assert "are more than the whole run" in refused(*stable, "--warmup_ratio", 0.2)
+    assert "add up to more than 1" in refused(*stable, "--warmup_ratio", 0.2)
     assert "this tracker is not installed" in refused("--report_to", "wandb")
     assert "--resume or --overwrite, not both" in refused("--resume", "--overwrite")
     assert "--texts_per_step 0 is not 1 or more" in refused("--texts_per_step", 0)

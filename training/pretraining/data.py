@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 from accelerate import Accelerator
@@ -180,7 +180,7 @@ class StreamedData(Data):
         return self.count_tokens(config.vocab_size)
 
 
-def is_for_training(hashes: np.ndarray | int, args: PretrainArguments) -> np.ndarray | bool:
+def is_for_training(hashes: np.ndarray | np.int64, args: PretrainArguments) -> Any:
     """Whether texts of the training files are to be trained on, by the hashes that decide their side."""
     validation_fraction = 0.0 if args.validation_file else args.validation_fraction
     return is_training(hashes, validation_fraction, args.test_fraction)
@@ -241,7 +241,7 @@ def load_corpus(
     """
     tokens, report = load_on_each_machine(args, corpus, tokenizer, accelerator)
     hashes = split_hashes_of(tokens)
-    for_training = np.asarray(is_for_training(hashes, args))
+    for_training = is_for_training(hashes, args)
     held_out = hashes_of(tokens)[~for_training]
     if validation_corpus is None:
         validation_tokens, validation_texts = tokens, np.flatnonzero(is_validation(hashes, args.validation_fraction))

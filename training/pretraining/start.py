@@ -53,7 +53,7 @@ def set_word_vectors(model: BilmaForMaskedLM, folder: Path) -> None:
     path = folder / VECTORS_FILE
     with as_input_error(OSError, SafetensorError, KeyError):
         vectors = load_file(path)[VECTORS_NAME]
-    weight = model.get_input_embeddings().weight
+    weight: torch.Tensor = model.get_input_embeddings().weight  # type: ignore[assignment]  # Module says no more
     if vectors.shape != weight.shape:
         made, needed = (" x ".join(map(str, shape)) for shape in (vectors.shape, weight.shape))
         raise InputError(
