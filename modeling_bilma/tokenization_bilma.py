@@ -70,7 +70,7 @@ def _laughter() -> list[Replace]:
 
 
 def _normalizer() -> normalizers.Normalizer:
-    """The text rules. Entities and case come first, which makes no difference to the others and leaves room for marks."""
+    """The text rules. Entities and case come first: no other rule can tell, and it leaves room for marks."""
     return normalizers.Sequence(
         [
             Replace(Regex(f"[{_NEW_CHARACTERS}]"), "\ufdd0"),
