@@ -259,7 +259,7 @@ def load_corpus(
         train_texts=np.flatnonzero(for_training & ~duplicates),
         validation_tokens=validation_tokens,
         validation_texts=smallest_hashes(validation_tokens, validation_texts, args.max_validation_texts),
-        test_texts=int(is_test(hashes, args.test_fraction).sum()),
+        test_texts=int(np.sum(is_test(hashes, args.test_fraction))),
         duplicates=int(duplicates.sum()),
     )
     check_sides(data)

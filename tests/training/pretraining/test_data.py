@@ -44,7 +44,7 @@ def test_every_text_is_on_one_side(load):
     train, validation = set(hashes[data.train_texts]), set(hashes[data.validation_texts])
     assert train.isdisjoint(validation)
     kept_for_testing = [number for number in hashes if number not in train | validation]
-    assert len(kept_for_testing) == data.kept_for_testing > 50
+    assert len(kept_for_testing) == data.test_texts > 50
     assert min(kept_for_testing) > max(train) > min(train) > max(validation)
 
 
