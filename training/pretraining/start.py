@@ -13,6 +13,7 @@ from transformers import TokenizersBackend
 from modeling_bilma import BilmaForMaskedLM
 from modeling_bilma.regional import BIAS, log_frequency_ratios
 from training.common.errors import InputError, as_input_error
+from training.common.files import file_sha256
 from training.pretraining.arguments import PretrainArguments
 from training.pretraining.data import Data
 from training.texts.word_vectors import FACTS_FILE, VECTORS_FILE, VECTORS_NAME, vocabulary_fingerprint
@@ -89,8 +90,7 @@ def vectors_fingerprint(folder: str | None, tokenizer: TokenizersBackend) -> str
         return None
     with as_input_error(OSError, ValueError, KeyError):
         vocabulary = json.loads((Path(folder) / FACTS_FILE).read_text(encoding="utf-8"))["vocabulary"]
-        with (Path(folder) / VECTORS_FILE).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = file_sha256(Path(folder) / VECTORS_FILE)
     if vocabulary != vocabulary_fingerprint(tokenizer):
         raise InputError(f"--word_vectors {folder}: made with another tokenizer: give that one as --tokenizer")
     return digest
