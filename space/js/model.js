@@ -57,6 +57,7 @@ export class Model {
     this.size = config.first_region_token_id;
     this.tokens = []; // by id
     for (const [token, id] of Object.entries(vocabulary)) this.tokens[id] = token;
+    this.words = [...this.tokens.keys()].filter((id) => id >= FIRST_WORD && id < this.size && WORD.test(this.tokens[id]));
   }
 
   /** Ids of a text; the token of a region in it would be none of the vocabulary that the graph knows. */
@@ -89,7 +90,6 @@ export class Model {
   async answers(ids, count) {
     const rows = (await this.predict(ids, [ids.indexOf(this.mask)])).map(([row]) => row.map(Math.exp));
     const sums = rows[0].map((_, id) => rows.reduce((sum, row) => sum + row[id], 0));
-    const words = [...this.tokens.keys()].filter((id) => id >= FIRST_WORD && id < this.size && WORD.test(this.tokens[id]));
     return this.regions.map((region, number) => {
       const own = rows[number];
       const lift = (id) => own[id] / ((sums[id] - own[id]) / (rows.length - 1));
@@ -98,7 +98,7 @@ export class Model {
       const best = [];
       let apart = null;
       let divergence = 0;
-      for (const id of words) {
+      for (const id of this.words) {
         const share = regional(id) ? own[id] * Math.log(lift(id)) : 0;
         if (share > divergence) [apart, divergence] = [id, share];
         if (best.length === count && own[id] <= own[best[count - 1]]) continue;
