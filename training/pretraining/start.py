@@ -1,6 +1,5 @@
 """Initialise a new model from the texts: word vectors, and an output bias of token frequencies."""
 
-import hashlib
 import json
 from pathlib import Path
 
