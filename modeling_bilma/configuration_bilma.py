@@ -30,8 +30,10 @@ class BilmaConfig(PreTrainedConfig):
         pooling: how the sequence classifier makes one vector of a text: the `[START]` state, or the mean or
             maximum over the states of the text.
         region: lower-case country code of the Spanish the model was trained on, where it is known.
-        region_tokens: the model was trained on texts that begin with the token of their region, `[MX] ...`, and is
-            to be asked so.
+        regions: codes of the regions that the model has parts of its own for. A text says its region by a token of
+            the tokenizer, `[MX] ...`; the tokens are the ids from `first_region_token_id` on, in the order of
+            `regions`, and `vocab_size` counts them.
+        first_region_token_id: None for a model without regions.
 
     Raises:
         ValueError: for sizes that make no model; the message says the value, the rule and the fix.
@@ -58,12 +60,20 @@ class BilmaConfig(PreTrainedConfig):
     sparse_prediction: bool = False
     pooling: Literal["cls", "mean", "max"] = "cls"
     region: str | None = None
-    region_tokens: bool = False
+    regions: list[str] | None = None
+    first_region_token_id: int | None = None
 
     def __post_init__(self, **kwargs):
         # A folder from the Hub brings its own map, with the repository's name in it.
         kwargs.setdefault("auto_map", dict(AUTO_MAP))
         super().__post_init__(**kwargs)
+
+    @property
+    def custom_pipelines(self) -> dict[str, dict]:
+        """What `pipeline("fill-mask", model=..., trust_remote_code=True)` builds for a masked language model."""
+        if self.architectures != ["BilmaForMaskedLM"]:
+            return {}
+        return {"fill-mask": {"impl": "modeling_bilma.BilmaFillMaskPipeline", "pt": ["AutoModelForMaskedLM"]}}
 
     def validate_sizes(self):
         sizes = (
@@ -92,6 +102,20 @@ class BilmaConfig(PreTrainedConfig):
     def validate_padding(self):
         if self.attend_to_padding and self.pad_token_id is None:
             raise ValueError("attend_to_padding=True needs a pad_token_id: it is the token that is attended to")
+
+    def validate_regions(self):
+        if self.regions is None:
+            return
+        if not self.regions or len(set(self.regions)) < len(self.regions):
+            raise ValueError(f"regions={self.regions} is empty or names a region twice: name each once, or give None")
+        first = self.first_region_token_id
+        if first is None or not 0 <= first <= self.vocab_size - len(self.regions):
+            raise ValueError(
+                f"first_region_token_id={first} leaves no ids below vocab_size={self.vocab_size} for the tokens of "
+                f"{len(self.regions)} regions: append them to the vocabulary and give the id of the first"
+            )
+        if self.attend_to_padding:
+            raise ValueError("attend_to_padding=True masks nothing, and region tokens must be masked: set it to False")
 
 
 __all__ = ["BilmaConfig"]

@@ -6,9 +6,11 @@ Shapes in comments: B texts or rows, L positions, D hidden size, H heads, K head
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import nn
+from transformers import FillMaskPipeline
 from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.masking_utils import (
@@ -40,13 +42,81 @@ def sinusoids(num_positions: int, size: int) -> torch.Tensor:
     return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1).float()
 
 
+@dataclass
+class BilmaModelOutput(BaseModelOutput):
+    """States, and for a model with regions which region each is of: `regions`, (B, L, R), ones and zeros."""
+
+    regions: torch.FloatTensor | None = None
+
+
+def is_region_token(input_ids: torch.LongTensor, config: BilmaConfig) -> torch.BoolTensor:
+    first = config.first_region_token_id
+    return (input_ids >= first) & (input_ids < first + len(config.regions))
+
+
+def visible_tokens(
+    input_ids: torch.LongTensor | None, attention_mask: torch.Tensor | None, config: BilmaConfig
+) -> torch.Tensor | None:
+    """The attention mask, (B, L), without the region tokens, which say how to read a text and are no part of it."""
+    if config.regions is None or input_ids is None:
+        return attention_mask
+    visible = ~is_region_token(input_ids, config)
+    return visible if attention_mask is None else visible & attention_mask.bool()
+
+
+def read_region_tokens(
+    input_ids: torch.LongTensor,
+    attention_mask: torch.Tensor | None,
+    position_ids: torch.LongTensor,
+    text_of_position: torch.LongTensor | None,
+    config: BilmaConfig,
+) -> tuple[torch.BoolTensor, torch.LongTensor]:
+    """Of every position the region of its text, (B, L, R), one at most; and the positions without region tokens.
+
+    The first region token of a text decides. `text_of_position`, (B, L), numbers the texts of a row; None: one a row.
+    """
+    tokens = is_region_token(input_ids, config)
+    if attention_mask is not None:
+        tokens = tokens & attention_mask.bool()
+    length = input_ids.shape[1]
+    if text_of_position is None:
+        text_of_position = torch.zeros_like(input_ids)
+
+    def first_in_text(values: torch.LongTensor) -> torch.LongTensor:
+        """(B, L): at every position the least value in its text, `length` at most."""
+        least = torch.full_like(values, length).scatter_reduce(1, text_of_position, values, "amin")
+        return least.gather(1, text_of_position)
+
+    columns = torch.arange(length, device=input_ids.device).expand_as(input_ids)
+    first = first_in_text(columns.masked_fill(~tokens, length))
+    token = input_ids.gather(1, first.clamp(max=length - 1)).masked_fill(first == length, -1)
+    ids = config.first_region_token_id + torch.arange(len(config.regions), device=input_ids.device)
+    tokens_before = tokens.long().cumsum(1) - tokens.long()
+    tokens_before_in_text = tokens_before - first_in_text(tokens_before)
+    return token.unsqueeze(-1) == ids, position_ids - tokens_before_in_text
+
+
 class BilmaEmbeddings(nn.Module):
     def __init__(self, config: BilmaConfig):
         super().__init__()
         self.scale = math.sqrt(config.hidden_size)
         self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
-        table = torch.empty(config.max_position_embeddings, config.hidden_size)
-        self.register_buffer("sinusoids", table, persistent=False)  # filled in _init_weights
+        table = sinusoids(config.max_position_embeddings, config.hidden_size)  # not on meta even in a model that is
+        self.register_buffer("sinusoids", table, persistent=False)
+        if config.regions is not None:  # each is added to every word vector of its region's texts
+            self.region_vector = nn.Parameter(torch.empty(len(config.regions), config.hidden_size))
+
+    def _apply(self, fn: Callable, recurse: bool = True) -> nn.Module:
+        """Move or convert the module; the table, which no checkpoint holds, is made anew where that takes it.
+
+        `to_empty` would leave it unfilled, FSDP and big-model loading go that way too, and `to(bfloat16)` round it.
+        """
+        shape = self.sinusoids.shape
+        self.sinusoids = sinusoids(*shape)  # a table on meta could not be moved
+        super()._apply(fn, recurse)
+        if not self.sinusoids.is_meta:
+            self.sinusoids = sinusoids(*shape).to(self.sinusoids.device)
+        return self
 
     def forward(self, inputs_embeds: torch.Tensor, position_ids: torch.LongTensor) -> torch.Tensor:
         # The sum is made in fp32: in bf16 neighbouring positions far into a text would round to the same vector.
@@ -132,6 +202,12 @@ def take_positions(states: torch.Tensor, positions: torch.LongTensor | None) -> 
     return states.gather(1, positions.unsqueeze(-1).expand(-1, -1, states.shape[-1]))
 
 
+def chosen_positions(chosen: torch.BoolTensor) -> torch.LongTensor:
+    """(B, L) to (B, Q): of each row first the chosen positions, in order; Q is the most that a row has, or 1."""
+    most = max(1, int(chosen.sum(1).max()))
+    return chosen.int().argsort(dim=1, descending=True, stable=True)[:, :most]
+
+
 class BilmaLayer(GradientCheckpointingLayer):
     def __init__(self, config: BilmaConfig):
         super().__init__()
@@ -165,11 +241,28 @@ class BilmaPreTrainedModel(PreTrainedModel):
     _supports_attention_backend = True
     _can_record_outputs = {"hidden_states": BilmaLayer, "attentions": BilmaAttention}
 
+    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args, **kwargs) -> nn.Embedding:
+        """As every model of transformers does.
+
+        Raises:
+            ValueError: for a model with regions, whose tokens are at the end of the vocabulary.
+        """
+        if self.config.regions is not None and new_num_tokens not in (None, self.config.vocab_size):
+            raise ValueError(
+                f"the vocabulary of a model with regions cannot be resized ({self.config.vocab_size} tokens, the last "
+                f"{len(self.config.regions)} are those of regions): merge a region first, training/merge_region.py"
+            )
+        return super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
         if isinstance(module, BilmaEmbeddings):
             init.copy_(module.sinusoids, sinusoids(*module.sinusoids.shape))
+            if self.config.regions is not None:
+                init.zeros_(module.region_vector)
+        elif isinstance(module, BilmaForMaskedLM) and self.config.regions is not None:
+            init.zeros_(module.region_bias)
         elif isinstance(module, nn.Embedding):
             # Word vectors are multiplied by sqrt(D): this gives them the variance 1, beside the sinusoids' 1/2.
             # With the usual 0.02 words are drowned by positions, and an untied model hardly learns.
@@ -179,7 +272,8 @@ class BilmaPreTrainedModel(PreTrainedModel):
 class BilmaModel(BilmaPreTrainedModel):
     """The encoder: token ids of shape (B, L) to hidden states of shape (B, L, D)."""
 
-    _keys_to_ignore_on_load_unexpected = [r"^decoder\.", r"^classifier\."]  # heads of the classes below
+    # Heads of the classes below.
+    _keys_to_ignore_on_load_unexpected = [r"^decoder\.", r"^classifier\.", r"^region_bias$"]
 
     def __init__(self, config: BilmaConfig):
         super().__init__(config)
@@ -204,11 +298,15 @@ class BilmaModel(BilmaPreTrainedModel):
         inputs_embeds: torch.Tensor | None = None,
         output_positions: torch.LongTensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
-    ) -> BaseModelOutput:
+    ) -> BilmaModelOutput:
         """Encode texts, one per row, or several packed in a row.
 
+        In a model with regions, the first region token of a text says its region; a text without one is of none.
+        Region tokens are never attended to and take no position, so the other states are those of the text without
+        them.
+
         Args:
-            input_ids: (B, L); or `inputs_embeds`, (B, L, D), the word vectors before scaling.
+            input_ids: (B, L); or `inputs_embeds`, (B, L, D), the word vectors before scaling, of texts of no region.
             attention_mask: (B, L), 0 where the row is padding.
             position_ids: (B, L) or (1, L); given only for packed rows. A text begins wherever the positions do
                 not go on by one, and attention never crosses from one text to another.
@@ -216,29 +314,48 @@ class BilmaModel(BilmaPreTrainedModel):
                 computes no others, and `last_hidden_state` is (B, Q, D).
 
         Raises:
-            ValueError: for an input longer than `max_position_embeddings`, for both or neither of the inputs,
-                and for packed rows in a model that attends to its padding.
+            ValueError: for a text longer than `max_position_embeddings`, for both or neither of the inputs, for
+                packed rows in a model that attends to its padding, and for an attention mask of another shape in a
+                model with regions.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
         if inputs_embeds is None:
             inputs_embeds = self.embeddings.word_embeddings(input_ids)
-        self._check_positions(inputs_embeds.shape[1], position_ids)
         if self.config.attend_to_padding:
+            self._check_positions(inputs_embeds.shape[1], position_ids)
             return self._forward_attending_to_padding(
                 inputs_embeds, attention_mask, position_ids, output_positions, **kwargs
             )
 
-        same_text = None
-        if position_ids is None:
+        same_text = text_of_position = regions = None
+        packed = position_ids is not None
+        if not packed:
             position_ids = torch.arange(inputs_embeds.shape[1], device=inputs_embeds.device).unsqueeze(0)
         else:
             text_of_position = find_packed_sequence_indices(position_ids)
             if text_of_position is not None:
                 text_of_position = text_of_position.expand(inputs_embeds.shape[0], -1)
                 same_text = packed_sequence_mask_function(text_of_position)
+        if self.config.regions is not None and input_ids is not None:
+            if attention_mask is not None and attention_mask.ndim != 2:
+                raise ValueError(
+                    f"attention_mask has the shape {tuple(attention_mask.shape)}: a model with regions hides region "
+                    "tokens and needs one of shape (texts, positions)"
+                )
+            regions, position_ids = read_region_tokens(
+                input_ids, attention_mask, position_ids, text_of_position, self.config
+            )
+            regions = regions.to(inputs_embeds.dtype)
+            inputs_embeds = inputs_embeds + regions @ self.embeddings.region_vector
+            attention_mask = visible_tokens(input_ids, attention_mask, self.config)
+            packed = True  # as for the length: a row may hold more tokens than its texts take positions
+        self._check_positions(inputs_embeds.shape[1], position_ids if packed else None)
         mask = create_bidirectional_mask(self.config, inputs_embeds, attention_mask, and_mask_function=same_text)
-        return self._encode(self.embeddings(inputs_embeds, position_ids), mask, output_positions, **kwargs)
+        outputs = self._encode(self.embeddings(inputs_embeds, position_ids), mask, output_positions, **kwargs)
+        if regions is not None:
+            outputs.regions = take_positions(regions, output_positions)
+        return outputs
 
     @capture_outputs
     def _encode(
@@ -247,7 +364,7 @@ class BilmaModel(BilmaPreTrainedModel):
         attention_mask: torch.Tensor | None,
         positions: torch.LongTensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
-    ) -> BaseModelOutput:
+    ) -> BilmaModelOutput:
         for layer in self.layers[:-1]:
             hidden_states = layer(hidden_states, attention_mask, **kwargs)
         if attention_mask is None:
@@ -258,7 +375,7 @@ class BilmaModel(BilmaPreTrainedModel):
             hidden_states = self.layers[-1](hidden_states, attention_mask, positions, **kwargs)
         else:  # the block masks of flex attention cannot be cut
             hidden_states = take_positions(self.layers[-1](hidden_states, attention_mask, **kwargs), positions)
-        return BaseModelOutput(last_hidden_state=hidden_states)
+        return BilmaModelOutput(last_hidden_state=hidden_states)
 
     def _forward_attending_to_padding(
         self,
@@ -267,7 +384,7 @@ class BilmaModel(BilmaPreTrainedModel):
         position_ids: torch.LongTensor | None,
         output_positions: torch.LongTensor | None,
         **kwargs: Unpack[TransformersKwargs],
-    ) -> BaseModelOutput:
+    ) -> BilmaModelOutput:
         """As the published model was trained: pad every row to `max_position_embeddings`, mask nothing."""
         if position_ids is not None:
             raise ValueError(
@@ -292,7 +409,7 @@ class BilmaModel(BilmaPreTrainedModel):
 
     def _check_positions(self, length: int, position_ids: torch.LongTensor | None):
         limit = self.config.max_position_embeddings
-        if position_ids is not None:  # packed rows may be longer than any text in them
+        if position_ids is not None:  # rows may be longer than any text in them
             if torch.compiler.is_compiling():
                 return
             length = int(position_ids.max()) + 1
@@ -305,7 +422,7 @@ class BilmaModel(BilmaPreTrainedModel):
 
 
 class BilmaForMaskedLM(BilmaPreTrainedModel):
-    """BILMA with its untied dense layer over the vocabulary."""
+    """BILMA with its dense layer over the vocabulary, and, with regions, a bias over the vocabulary for each."""
 
     _tied_weights_keys = {"decoder.weight": "bilma.embeddings.word_embeddings.weight"}
 
@@ -313,6 +430,8 @@ class BilmaForMaskedLM(BilmaPreTrainedModel):
         super().__init__(config)
         self.bilma = BilmaModel(config)
         self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
+        if config.regions is not None:
+            self.region_bias = nn.Parameter(torch.empty(len(config.regions), config.vocab_size))
         self.post_init()
 
     def get_output_embeddings(self) -> nn.Linear:
@@ -320,6 +439,16 @@ class BilmaForMaskedLM(BilmaPreTrainedModel):
 
     def set_output_embeddings(self, new_embeddings: nn.Linear):
         self.decoder = new_embeddings
+
+    def predict(self, states: torch.Tensor, regions: torch.Tensor | None) -> torch.Tensor:
+        """Logits (..., V) of states (..., D), each of the region that `regions`, (..., R), says."""
+        logits = self.decoder(states)
+        if regions is None:
+            return logits
+        if self.config.tie_word_embeddings:  # the region's vector is in the word vectors, here as in the embedding
+            vectors = regions @ self.bilma.embeddings.region_vector
+            logits = logits + (states * vectors).sum(-1, keepdim=True)
+        return logits + regions @ self.region_bias
 
     @can_return_tuple
     def forward(
@@ -329,27 +458,33 @@ class BilmaForMaskedLM(BilmaPreTrainedModel):
         position_ids: torch.LongTensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
         labels: torch.LongTensor | None = None,
+        output_positions: torch.LongTensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> MaskedLMOutput:
         """Logits of shape (B, L, V), and the loss over the positions whose label is not -100.
 
-        With `labels` and `config.sparse_prediction`, logits are (labelled positions, V), in row order.
+        With `output_positions`, (B, Q), logits are (B, Q, V), at these positions, and no others are scored. With
+        `labels` and `config.sparse_prediction`, logits are (labelled positions, V), in row order.
         """
         sparse = labels is not None and self.config.sparse_prediction
-        positions = self._labelled_positions(labels, **kwargs) if sparse else None
+        if sparse and output_positions is None:
+            output_positions = self._labelled_positions(labels, **kwargs)
         outputs = self.bilma(
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
             inputs_embeds=inputs_embeds,
-            output_positions=positions,
+            output_positions=output_positions,
             **kwargs,
         )
-        states = outputs.last_hidden_state
+        states, regions = outputs.last_hidden_state, outputs.regions
+        if labels is not None and output_positions is not None:
+            labels = labels.gather(1, output_positions)
         if sparse:
-            labels = labels if positions is None else labels.gather(1, positions)
-            states, labels = states[labels != -100], labels[labels != -100]
-        logits = self.decoder(states)
+            labelled = labels != -100
+            states, labels = states[labelled], labels[labelled]
+            regions = None if regions is None else regions[labelled]
+        logits = self.predict(states, regions)
 
         loss = None
         if labels is not None:
@@ -359,7 +494,7 @@ class BilmaForMaskedLM(BilmaPreTrainedModel):
         )
 
     def _labelled_positions(self, labels: torch.LongTensor, **kwargs) -> torch.LongTensor | None:
-        """(B, Q): of each row first the labelled positions, in order; Q is the most that a row has.
+        """As `chosen_positions`.
 
         None where the caller asks for every state, and in a compiled model, whose shapes cannot follow the labels.
         """
@@ -367,17 +502,37 @@ class BilmaForMaskedLM(BilmaPreTrainedModel):
             return None
         if any(kwargs.get(name, getattr(self.config, name)) for name in ("output_hidden_states", "output_attentions")):
             return None
-        labelled = labels != -100
-        most = max(1, int(labelled.sum(1).max()))
-        return labelled.int().argsort(dim=1, descending=True, stable=True)[:, :most]
+        return chosen_positions(labels != -100)
+
+
+class BilmaFillMaskPipeline(FillMaskPipeline):
+    """The fill-mask pipeline of transformers, with logits at the masks alone and softmax in fp32.
+
+    `BilmaConfig.custom_pipelines` names it, so that it is what `pipeline("fill-mask", model=name)` builds.
+    """
+
+    def _forward(self, model_inputs):
+        masks = model_inputs["input_ids"] == self.tokenizer.mask_token_id
+        outputs = self.model(**model_inputs, output_positions=chosen_positions(masks))
+        outputs["input_ids"] = model_inputs["input_ids"]
+        return outputs
+
+    def postprocess(self, model_outputs, **parameters):
+        ids, logits = model_outputs["input_ids"], model_outputs["logits"]
+        masks = (ids[0] == self.tokenizer.mask_token_id).nonzero().squeeze(-1)
+        everywhere = logits.new_empty(1, ids.shape[1], logits.shape[-1], dtype=torch.float32)
+        everywhere[0, masks] = logits[0, : len(masks)].float()  # the rest is never read, nor even touched
+        return super().postprocess({"input_ids": ids, "logits": everywhere}, **parameters)
 
 
 def pool(states: torch.Tensor, attention_mask: torch.Tensor | None, pooling: str) -> torch.Tensor:
     """(B, L, D) to (B, D): the `[START]` state ("cls"), or the "mean" or "max" over the text, leaving padding out."""
-    if pooling == "cls":
+    if pooling == "cls" and attention_mask is None:
         return states[:, 0]
     if attention_mask is None:
         return states.mean(1) if pooling == "mean" else states.amax(1)
+    if pooling == "cls":  # after padding and region tokens, if there are any before it
+        return take_positions(states, attention_mask.int().argmax(1, keepdim=True)).squeeze(1)
     real = attention_mask.bool().unsqueeze(-1)
     if pooling == "mean":
         return states.masked_fill(~real, 0).sum(1) / real.sum(1)
@@ -420,10 +575,15 @@ class BilmaForSequenceClassification(BilmaPreTrainedModel):
     ) -> SequenceClassifierOutput:
         """Logits of shape (B, num_labels), one text per row."""
         outputs = self.bilma(input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs)
-        logits = self.classifier(outputs.last_hidden_state, attention_mask)
+        logits = self.classifier(
+            outputs.last_hidden_state, visible_tokens(input_ids, attention_mask, self.bilma.config)
+        )
         loss = None
         if labels is not None:
             loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config, **kwargs)
+            items = kwargs.get("num_items_in_batch")  # label values of all that is accumulated into one step
+            if items is not None and self.config.problem_type != "single_label_classification":
+                loss = loss * labels.numel() / items  # the library's losses for these are means over what they see
         return SequenceClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
@@ -468,6 +628,7 @@ class BilmaForTokenClassification(BilmaPreTrainedModel):
 
 
 __all__ = [
+    "BilmaFillMaskPipeline",
     "BilmaForMaskedLM",
     "BilmaForSequenceClassification",
     "BilmaForTokenClassification",

@@ -4,9 +4,11 @@ The rules are those of the authors' `preprocessing.py` and `wordpiece_tokenizer.
 written as a `tokenizers` pipeline that gives the same ids.
 """
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, trainers
@@ -25,37 +27,60 @@ MAX_WORD_LENGTH = 1000
 # Python's \s, which the published rules use, also takes the four separators U+001C-U+001F.
 _SPACE = r"\s\x1c-\x1f"
 _SEPARATOR = "\x1e"  # white space that hardly any text holds
+# Letters and digits that some libraries know and others not, by their versions of Unicode; none is of any vocabulary.
+_NEW_CHARACTERS = (
+    "\U00011383\U00011385\U0001138e\U00011391\U000113c5\U000113c7\U000113c8\U00011de0-\U00011de9"
+    "\U00016121-\U00016128\U00016d68-\U00016d6a"
+)
 _REGION_TOKEN = re.compile(r"\[[A-Z]{2}\]")
 _LETTERS_AND_DIGITS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
 def region_token(code: str) -> str:
-    """What stands in front of a text for a model of several regions: `[MX]` for mx. No rule makes it of a text."""
+    """What says a text's region to a model of several: `[MX]` for mx. No text rule produces it."""
     return f"[{code.upper()}]"
+
+
+# A rule that writes more characters than it reads gives them all the place of the last one read. So that the tokens
+# span what they replace, the rules keep the first character, or mark it, and rewrite the rest. Marks are capitals,
+# which lower-cased text cannot hold.
+
+
+def _links_users_and_hashtags() -> list[Replace]:
+    """Each to `_url `, `_usr ` or `_htag `."""
+    run = f"[^{_SPACE}]"
+    return [
+        Replace(Regex(f"h(?=ttp[sſ]?://{run})|f(?=tp://{run})"), "U"),
+        Replace(Regex(f"(?<=U){run}+"), "url "),
+        Replace(Regex(f"(?<=@){run}+"), "usr "),
+        Replace(Regex(f"(?<=#){run}+"), "htag "),
+        Replace(Regex("U|@(?=usr )|#(?=htag )"), "_"),
+    ]
 
 
 def _laughter() -> list[Replace]:
     """`jajaaja` or `hahaha` to `jaja`, keeping the first vowel.
 
-    `Replace` knows no groups. So the tail after the first syllable becomes a capital J, which lower-cased text
-    cannot hold, and then each of the three syllables is spelt out. One pass finds both kinds, since laughter with j
-    ends before an h, and laughter with h before a j.
+    `Replace` knows no groups. So the tail after the first syllable becomes a mark, and then it is spelt out. One pass
+    finds both kinds, since laughter with j ends before an h, and laughter with h before a j.
     """
     tail = Replace(Regex("(?<=j[aei])[jaei]+|(?<=h[aei])[haei]+"), "J")
-    return [tail] + [Replace(Regex(f"[jh]{vowel}J"), f"j{vowel}j{vowel}") for vowel in "aei"]
+    to_j = Replace(Regex("h(?=[aei]J)"), "j")
+    return [tail, to_j] + [Replace(Regex(f"(?<={vowel})J"), f"j{vowel}") for vowel in "aei"]
 
 
 def _normalizer() -> normalizers.Normalizer:
+    """The text rules. Entities and case come first: no other rule can tell, and it leaves room for marks."""
     return normalizers.Sequence(
         [
-            Replace(Regex(rf"([hH][tT][tT][pP][sSſ]?|[fF][tT][pP])://[^{_SPACE}]+"), "_url "),
-            Replace(Regex(rf"@[^{_SPACE}]+"), "_usr "),
-            Replace(Regex(rf"#[^{_SPACE}]+"), "_htag "),
-            Replace(Regex(r"[-+]?\d+\.?\d*"), "0 "),
+            Replace(Regex(f"[{_NEW_CHARACTERS}]"), "\ufdd0"),
             Replace("&amp;", "&"),
             Replace("&gt;", ">"),
             Replace("&lt;", "<"),
+            Replace("Σ", "σ"),  # at the end of a word JavaScript makes another letter of it than `tokenizers`
             Lowercase(),
+            *_links_users_and_hashtags(),
+            Replace(Regex(r"[-+]?\d+\.?\d*"), "0 "),  # has the place of the number's last character alone
             NFD(),
             # The one assigned character that `tokenizers` does not take apart and Python does.
             Replace("\U00011938", "\U00011935\U00011930"),
@@ -128,15 +153,24 @@ def check_vocabulary(vocabulary: Sequence[str], source: str = "the vocabulary") 
 def build_tokenizer(
     vocabulary: Sequence[str], max_length: int = PUBLISHED_MAX_LENGTH, source: str = "the vocabulary"
 ) -> TokenizersBackend:
-    """The BILMA tokenizer over a vocabulary, the token of id i at index i; region tokens in it are special ones.
+    """The BILMA tokenizer over a vocabulary, the token of id i at index i; region tokens at its end are special ones.
 
     Raises:
         ValueError: if the special tokens are not the first five, or a token comes twice.
     """
     check_vocabulary(vocabulary, source)
-    regions = [token for token in vocabulary if _REGION_TOKEN.fullmatch(token)]
+    return _backend(_pipeline(vocabulary), _region_tokens_of(vocabulary), max_length)
+
+
+def _region_tokens_of(vocabulary: Sequence[str]) -> list[str]:
+    """Those at the end of a vocabulary, in order."""
+    tokens = takewhile(_REGION_TOKEN.fullmatch, reversed(vocabulary))
+    return list(tokens)[::-1]
+
+
+def _backend(pipeline: Tokenizer, tokens_of_regions: Sequence[str], max_length: int) -> TokenizersBackend:
     return TokenizersBackend(
-        tokenizer_object=_pipeline(vocabulary),
+        tokenizer_object=pipeline,
         pad_token=PAD,
         unk_token=UNK,
         cls_token=START,
@@ -144,11 +178,38 @@ def build_tokenizer(
         bos_token=START,
         eos_token=END,
         mask_token=MASK,
-        **({"extra_special_tokens": regions} if regions else {}),
+        **({"extra_special_tokens": list(tokens_of_regions)} if tokens_of_regions else {}),
         model_max_length=max_length,
         model_input_names=["input_ids", "attention_mask"],
         clean_up_tokenization_spaces=False,  # the decoder does it
     )
+
+
+def region_tokens(tokenizer: TokenizersBackend) -> list[str]:
+    """The region tokens at the end of a tokenizer's vocabulary, in order."""
+    ids = tokenizer.get_vocab()
+    return _region_tokens_of(sorted(ids, key=ids.get))
+
+
+def with_region_tokens(tokenizer: TokenizersBackend, regions: Sequence[str]) -> TokenizersBackend:
+    """The tokenizer with the tokens of `regions`, and of no other region, at the end of its vocabulary.
+
+    Raises:
+        ValueError: if one of the tokens is elsewhere in the vocabulary.
+    """
+    before, tokens = region_tokens(tokenizer), [region_token(region) for region in regions]
+    if tokens == before:
+        return tokenizer
+    rules = json.loads(tokenizer.backend_tokenizer.to_str()) | {"padding": None, "truncation": None}
+    ids = rules["model"]["vocab"]
+    for token in before:
+        del ids[token]
+    if elsewhere := ids.keys() & set(tokens):
+        raise ValueError(f"the vocabulary holds {min(elsewhere)} before its end: learn one without region tokens")
+    rules["added_tokens"] = [token for token in rules["added_tokens"] if token["content"] not in before]
+    for token in tokens:
+        ids[token] = len(ids)
+    return _backend(Tokenizer.from_str(json.dumps(rules)), tokens, tokenizer.model_max_length)
 
 
 def read_vocabulary(path: str | Path) -> list[str]:
@@ -189,14 +250,12 @@ def train_vocabulary(
     vocab_size: int = PUBLISHED_VOCAB_SIZE,
     min_frequency: int = 2,
     show_progress: bool = False,
-    regions: Sequence[str] = (),
 ) -> list[str]:
     """Learn a WordPiece vocabulary from texts, read once and not kept.
 
     Args:
         vocab_size: the most tokens there may be; a small corpus yields fewer.
         min_frequency: how often two pieces must meet before they become a token.
-        regions: codes of the regions that get a token each, after the special tokens.
 
     Raises:
         ValueError: if the special tokens, the letters and the signs of the texts alone are more than `vocab_size`.
@@ -208,7 +267,7 @@ def train_vocabulary(
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocab_size,
         min_frequency=min_frequency,
-        special_tokens=[*SPECIAL_TOKENS, *map(region_token, regions), *continuing_letters],
+        special_tokens=[*SPECIAL_TOKENS, *continuing_letters],
         initial_alphabet=list(_LETTERS_AND_DIGITS),
         limit_alphabet=1000,  # tweets hold thousands of rare signs; each would cost a row of the embedding
         continuing_subword_prefix="##",

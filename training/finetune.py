@@ -31,6 +31,7 @@ from training.common.errors import InputError, as_input_error, run
 from training.common.files import write_json
 from training.common.provenance import base_fingerprint
 from training.engine.accelerator import make_accelerator, say
+from training.engine.models import save_model
 from training.engine.run_folder import WORK_DIR, check_output_dir, prepare_work_dir, put_in_place
 from training.finetuning.arguments import FinetuneArguments, check_arguments
 from training.finetuning.classifier import Classifier
@@ -109,7 +110,8 @@ def open_task(args: FinetuneArguments, tokenizer: TokenizersBackend) -> tuple[La
 def describe(splits: LabelledSplits | TaggedSplits) -> str:
     counts = ", ".join(f"{len(part):,} for {name}" for name, part in splits.parts().items())
     left_out = f"; {splits.duplicates} left out as duplicates of later parts" if splits.duplicates else ""
-    return f"{splits.task}: {len(splits.label_names)} labels, texts: {counts}{left_out}"
+    skipped = f"; {splits.corpus.report.summary()}" if isinstance(splits, LabelledSplits) else ""
+    return f"{splits.task}: {len(splits.label_names)} labels, texts: {counts}{left_out}{skipped}"
 
 
 def average(
@@ -145,7 +147,7 @@ def finish(
 ) -> None:
     """Write the model and its records into the output folder, whole, and remove the working folder."""
     best = output_dir / WORK_DIR / "best"
-    classifier.save_pretrained(best)
+    save_model(classifier, best)
     tokenizer.save_pretrained(best)
     write_json(best / "metrics.json", metrics)
     write_json(best / "training_args.json", public_arguments(args))

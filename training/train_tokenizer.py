@@ -26,8 +26,6 @@ def main() -> None:
         raise InputError("give one of --train_file, --dataset_name and --vocab_file")
     check_each(args, "1 or more", "vocab_size", "min_frequency")
     check_each(args, "from 0 to below 1", "test_fraction")
-    if args.vocab_file and args.regions:
-        raise InputError("--regions is for a vocabulary to be learnt: write the tokens into the --vocab_file instead")
     output_dir = Path(args.output_dir).resolve()
     check_output_dir(output_dir, args.overwrite)
     if args.vocab_file:

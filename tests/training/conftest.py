@@ -8,10 +8,13 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from huggingface_hub import constants
 
-from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
+from modeling_bilma import BilmaForMaskedLM
+from modeling_bilma.regional import add_regions
+from modeling_bilma.tokenization_bilma import build_tokenizer, load_tokenizer, train_vocabulary
 from tests.conftest import TINY_OVERRIDES
 from training import evaluate_family, finetune, pretrain
 from training.common.errors import run
@@ -28,6 +31,19 @@ def write_texts(path: Path, texts: Sequence[str], **columns: Sequence[str]) -> P
     ]
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+def save_body(family: Path, folder: Path) -> Path:
+    """Save a model with regional parts for `REGIONS`, made of `bilma-mx`; the parts' biases are random."""
+    model, tokenizer = add_regions(
+        BilmaForMaskedLM.from_pretrained(family / "bilma-mx"), load_tokenizer(family / "tokenizer"), REGIONS
+    )
+    torch.manual_seed(0)
+    with torch.no_grad():
+        model.region_bias[:, : model.config.first_region_token_id].normal_()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 def run_main(script: ModuleType, *argv: object, **flags: object) -> Path:

@@ -3,7 +3,6 @@
 import json
 import shutil
 import sys
-from itertools import combinations
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ import torch
 from modeling_bilma import BilmaForSequenceClassification
 from modeling_bilma.convert_keras import EMOJI_15
 from modeling_bilma.tokenization_bilma import load_tokenizer
-from tests.training.conftest import REGIONS, TEST_FRACTION, write_texts
+from tests.training.conftest import REGIONS, TEST_FRACTION, save_body, write_texts
 from training import evaluate_family
 from training.common.errors import run
 from training.evaluation import published
@@ -98,7 +97,7 @@ def refused(evaluate, capsys):
 @pytest.fixture
 def no_pictures(monkeypatch):
     """Drawing takes most of the time; where pictures are not looked at, none are drawn."""
-    monkeypatch.setattr(evaluate_family, "draw_all", lambda results, folder: [])
+    monkeypatch.setattr("training.evaluation.report.draw_all", lambda results, folder: [])
 
 
 def read(folder, kind):
@@ -115,6 +114,7 @@ def shared(tmp_path_factory):
     return tmp_path_factory.mktemp("shared") / "results"
 
 
+@pytest.mark.slow
 def test_all_results_of_a_family(ok, family, home, shared):
     emoji_models = [home / f"emoji-{region}" for region in REGIONS]
     folder = ok(shared, emoji_models=emoji_models)
@@ -123,7 +123,7 @@ def test_all_results_of_a_family(ok, family, home, shared):
     assert [model["name"] for model in matrix["models"]] == models
     assert {cell["region"] for cell in matrix["cells"]} == set(REGIONS)
     assert {cell["model"] for cell in matrix["cells"]} == {*models, "unigram", "nearest n-gram"}
-    assert {cell["targets"] for cell in matrix["cells"]} == {"all", "without_trivial"}
+    assert {cell["targets"] for cell in matrix["cells"]} == {"all", "words"}
     assert len(matrix["cells"]) == 2 * 4 * 2
     assert matrix["settings"]["mask_draws"] == 1
     for corpus in matrix["corpora"]:
@@ -136,13 +136,19 @@ def test_all_results_of_a_family(ok, family, home, shared):
         assert own > cells(folder)[region, "unigram", "all"]["masked_accuracy"]["value"]
     assert len(read(folder, "completions")["phrases"]) == 2
     assert [entry["model"] for entry in read(folder, "region_words")["by_model"]] == models
-    assert len(read(folder, "similarity")["correlations"]) == 1
+    pairs = [(entry["region"], entry["targets"], entry["own"], entry["other"]) for entry in matrix["comparisons"]]
+    own_and_other = {"ar": ("bilma-ar", "bilma-mx"), "mx": ("bilma-mx", "bilma-ar")}
+    assert pairs == [(region, targets, *own_and_other[region]) for region in REGIONS for targets in ("words", "all")]
+    assert [(win["targets"], win["region"]) for win in matrix["wins"]] == [
+        (targets, region) for targets in ("words", "all") for region in REGIONS
+    ]
     emoji = read(folder, "emoji15_matrix")
     assert emoji["labels"] == list(EMOJI_15)
     assert len(emoji["cells"]) == 4
     assert "commit" in emoji and emoji["corpora"][0]["fingerprint"]
 
 
+@pytest.mark.slow  # as the results that it looks at
 def test_pictures_and_report(shared):
     report = (shared / "report.md").read_text(encoding="utf-8")
     for line in report.splitlines():
@@ -150,7 +156,7 @@ def test_pictures_and_report(shared):
             picture = shared / line.split("(")[1].rstrip(")")
             assert picture.read_bytes().startswith(b"\x89PNG")
             assert picture.with_suffix(".svg").is_file()
-    assert report.count("![") == 4 + 1 + 2 + 4  # matrices, completions, similarity, Emoji-15
+    assert report.count("![") == 4 + 1 + 4  # matrices, completions, Emoji-15
     ours = cells(shared)["mx", "bilma-ar", "all"]["masked_accuracy"]["value"]
     theirs = published.matrix("mlm_accuracy")["mx", "ar"]
     assert f"{ours:.3f} − {theirs:.3f} = {ours - theirs:+.3f}" in report
@@ -159,6 +165,7 @@ def test_pictures_and_report(shared):
     assert str(shared.parent) not in (shared / "mlm_matrix.json").read_text()
 
 
+@pytest.mark.slow
 def test_report_and_pictures_come_from_the_json_alone(ok, shared, tmp_path):
     again = tmp_path / "again"
     again.mkdir()
@@ -170,6 +177,7 @@ def test_report_and_pictures_come_from_the_json_alone(ok, shared, tmp_path):
     assert all((again / path).read_bytes() == (shared / path).read_bytes() for path in made)
 
 
+@pytest.mark.slow
 def test_neither_order_nor_batches_change_a_number(no_pictures, ok, family, shared, tmp_path):
     models = [family / f"bilma-{region}" for region in reversed(REGIONS)]
     corpora = [family / "corpora" / f"{region}.jsonl" for region in reversed(REGIONS)]
@@ -186,10 +194,9 @@ def test_neither_order_nor_batches_change_a_number(no_pictures, ok, family, shar
 def test_whole_words(no_pictures, ok):
     folder = ok(per_word=True)
     result = read(folder, "per_word_matrix")
-    assert {cell["targets"] for cell in result["cells"]} == {"all"}
+    assert {cell["targets"] for cell in result["cells"]} == {"words"}
     assert all(np.isfinite(cell["loss"]["value"]) for cell in result["cells"])
     assert not (folder / "region_words.json").exists()
-    assert (folder / "similarity.json").exists()
 
 
 def renamed(model, path, region):
@@ -200,40 +207,42 @@ def renamed(model, path, region):
     return path
 
 
-def test_ways_to_make_a_model(no_pictures, ok, refused, family, tmp_path):
-    """Each model is asked about its own region, one of none about all, and they are compared there with each other."""
-    own = [family / f"bilma-{region}" for region in REGIONS]
-    scratch = renamed(family / "bilma-ar", tmp_path / "scratch-mx", "mx")
-    folder = ok(models=[*own, scratch, renamed(own[0], tmp_path / "one", None)], own_region=True)
-    assert [path.stem for path in folder.glob("*.json")] == ["ways_matrix"]
-    result = read(folder, "ways_matrix")
-    names = {"bilma-ar", "bilma-mx", "scratch-mx", "one"}
-    asked = {(cell["region"], cell["model"]) for cell in result["cells"] if cell["model"] in names}
-    assert asked == {("ar", "bilma-ar"), ("ar", "one"), ("mx", "bilma-mx"), ("mx", "scratch-mx"), ("mx", "one")}
-    differences = {
-        (entry["region"], entry["model"], entry["other"]): entry["masked_accuracy_difference"]
-        for entry in result["comparisons"]
-        if entry["targets"] == "all"
-    }
-    assert set(differences) == {
-        ("ar", "bilma-ar", "one"),
-        *(("mx", *pair) for pair in combinations(("bilma-mx", "scratch-mx", "one"), 2)),
-    }
-    same = {"value": 0, "low": 0, "high": 0}
-    assert differences["ar", "bilma-ar", "one"] == differences["mx", "scratch-mx", "one"] == same
-    report = (folder / "report.md").read_text()
-    (ways,) = [line for line in report.splitlines() if line.startswith("| texts of | bilma |")]
-    assert ways == "| texts of | bilma | scratch | one | unigram | nearest n-gram |"
-    row = next(line for line in report.splitlines() if line.startswith("| mx | ") and line.count("**") == 2)
-    best = max(cell["masked_accuracy"]["value"] for cell in result["cells"] if is_of(cell, "mx"))
-    assert f"**{best:.3f} (" in row
-    assert "| bilma − scratch |" in report
-    assert "there are two models or more" in refused(models=own, own_region=True)
-    assert "leave --per_word out" in refused(own_region=True, per_word=True)
+@pytest.fixture(scope="module")
+def body(family, tmp_path_factory):
+    """A model of two regions, each with a token at the end of the vocabulary whose vector is not trained."""
+    return save_body(family, tmp_path_factory.mktemp("body") / "bilma")
 
 
-def is_of(cell, region):
-    return (cell["region"], cell["targets"]) == (region, "all")
+@pytest.mark.slow
+def test_a_body_with_regional_parts_is_a_column_for_each_region(no_pictures, ok, family, body):
+    """The body and its regions beside a plain model of the same vocabulary, all predicting the same tokens."""
+    plain = renamed(family / "bilma-ar", body.parent / "plain-ar", "ar")
+    folder = ok(models=[body, plain], baseline_files=[family / "corpora"])
+    matrix = read(folder, "mlm_matrix")
+    facts = {model["name"]: model["region"] for model in matrix["models"]}
+    assert facts == {"bilma": None, "bilma-ar": "ar", "bilma-mx": "mx", "plain-ar": "ar"}
+    assert len({model["fingerprint"] for model in matrix["models"]}) == 2
+    found = cells(folder)
+    assert len({found["mx", name, "all"]["loss"]["value"] for name in facts}) == len(facts)
+    assert len({cell["count"] for (region, _, kind), cell in found.items() if (region, kind) == ("mx", "all")}) == 1
+    for baseline, score in (("unigram", "loss"), ("nearest n-gram", "masked_accuracy")):
+        assert found["mx", f"{baseline} of all texts", "words"][score] != found["mx", baseline, "words"][score]
+    wins = {(win["region"], win["targets"], win["own"]) for win in matrix["wins"]}
+    owns = {("ar", "bilma-ar"), ("ar", "plain-ar"), ("mx", "bilma-mx")}
+    assert wins == {(region, targets, own) for region, own in owns for targets in ("words", "all")}
+    answers = {column["model"]: column["answers"] for column in read(folder, "completions")["phrases"][0]["by_model"]}
+    assert answers["bilma"] != answers["bilma-mx"] != answers["bilma-ar"]
+    assert "which every own model has to beat too: `bilma`." in (folder / "report.md").read_text()
+
+
+def test_intervals_draw_authors_where_they_are_named(no_pictures, ok, family, tmp_path):
+    texts = [json.loads(line)["text"] for line in (family / "corpora" / "mx.jsonl").open()][:120]
+    authors = [f"author {number % 12}" for number in range(len(texts))]
+    corpus = write_texts(tmp_path / "by-author-mx.jsonl", texts, author=authors)
+    folder = ok(models=[family / "bilma-mx"], corpora=[corpus], test_fraction=1, group_column="author")
+    (facts,) = read(folder, "mlm_matrix")["corpora"]
+    assert (facts["resampled"], facts["authors"]) == ("authors", 12)
+    assert "| 12 authors |" in (folder / "report.md").read_text()
 
 
 def test_one_model_and_no_text_to_learn_from(no_pictures, ok, family, tmp_path):
@@ -243,10 +252,11 @@ def test_one_model_and_no_text_to_learn_from(no_pictures, ok, family, tmp_path):
     folder = ok(models=[family / "bilma-mx"], corpora=[corpus], test_fraction=1)
     result = read(folder, "mlm_matrix")
     assert {cell["model"] for cell in result["cells"]} == {"bilma-mx"}
-    assert result["notes"] == ["No baselines for mx: all its texts are asked, none is left to learn from."]
+    assert len(result["notes"]) == 1 and "No baselines of mx" in result["notes"][0]
     assert result["notes"][0] in (folder / "report.md").read_text()
     assert not result["comparisons"]
-    assert not (folder / "similarity.json").exists()
+    assert not result["wins"]
+    assert not (folder / "region_words.json").exists()
 
 
 def test_results_are_kept_and_added_to(no_pictures, ok, refused, family, home, tmp_path):
@@ -257,7 +267,7 @@ def test_results_are_kept_and_added_to(no_pictures, ok, refused, family, home, t
     ok(models=None, emoji_models=[home / "emoji-mx"], **corpus)
     assert (folder / "mlm_matrix.json").read_bytes() == before
     report = (folder / "report.md").read_text()
-    assert "## Masked tokens" in report and "## Emoji-15" in report
+    assert "masked tokens" in report and "## Emoji-15" in report
     ok(models=[family / "bilma-mx"], overwrite=True, seed=1, **corpus)
     assert (folder / "mlm_matrix.json").read_bytes() != before
 
@@ -279,7 +289,7 @@ def test_a_report_of_the_users_is_not_replaced(refused, tmp_path):
         ({"corpora": None}, "--models needs --corpora"),
         ({"models": None, "corpora": None, "emoji_models": ["x"]}, "--emoji_models needs --emoji_files or --corpora"),
         ({"test_fraction": 0}, "--test_fraction 0.0 is not above 0"),
-        ({"test_fraction": 0.9}, "was trained on ar.jsonl with only 0.2 of the texts kept out"),
+        ({"test_fraction": 0.9}, "was trained on ar.jsonl with only 0.2 of the texts held out"),
         ({"mask_draws": 0}, "--mask_draws 0 is not 1 or more"),
         ({"max_length": 2}, "--max_length 2 is not 3 or more"),
         ({"max_length": 50}, "--max_length 50 is more than the 40 positions of bilma-ar"),

@@ -1,1 +1,1 @@
-"""The comparison of regional models: what is asked, what models answer, intervals, results, pictures and report."""
+"""The comparison of regional models: masked texts, predictions, intervals, results, figures and report."""

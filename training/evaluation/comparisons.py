@@ -1,7 +1,7 @@
-"""What one run compares: opened and checked first, then computed, with one model in memory at a time."""
+"""What one run compares: everything is opened and checked first, then computed with one model in memory at a time."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 from tqdm import tqdm
@@ -9,236 +9,257 @@ from transformers import AutoModelForMaskedLM
 
 from training.common.errors import InputError
 from training.evaluation import emoji_matrix
-from training.evaluation.arguments import FamilyArguments, settings
+from training.evaluation.arguments import EvaluateArguments, settings
 from training.evaluation.completions import completion_table, read_phrases
-from training.evaluation.masked_scores import Answers, ask
-from training.evaluation.mlm_matrix import Asked, region_cells
+from training.evaluation.masked_texts import (
+    MaskedTexts,
+    behind_token,
+    is_word,
+    mask_tokens,
+    read_test_texts,
+    texts_outside,
+    training_texts,
+)
+from training.evaluation.mlm_matrix import Targets, matrix_of, score_region
 from training.evaluation.models import (
     ModelFolder,
     check_lengths,
     check_masked_models,
     check_own_corpora,
-    check_region_tokens,
     check_same_vocabulary,
     check_unseen,
     open_folders,
     pick_device,
 )
-from training.evaluation.ngrams import NEAREST, UNIGRAM, NgramBaselines
-from training.evaluation.per_word import masked_words, word_answers
-from training.evaluation.questions import (
-    AskedTexts,
-    Questions,
-    behind_token,
-    is_trivial,
-    masked_tokens,
-    texts_to_ask,
-    training_texts,
-)
+from training.evaluation.ngrams import NEAREST, OF_ALL, UNIGRAM, NgramBaselines
+from training.evaluation.per_word import mask_words, word_predictions
+from training.evaluation.predictions import Predictions, predict
 from training.evaluation.region_words import count_whole_words, region_words
-from training.evaluation.results import WAYS, corpus_facts, header
-from training.evaluation.similarity import similarity
+from training.evaluation.results import (
+    ALL,
+    WORDS,
+    CompletionsResult,
+    EmojiResult,
+    MatrixResult,
+    RegionWordsResult,
+    Result,
+    header,
+)
+from training.evaluation.wins import corrected
 from training.texts.corpus import Corpus, open_corpora
 from training.texts.encoding import encode
-from training.texts.regions import has_region_tokens, region_token_id
+from training.texts.files import find_files
 
-Result = dict[str, Any]
-ByRegion = dict[str, dict[str, Answers]]  # region of the texts -> model -> answers
+ByRegion = dict[str, dict[str, Predictions]]  # region of the texts -> model -> predictions
+TEXTS_AT_ONCE = 10_000
 
 
-def open_unseen_corpora(args: FamilyArguments, folders: Sequence[ModelFolder]) -> dict[str, Corpus]:
-    """The corpora of the flags by region, of whose test part no model has seen a text as far as its folder says.
+def open_unseen_corpora(args: EvaluateArguments, folders: Sequence[ModelFolder]) -> dict[str, Corpus]:
+    """Open the corpora of the flags by region; no model has seen their test part, as far as its folder says.
 
     Raises:
         InputError: as `open_corpora` and `check_unseen` do.
     """
-    corpora = open_corpora(args.corpora, args.text_column, args.group_column)
+    corpora = open_corpora(args.corpora, args.text_column, args.group_column, args.file_format)
     for folder in folders:
         check_unseen(folder, corpora, args.test_fraction)
     return corpora
 
 
 class MaskedComparison:
-    """Masked language models: the matrix, completions, and, of two or more, region words and similarity.
+    """Masked language models: the matrix, completions and, of two or more, the words of each region.
 
     Raises:
-        InputError: for anything in the flags, models and texts that makes no comparison.
+        InputError: for flags, models and texts that cannot be compared.
     """
 
-    def __init__(self, args: FamilyArguments):
+    def __init__(self, args: EvaluateArguments):
         self.args = args
         self.device = pick_device()
         self.folders = open_folders(args.models)
         self.regions = {folder.name: folder.region for folder in self.folders}
+        # The smallest vocabulary is the one that all have: the others add the tokens of regions to it.
+        self.tokenizer = min((folder.tokenizer for folder in self.folders), key=len)
         check_masked_models(self.folders, args.top_k)
         if not args.per_word:
             check_same_vocabulary(self.folders)
             check_lengths(self.folders, args.max_length)
-        self.corpora = open_unseen_corpora(args, self.folders)
-        check_own_corpora(self.folders, self.corpora)
-        check_region_tokens(self.folders, self.corpora)
-        if args.own_region:
-            self.leave_out_regions_without_ways()
+        corpora = open_unseen_corpora(args, self.folders)
+        check_own_corpora(self.folders, corpora)
+        self.all_texts = Corpus(
+            find_files(args.baseline_files), text_column=args.text_column, group_column=args.group_column
+        )
         self.phrases = read_phrases(args.phrases)
         self.tests = [
-            texts_to_ask(region, corpus, args.test_fraction, args.max_test_texts)
-            for region, corpus in self.corpora.items()
+            read_test_texts(region, corpus, args.test_fraction, args.max_test_texts)
+            for region, corpus in corpora.items()
         ]
         self.notes: list[str] = []
 
-    def asked_about(self, region: str) -> list[ModelFolder]:
-        """With `--own_region`, the models of the region and those of none."""
-        return [folder for folder in self.folders if not self.args.own_region or folder.region in (None, region)]
-
-    def leave_out_regions_without_ways(self) -> None:
-        self.corpora = {region: corpus for region, corpus in self.corpora.items() if len(self.asked_about(region)) > 1}
-        if not self.corpora:
-            raise InputError("--own_region: of no region there are two models or more to compare: give others")
+    @property
+    def matrix_kind(self) -> str:
+        return "per_word_matrix" if self.args.per_word else "mlm_matrix"
 
     def kinds(self) -> list[str]:
-        """Of the results to come."""
-        if self.args.own_region:
-            return [WAYS]
-        several = ["similarity"] if self.args.per_word else ["region_words", "similarity"]
-        matrix = "per_word_matrix" if self.args.per_word else "mlm_matrix"
-        return [matrix, "completions", *(several if len(self.folders) > 1 else [])]
+        """The kinds of `results`, known before anything is computed."""
+        words = [] if self.args.per_word or len(self.folders) == 1 else ["region_words"]
+        return [self.matrix_kind, "completions", *words]
 
     def results(self) -> Iterator[Result]:
-        asked, answers, corpora = self.ask_words() if self.args.per_word else self.ask_tokens()
-        yield self.matrix(asked, answers, corpora)
-        if self.args.own_region:
-            return
-        yield self.header("completions") | {"phrases": completion_table(self.folders, self.phrases, self.args.top_k)}
-        if len(self.folders) > 1:
-            if not self.args.per_word:
-                yield self.region_words(answers)
-            yield self.similarity(asked, answers)
+        targets, predictions = self.predict_words() if self.args.per_word else self.predict_tokens()
+        yield self.matrix(targets, predictions)
+        yield self.completions()
+        if "region_words" in self.kinds():
+            yield self.region_words(predictions)
 
     def header(self, kind: str) -> Result:
-        return header(kind, settings(self.args), self.folders, self.device)
+        return header(kind, settings(self.args), [folder.facts() for folder in self.folders], self.device)
 
-    def ask_tokens(self) -> tuple[list[Asked], ByRegion, list[Result]]:
-        """What was asked of each region, what models and baselines answered, and facts about the corpora."""
-        args, tokenizer = self.args, self.folders[0].tokenizer
-        questions = {
-            test.region: masked_tokens(
-                test, tokenizer, args.max_length, args.mlm_probability, args.mask_draws, args.seed
+    def predict_tokens(self) -> tuple[list[Targets], ByRegion]:
+        """Mask tokens of each region's texts; return the targets and what models and baselines predict."""
+        args = self.args
+        masked = {
+            test.region: mask_tokens(
+                test, self.tokenizer, args.max_length, args.mlm_probability, args.mask_draws, args.seed
             )
             for test in self.tests
         }
-        answers = self.ask_models({folder.name: questions for folder in self.folders})
-        tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
-        trivial = np.array([is_trivial(token) for token in tokens])
-        asked, corpora = [], []
+        predictions = self.predict_all({folder.name: masked for folder in self.folders})
+        self.add_baselines(masked, predictions)
+        tokens = self.tokenizer.convert_ids_to_tokens(list(range(len(self.tokenizer))))
+        are_words = np.array([is_word(token) for token in tokens])
+        targets = []
         for test in self.tests:
-            own = questions[test.region]
-            asked.append(Asked(test.region, own.targets, own.texts, own.number_of_texts, trivial[own.targets]))
-            corpora.append(corpus_facts(test) | {"targets": len(own.targets)})
-            answers[test.region] |= self.baselines(test, own)
-        return asked, answers, corpora
+            ids, clusters = masked[test.region].targets, test.clusters()
+            sets = {WORDS: are_words[ids], ALL: np.ones(len(ids), bool)}
+            targets.append(Targets(test.region, ids, clusters[masked[test.region].texts], clusters.max() + 1, sets))
+        return targets, predictions
 
-    def ask_words(self) -> tuple[list[Asked], ByRegion, list[Result]]:
+    def predict_words(self) -> tuple[list[Targets], ByRegion]:
+        """Mask whole words of each region's texts; return the targets and what models predict."""
         args = self.args
-        questions = {
-            test.region: masked_words(
+        masked = {
+            test.region: mask_words(
                 test, self.folders, args.max_length, args.mlm_probability, args.mask_draws, args.seed
             )
             for test in self.tests
         }
-        by_model = {
-            folder.name: {region: words.rows[folder.name] for region, words in questions.items()}
-            for folder in self.folders
-        }
-        answers = self.ask_models(by_model)
-        asked, corpora = [], []
+        predictions = self.predict_all(
+            {
+                folder.name: {region: words.rows[folder.name] for region, words in masked.items()}
+                for folder in self.folders
+            }
+        )
+        targets = []
         for test in self.tests:
-            words = questions[test.region]
+            words, clusters = masked[test.region], test.clusters()
             number = len(words.texts)
-            asked.append(Asked(test.region, np.arange(number), words.texts, len(test.texts), np.zeros(number, bool)))
-            corpora.append(corpus_facts(test) | {"targets": number})
+            targets.append(
+                Targets(
+                    test.region,
+                    np.arange(number),
+                    clusters[words.texts],
+                    clusters.max() + 1,
+                    {WORDS: np.ones(number, bool)},
+                )
+            )
             if words.left_out:
                 self.notes.append(
-                    f"{words.left_out:,} words of {test.region} were left out: some tokenizer does not know a sign of "
-                    "them, cuts them together with their neighbours, or cuts the text before them."
+                    f"{words.left_out:,} words of {test.region} are left out: a tokenizer has no token for one of "
+                    "their characters, joins them with their neighbours, or truncates the text before them."
                 )
-            for name, answer in answers[test.region].items():
-                answers[test.region][name] = word_answers(answer, words.sizes[name])
-        return asked, answers, corpora
+            for name, found in predictions[test.region].items():
+                predictions[test.region][name] = word_predictions(found, words.sizes[name])
+        return targets, predictions
 
-    def ask_models(self, questions: dict[str, dict[str, Questions]]) -> ByRegion:
-        """Answers of every model to its rows for every region."""
-        answers: ByRegion = {test.region: {} for test in self.tests}
+    def predict_all(self, masked: dict[str, dict[str, MaskedTexts]]) -> ByRegion:
+        """Predict, with every model, its rows of every region."""
+        predictions: ByRegion = {test.region: {} for test in self.tests}
         for folder in self.folders:
             model = folder.open(AutoModelForMaskedLM, self.device)
-            for region, rows in questions[folder.name].items():
-                if folder not in self.asked_about(region):
-                    continue
-                if has_region_tokens(folder.config):
-                    rows = behind_token(rows, region_token_id(folder.tokenizer, region))
-                description = f"{folder.name} on {region}"
-                answers[region][folder.name] = ask(
-                    model, rows, folder.tokenizer.pad_token_id, self.args.tokens_per_batch, description
+            for region, rows in masked[folder.name].items():
+                predictions[region][folder.name] = predict(
+                    model,
+                    behind_token(rows, folder.token_id),
+                    folder.tokenizer.pad_token_id,
+                    self.args.tokens_per_batch,
+                    f"{folder.name} on {region}",
                 )
-            del model  # before the next one comes
-        return answers
+            del model  # before the next one is opened
+        return predictions
 
-    def baselines(self, test: AskedTexts, questions: Questions) -> dict[str, Answers]:
-        args, tokenizer = self.args, self.folders[0].tokenizer
-        texts = training_texts(test.corpus, args.test_fraction, args.max_baseline_texts)
-        if not texts:
-            self.notes.append(f"No baselines for {test.region}: all its texts are asked, none is left to learn from.")
-            return {}
-        fitted = NgramBaselines(encode(texts, tokenizer, args.max_length), len(tokenizer))
-        return {UNIGRAM: fitted.unigram(questions), NEAREST: fitted.nearest(questions)}
+    def add_baselines(self, masked: dict[str, MaskedTexts], predictions: ByRegion) -> None:
+        """Add the n-gram baselines of each region's training texts and, with `--baseline_files`, of those files."""
+        args = self.args
+        for test in self.tests:
+            texts = training_texts(test.corpus, args.test_fraction, args.max_baseline_texts)
+            if texts:
+                own = self.fit_baselines(texts)
+                predictions[test.region][UNIGRAM] = own.unigram(masked[test.region])
+                predictions[test.region][NEAREST] = own.nearest(masked[test.region])
+            else:
+                self.notes.append(
+                    f"No baselines of {test.region} alone: all its texts are test texts, none is left to learn from."
+                )
+        if self.all_texts.files:
+            pooled = self.fit_baselines(texts_outside(self.all_texts, self.tests, args.test_fraction))
+            for region, rows in masked.items():
+                predictions[region][UNIGRAM + OF_ALL] = pooled.unigram(rows)
+                predictions[region][NEAREST + OF_ALL] = pooled.nearest(rows)
 
-    def matrix(self, asked: list[Asked], answers: ByRegion, corpora: list[Result]) -> Result:
-        cells, comparisons = [], []
-        for own in tqdm(asked, desc="intervals", unit=" regions", leave=False):
-            found = region_cells(
-                own,
-                answers[own.region],
-                self.regions,
-                self.args.resamples,
-                self.args.seed,
-                every_pair=self.args.own_region,
-            )
-            cells += found[0]
-            comparisons += found[1]
-        return self.header(self.kinds()[0]) | {
-            "corpora": corpora,
+    def fit_baselines(self, texts: Iterable[str]) -> NgramBaselines:
+        """Fit n-grams on the texts, encoded some at a time so that millions of them fit into memory.
+
+        Raises:
+            InputError: if there is no text.
+        """
+        remaining, encoded = iter(texts), []
+        while some := list(islice(remaining, TEXTS_AT_ONCE)):
+            encoded += [np.array(ids, np.int32) for ids in encode(some, self.tokenizer, self.args.max_length)]
+        if not encoded:
+            raise InputError("--baseline_files: no text is outside the test part, so none is left to learn from")
+        return NgramBaselines(encoded, len(self.tokenizer))
+
+    def matrix(self, targets: list[Targets], predictions: ByRegion) -> MatrixResult:
+        args = self.args
+        bar = tqdm(targets, desc="intervals", unit=" regions", leave=False)
+        found = matrix_of(
+            [score_region(own, predictions[own.region], self.regions, args.resamples, args.seed) for own in bar]
+        )
+        return {
+            **self.header(self.matrix_kind),
+            "corpora": [test.facts(len(own.ids)) for test, own in zip(self.tests, targets, strict=True)],
             "notes": self.notes,
-            "cells": cells,
-            "comparisons": comparisons,
+            "cells": found.cells,
+            "comparisons": found.comparisons,
+            "wins": found.wins,
         }
 
-    def region_words(self, answers: ByRegion) -> Result:
+    def completions(self) -> CompletionsResult:
+        return {
+            **self.header("completions"),
+            "phrases": completion_table(self.folders, self.phrases, self.args.top_k),
+        }
+
+    def region_words(self, predictions: ByRegion) -> RegionWordsResult:
+        size = len(self.tokenizer)
         means = {
-            name: np.mean([by_model[name].mean_log_probabilities for by_model in answers.values()], axis=0)
+            name: np.mean([by_model[name].mean_log_probabilities[:size] for by_model in predictions.values()], axis=0)
             for name in self.regions
         }
-        tokenizer = self.folders[0].tokenizer
-        texts = (ids for test in self.tests for ids in encode(test.texts, tokenizer, self.args.max_length))
-        words = region_words(means, count_whole_words(texts, tokenizer), tokenizer, self.args.top_words)
-        return self.header("region_words") | {"by_model": words}
-
-    def similarity(self, asked: list[Asked], answers: ByRegion) -> Result:
-        firsts = np.cumsum([0, *(own.number_of_texts for own in asked)])
-        texts = np.concatenate([own.texts + first for own, first in zip(asked, firsts, strict=False)])
-        log_probabilities = {
-            name: np.concatenate([answers[own.region][name].log_probability for own in asked]) for name in self.regions
-        }
-        found = similarity(log_probabilities, texts, self.args.resamples, self.args.seed)
-        return self.header("similarity") | {"targets": len(texts)} | found
+        texts = (ids for test in self.tests for ids in encode(test.texts, self.tokenizer, self.args.max_length))
+        words = region_words(means, count_whole_words(texts, self.tokenizer), self.tokenizer, self.args.top_words)
+        return {**self.header("region_words"), "by_model": words}
 
 
 class EmojiComparison:
     """Classifiers: the Emoji-15 matrix.
 
     Raises:
-        InputError: for anything in the flags, models and texts that makes no comparison.
+        InputError: for flags, models and texts that cannot be compared.
     """
 
-    def __init__(self, args: FamilyArguments):
+    def __init__(self, args: EvaluateArguments):
         self.args = args
         self.device = pick_device()
         self.folders = open_folders(args.emoji_models)
@@ -246,7 +267,12 @@ class EmojiComparison:
         self.notes: list[str] = []
         if args.emoji_files:
             found = emoji_matrix.from_labelled_files(
-                args.emoji_files, args.text_column, args.label_column, args.test_fraction, args.group_column
+                args.emoji_files,
+                args.text_column,
+                args.label_column,
+                args.test_fraction,
+                args.group_column,
+                args.file_format,
             )
             own = {folder.region for folder in self.folders}
             self.tests, self.notes = emoji_matrix.with_enough_texts(found, own)
@@ -262,23 +288,24 @@ class EmojiComparison:
     def kinds(self) -> list[str]:
         return ["emoji15_matrix"]
 
-    def results(self) -> Iterator[Result]:
+    def results(self) -> Iterator[EmojiResult]:
         args = self.args
         guesses = {
             folder.name: emoji_matrix.classify(folder, self.tests, self.labels, args.tokens_per_batch, self.device)
             for folder in self.folders
         }
         regions = {folder.name: folder.region for folder in self.folders}
-        cells, comparisons = [], []
+        scores = []
         for number, test in enumerate(self.tests):
             of_region = {name: found[number] for name, found in guesses.items()}
-            found = emoji_matrix.region_cells(test, of_region, self.labels, regions, args.resamples, args.seed)
-            cells += found[0]
-            comparisons += found[1]
-        yield header("emoji15_matrix", settings(args), self.folders, self.device) | {
+            scores.append(emoji_matrix.score_region(test, of_region, self.labels, regions, args.resamples, args.seed))
+        facts = [folder.facts() for folder in self.folders]
+        yield {
+            **header("emoji15_matrix", settings(args), facts, self.device),
             "labels": self.labels,
             "corpora": [test.facts() for test in self.tests],
             "notes": self.notes,
-            "cells": cells + self.baselines,
-            "comparisons": comparisons,
+            "cells": [cell for region in scores for cell in region.cells] + self.baselines,
+            "comparisons": [entry for region in scores for entry in region.comparisons],
+            "wins": corrected([win for region in scores for win in region.wins]),
         }

@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
 from training.common.errors import InputError, as_input_error
 from training.evaluation import published
 from training.evaluation.models import ModelFolder
+from training.evaluation.results import CompletionsResult, PhraseCompletions
 from training.inference.completions import MASK, check_phrases, completions, table
 
 
 def read_phrases(path: str | None) -> list[str]:
-    """The phrases of a file, one a line; without a file, the five of the published table.
+    """Read the phrases of a file, one a line; without a file, return the five of the published table.
 
     Raises:
         InputError: for a file that cannot be read or holds none, and a phrase without exactly one [MASK].
@@ -29,10 +29,10 @@ def read_phrases(path: str | None) -> list[str]:
     return phrases
 
 
-def completion_table(folders: Sequence[ModelFolder], phrases: list[str], top_k: int) -> list[dict[str, Any]]:
-    """For each phrase the `top_k` likeliest words of every model with their probabilities."""
+def completion_table(folders: Sequence[ModelFolder], phrases: list[str], top_k: int) -> list[PhraseCompletions]:
+    """Complete each phrase with the `top_k` likeliest words of every model, with their probabilities."""
     answers = {
-        folder.name: completions(str(folder.path), phrases, top_k)
+        folder.name: completions(str(folder.path), [folder.prefix + phrase for phrase in phrases], top_k)
         for folder in tqdm(folders, desc="completions", unit=" models", leave=False)
     }
     return [
@@ -52,8 +52,8 @@ def completion_table(folders: Sequence[ModelFolder], phrases: list[str], top_k: 
     ]
 
 
-def as_text(result: dict[str, Any]) -> str:
-    """The table of a result as `complete.py` prints it."""
+def as_text(result: CompletionsResult) -> str:
+    """Format a result as `complete.py` prints it."""
     return "\n\n".join(
         table(
             entry["phrase"],

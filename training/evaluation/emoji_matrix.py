@@ -1,10 +1,10 @@
-"""The Emoji-15 matrix: classifiers by test regions, with accuracy, macro-F1, intervals and confusions."""
+"""The Emoji-15 matrix, classifiers by test regions: accuracy and macro-F1 with intervals, and confusion matrices."""
 
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -13,62 +13,86 @@ from transformers import AutoModelForSequenceClassification
 
 from modeling_bilma.convert_keras import EMOJI_15
 from training.common.errors import InputError
-from training.evaluation.intervals import Estimate, interval, resampled_sums
-from training.evaluation.mlm_matrix import own_and_best_other
+from training.evaluation.intervals import interval, resampled_together
+from training.evaluation.masked_texts import split_texts
 from training.evaluation.models import ModelFolder
-from training.evaluation.questions import sided
+from training.evaluation.results import EmojiCell, EmojiDifference, Estimate, LabelledFacts, RegionWin
+from training.evaluation.wins import own_differences, region_wins
 from training.finetuning.scores import classification_scores, confusion
-from training.texts.batches import batches_by_tokens as batches
+from training.texts.batches import batches_by_tokens
 from training.texts.corpus import Corpus
 from training.texts.emoji15 import emoji15_task
 from training.texts.labelled import LabelledTexts, label_ids, labelled_corpus
+from training.texts.lines import UTF8, FileFormat
 from training.texts.splits import is_test, split_hash
 
-FEWEST_LABELLED = 100  # test texts of a region; with fewer the interval of an accuracy goes 0.1 to each side and more
+FEWEST_LABELLED = 100  # test texts of a region; with fewer, the interval of an accuracy is 0.1 or more to each side
 
 
 @dataclass
-class LabelledQuestions:
-    """The labelled test texts of one region, and where they are from."""
+class LabelledTest:
+    """The labelled test texts of one region, and the files that they are from."""
 
     region: str
     names: list[str]
     texts: LabelledTexts
 
-    def facts(self) -> dict[str, Any]:
-        return {"region": self.region, "names": self.names} | self.texts.describe()
+    def facts(self) -> LabelledFacts:
+        described = self.texts.describe()
+        return {
+            "region": self.region,
+            "names": self.names,
+            "texts": described["texts"],
+            "labels": described["labels"],
+            "fingerprint": described["fingerprint"],
+        }
 
 
-def from_raw_texts(region: str, corpus: Corpus, test_fraction: float) -> LabelledQuestions:
-    """The Emoji-15 questions that the test part of a corpus holds: those that `finetune.py` is tested on.
+@dataclass
+class RegionScores:
+    """What one test region adds to the matrix."""
+
+    cells: list[EmojiCell]
+    comparisons: list[EmojiDifference]
+    wins: list[RegionWin]
+
+
+def from_raw_texts(region: str, corpus: Corpus, test_fraction: float) -> LabelledTest:
+    """Make the Emoji-15 test of the test part of a corpus, the same that `finetune.py` is tested on.
 
     Raises:
         InputError: if no text of that part has exactly one kind of the fifteen emoji.
     """
     texts = LabelledTexts()
-    kept_out = (text for for_test, text in sided(corpus, test_fraction) if for_test)
-    for pair in emoji15_task(kept_out):
+    held_out = (text for for_test, text, _ in split_texts(corpus, test_fraction) if for_test)
+    for pair in emoji15_task(held_out):
         texts.add(*pair)
     if not texts:
         raise InputError(
             f"{', '.join(corpus.names())}: the test set is empty, no text of the test part of {test_fraction:g} has "
             "exactly one kind of the fifteen emoji: give more texts, or labelled ones with --emoji_files"
         )
-    return LabelledQuestions(region, corpus.names(), texts)
+    return LabelledTest(region, corpus.names(), texts)
 
 
 def from_labelled_files(
-    files: Sequence[str], text_column: str, label_column: str, test_fraction: float, group_column: str | None = None
-) -> list[LabelledQuestions]:
-    """The test texts of labelled files by region, in the order of the regions' codes.
+    files: Sequence[str],
+    text_column: str,
+    label_column: str,
+    test_fraction: float,
+    group_column: str | None = None,
+    file_format: FileFormat = UTF8,
+) -> list[LabelledTest]:
+    """Read the test texts of labelled files by region, in the order of the regions' codes.
 
-    Where the column `split` names parts, those it calls `test`; else the test part by the hash of the group or the
-    text.
+    They are those that the column `split` calls `test`; where it names none, the test part by the hash of the group
+    or the text.
 
     Raises:
         InputError: as reading the files does; for a text without region; if no text is for testing.
     """
-    corpus = labelled_corpus("labelled", files, label_column, text_column=text_column, group_column=group_column)
+    columns = {"text_column": text_column, "group_column": group_column}
+    corpus = labelled_corpus("labelled", files, label_column, **columns, file_format=file_format)
     rows = [row if group_column else (*row, None) for row in corpus.rows()]
     names = ", ".join(corpus.names())
     if not any(split == "test" for _, _, split, *_ in rows):
@@ -82,13 +106,13 @@ def from_labelled_files(
         by_region.setdefault(region, LabelledTexts()).add(text, label)
     if not rows:
         raise InputError(f"{names}: the test set is empty: give more texts, or a larger --test_fraction")
-    return [LabelledQuestions(region, corpus.names(), by_region[region]) for region in sorted(by_region)]
+    return [LabelledTest(region, corpus.names(), by_region[region]) for region in sorted(by_region)]
 
 
 def with_enough_texts(
-    tests: Sequence[LabelledQuestions], own: Collection[str | None]
-) -> tuple[list[LabelledQuestions], list[str]]:
-    """The regions with enough test texts or, in `own`, a model of their own, and notes of those left out.
+    tests: Sequence[LabelledTest], own: Collection[str | None]
+) -> tuple[list[LabelledTest], list[str]]:
+    """Keep the regions with enough test texts or, in `own`, a model of their own; return them and notes on the others.
 
     Raises:
         InputError: if none is left.
@@ -107,7 +131,7 @@ def with_enough_texts(
 
 
 def label_names(folders: Sequence[ModelFolder]) -> list[str]:
-    """The labels that all models have, Emoji-15 in the published order.
+    """Return the labels that all models have, Emoji-15 in the published order.
 
     Raises:
         InputError: if models have different labels.
@@ -120,11 +144,11 @@ def label_names(folders: Sequence[ModelFolder]) -> list[str]:
     return [label for label in EMOJI_15 if label in labels] + sorted(labels - set(EMOJI_15))
 
 
-def check_labels(tests: Sequence[LabelledQuestions], labels: Sequence[str]) -> None:
-    """The texts can be put to the models.
+def check_labels(tests: Sequence[LabelledTest], labels: Sequence[str]) -> None:
+    """Check that the models can be scored on the texts.
 
     Raises:
-        InputError: for a label that the models do not know, and if all texts have the same label.
+        InputError: for a label that the models do not have, and if all texts have the same label.
     """
     for test in tests:
         label_ids(test.texts, labels, ", ".join(test.names))
@@ -136,20 +160,22 @@ def check_labels(tests: Sequence[LabelledQuestions], labels: Sequence[str]) -> N
 @torch.no_grad()
 def classify(
     folder: ModelFolder,
-    tests: Sequence[LabelledQuestions],
+    tests: Sequence[LabelledTest],
     labels: Sequence[str],
     tokens_per_batch: int,
     device: torch.device,
 ) -> list[np.ndarray]:
-    """For each test set the numbers of the labels that the model guesses."""
+    """Classify each test set; return the number of the likeliest label of each text, (texts,) for each set."""
     model = folder.open(AutoModelForSequenceClassification, device)
     to_label = np.array([labels.index(folder.config.id2label[number]) for number in range(len(labels))])
     found = []
     for test in tests:
-        ids = folder.tokenizer(test.texts.texts, truncation=True, max_length=folder.longest)["input_ids"]
+        ids = folder.tokenizer(
+            [folder.prefix + text for text in test.texts.texts], truncation=True, max_length=folder.longest
+        )["input_ids"]
         guesses = np.empty(len(ids), np.int64)
         with tqdm(total=len(ids), desc=f"{folder.name} on {test.region}", unit=" texts", leave=False) as bar:
-            for numbers in batches([len(text) for text in ids], tokens_per_batch):
+            for numbers in batches_by_tokens([len(text) for text in ids], tokens_per_batch):
                 inputs = {"input_ids": [ids[number] for number in numbers]}
                 batch = folder.tokenizer.pad(inputs, return_tensors="pt").to(device)
                 guesses[numbers] = to_label[model(**batch).logits.argmax(-1).cpu().numpy()]
@@ -158,49 +184,48 @@ def classify(
     return found
 
 
-def region_cells(
-    test: LabelledQuestions,
+def score_region(
+    test: LabelledTest,
     guesses: dict[str, np.ndarray],
     labels: Sequence[str],
     regions: dict[str, str | None],
     resamples: int,
     seed: int,
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The cells of one test region, and its own models compared with the best other one, text by text."""
+) -> RegionScores:
+    """Score every model on one region's texts, and compare the region's own models with every other, text by text."""
     right = label_ids(test.texts, labels, ", ".join(test.names))
     sums = {name: text_sums(right, guessed, len(labels)) for name, guessed in guesses.items()}
-    resampled = {name: resampled_sums(values, resamples, seed) for name, values in sums.items()}
-    cells = [
-        {"model": name, "region": test.region, "count": len(right)}
-        | scores(right, guessed, len(labels), resampled[name])
+    resampled = resampled_together(sums, resamples, seed)
+    cells: list[EmojiCell] = [
+        {
+            "model": name,
+            "region": test.region,
+            "count": len(right),
+            **cell_scores(right, guessed, len(labels), resampled[name]),
+        }
         for name, guessed in guesses.items()
     ]
-    comparisons = []
-    hits = {name: np.array([len(right), (guesses[name] == right).sum()]) for name in regions}
-    for own, other in own_and_best_other(test.region, regions, hits):
-        value = (hits[own][1] - hits[other][1]) / len(right)
-        difference = accuracy(resampled[own]) - accuracy(resampled[other])
-        comparisons.append(
-            {
-                "region": test.region,
-                "own": own,
-                "best_other": other,
-                "accuracy_difference": interval(value, difference),
-            }
-        )
-    return cells, comparisons
+    accuracies = {name: float((guessed == right).mean()) for name, guessed in guesses.items()}
+    differences = own_differences(
+        test.region, regions, accuracies, {name: accuracy(values) for name, values in resampled.items()}
+    )
+    comparisons: list[EmojiDifference] = [
+        {"region": test.region, "own": entry.own, "other": entry.other, "accuracy_difference": entry.estimate}
+        for entry in differences
+    ]
+    return RegionScores(cells, comparisons, region_wins(test.region, regions, differences))
 
 
-def baseline_cells(folders: Sequence[str], tests: Sequence[LabelledQuestions]) -> list[dict[str, Any]]:
-    """The test scores of baselines, from the metrics.json that `baselines.py` wrote, beside the models' cells.
+def baseline_cells(folders: Sequence[str], tests: Sequence[LabelledTest]) -> list[EmojiCell]:
+    """Read the test scores of baselines from the metrics.json that `baselines.py` wrote.
 
-    A baseline belongs to the region whose test texts and labels are those that it was tested on, by their fingerprint.
+    The fingerprint of texts and labels that a baseline was tested on says which region it belongs to.
 
     Raises:
         InputError: for a folder without such a file, or one that was tested on other texts.
     """
     by_fingerprint = {test.texts.fingerprint: test for test in tests}
-    cells = []
+    cells: list[EmojiCell] = []
     for folder in folders:
         path = Path(folder) / "metrics.json"
         try:
@@ -214,22 +239,41 @@ def baseline_cells(folders: Sequence[str], tests: Sequence[LabelledQuestions]) -
                 f"{folder}: {name} was tested on other texts than these: make it with the same files, the same "
                 "--test_fraction, and --region if the file holds several"
             )
-        estimates = {score: Estimate(scores[score]) for score in ("accuracy", "macro_f1")}
-        cells.append({"model": name, "region": test.region, "count": len(test.texts)} | estimates)
+        accuracy_, macro_f1_ = (without_interval(scores[score]) for score in ("accuracy", "macro_f1"))
+        cells.append(
+            {
+                "model": name,
+                "region": test.region,
+                "count": len(test.texts),
+                "accuracy": accuracy_,
+                "macro_f1": macro_f1_,
+            }
+        )
     return cells
 
 
-def scores(right: np.ndarray, guessed: np.ndarray, num_labels: int, resampled: np.ndarray) -> dict[str, Any]:
+def without_interval(value: float) -> Estimate:
+    return {"value": value, "low": None, "high": None}
+
+
+class Scores(TypedDict):
+    accuracy: Estimate
+    macro_f1: Estimate
+    confusion: list[list[int]]
+
+
+def cell_scores(right: np.ndarray, guessed: np.ndarray, num_labels: int, resampled: np.ndarray) -> Scores:
+    """Score guesses, with intervals from the bootstrap sums, (resamples, 3 x labels)."""
     value = classification_scores(right, guessed, num_labels)
     return {
         "accuracy": interval(value["accuracy"], accuracy(resampled)),
         "macro_f1": interval(value["macro_f1"], macro_f1(resampled)),
-        "confusion": confusion(right, guessed, num_labels),
+        "confusion": confusion(right, guessed, num_labels).tolist(),
     }
 
 
 def text_sums(right: np.ndarray, guessed: np.ndarray, num_labels: int) -> np.ndarray:
-    """(texts, 3 x labels): right guesses of each label, then its texts, then its guesses."""
+    """(texts, 3 x labels): for each label the right guesses, then the texts, then the guesses."""
     classes = np.eye(num_labels)
     return np.concatenate([classes[right] * (right == guessed)[:, None], classes[right], classes[guessed]], axis=1)
 
@@ -240,7 +284,7 @@ def accuracy(sums: np.ndarray) -> np.ndarray:
 
 
 def macro_f1(sums: np.ndarray) -> np.ndarray:
-    """The mean F1 of the labels that are right or guessed somewhere, as `training.finetuning.scores` has it."""
+    """Mean F1 of the labels that occur or are guessed, as `training.finetuning.scores` has it."""
     hits, texts, guessed = np.split(sums, 3, axis=-1)
     with np.errstate(invalid="ignore"):
         return np.nanmean(2 * hits / (texts + guessed), axis=-1)

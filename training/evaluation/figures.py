@@ -1,51 +1,56 @@
-"""Pictures of results, drawn from their JSON alone, as PNG and SVG.
+"""Figures of results, drawn from their JSON alone, as PNG and SVG.
 
-The colours are those of cividis, which colour-blind readers see as others do, and every cell says its number.
+The colours are those of cividis, which colour-blind readers see as others do, and every cell shows its number.
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
 import numpy as np
-from matplotlib import font_manager
-from matplotlib import pyplot as plt
+from matplotlib import colormaps, font_manager, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.image import AxesImage
-from matplotlib.text import Annotation
 
-from training.evaluation.results import models_in_order, regions_in_order, target_sets
+from training.evaluation.results import (
+    ALL,
+    WORDS,
+    CompletionsResult,
+    EmojiResult,
+    Estimate,
+    MatrixResult,
+    RegionalTestsResult,
+    models_in_order,
+    regions_in_order,
+    target_sets,
+)
 
 COLOURS = "cividis"
 DARK, LIGHT = "#111111", "#ffffff"
-TARGET_SETS = {"all": "all targets", "without_trivial": "without trivial targets"}
-NAME_WIDTH, NAME_HEIGHT, NAME_OFFSET = 70, 13, 18  # of a name beside a point, in points of the page
-plt.rcParams["svg.hashsalt"] = "bilma"  # the same picture is the same file
-plt.rcParams["svg.fonttype"] = "none"  # text stays text
+TARGET_SETS = {WORDS: "words", ALL: "all tokens"}
+SVG: Any = {"svg.hashsalt": "bilma", "svg.fonttype": "none"}  # the same figure gives the same file; text stays text
 
 
-def draw_all(results: dict[str, dict[str, Any]], folder: Path) -> list[Path]:
-    """Every picture of the results given, in `folder`; returns the PNG files."""
+def draw_all(results: dict[str, Any], folder: Path) -> list[Path]:
+    """Draw every figure of the results in `folder`, and return the PNG files."""
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = []
+    drawn: list[Path] = []
     for kind, result in results.items():
-        for name, figure in FIGURES.get(kind, no_figures)(result):
-            drawn.append(save(figure, folder / name))
+        if kind in FIGURES:
+            drawn += [save(figure, folder / name) for name, figure in FIGURES[kind](result)]
     return drawn
 
 
 def save(figure: Figure, path: Path) -> Path:
+    """Save a figure as PNG and SVG, and return the PNG file."""
     for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None})):
-        figure.savefig(path.with_suffix(suffix), dpi=150, metadata=metadata)
-        figure.set_layout_engine("none")  # where everything stands is found by now
-    plt.close(figure)
+        with rc_context(SVG):
+            figure.savefig(path.with_suffix(suffix), dpi=150, metadata=metadata)
+        figure.set_layout_engine("none")  # the first drawing has placed everything
     return path.with_suffix(".png")
 
 
@@ -55,7 +60,7 @@ def _font() -> FT2Font:
 
 
 def printable(text: str) -> str:
-    """A text that the font can write: a sign it lacks, such as some emoji, by its name."""
+    """Replace each character that the font lacks, such as some emoji, by its name."""
     return "".join(
         character if _font().get_char_index(ord(character)) else f"<{unicodedata.name(character, 'unknown').lower()}>"
         for character in text
@@ -71,8 +76,8 @@ def text_colour(background: Sequence[float]) -> str:
 def shaded(
     axis: Axes, values: np.ndarray, labels: Sequence[Sequence[str]], low: float, high: float, size: float
 ) -> AxesImage:
-    """Cells shaded by value with a text in each; one without a value stays white."""
-    colours = plt.get_cmap(COLOURS)
+    """Shade cells by value, with a text in each; one without a value stays white."""
+    colours = colormaps[COLOURS]
     image = axis.imshow(np.ma.masked_invalid(values), cmap=colours, vmin=low, vmax=high, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
         shade = colours((value - low) / (high - low)) if np.isfinite(value) else (1, 1, 1)
@@ -97,14 +102,13 @@ def heatmap(
     compared: int | None = None,
     cell: tuple[float, float] = (1.15, 0.75),
 ) -> Figure:
-    """A matrix as a picture: rows and columns with their names, a number in each cell, and a scale.
+    """Draw a matrix: rows and columns with their names, a number in each cell, and a scale.
 
-    The scale spans the first `compared` columns (default: all), so that others do not wash out what is compared. A
-    cell is so many inches wide and high.
+    The scale spans the first `compared` columns (default: all), so that others do not wash out what is compared.
+    `cell` is the width and height of a cell in inches.
     """
-    figure, axis = plt.subplots(
-        figsize=(2.6 + cell[0] * len(columns), 1.9 + cell[1] * len(rows)), layout="constrained"
-    )
+    figure = Figure(figsize=(2.6 + cell[0] * len(columns), 1.9 + cell[1] * len(rows)), layout="constrained")
+    axis = figure.subplots()
     spanned = values[:, :compared]
     low = float(np.nanmin(spanned))
     high = max(float(np.nanmax(spanned)), low + 0.001)  # a scale, even where all is the same
@@ -122,15 +126,15 @@ def heatmap(
     return figure
 
 
-def score_text(estimate: dict[str, float]) -> str:
+def score_text(estimate: Estimate) -> str:
     """A value over half the width of its interval, or alone where it has none."""
-    if estimate["low"] is None:
-        return f"{estimate['value']:.3f}"
-    return f"{estimate['value']:.3f}\n±{(estimate['high'] - estimate['low']) / 2:.3f}"
+    low, high = estimate["low"], estimate["high"]
+    half = "" if low is None or high is None else f"\n±{(high - low) / 2:.3f}"
+    return f"{estimate['value']:.3f}{half}"
 
 
-def matrix_heatmap(result: dict[str, Any], cells: Sequence[dict[str, Any]], score: str, title: str) -> Figure:
-    """Test regions by models, then baselines: the score of each cell over half the width of its 95 % interval."""
+def matrix_heatmap(result: MatrixResult | EmojiResult, cells: Sequence[Any], score: str, title: str) -> Figure:
+    """Draw test regions by models, then baselines: each score over half the width of its 95 % interval."""
     rows, columns = regions_in_order(result), models_in_order(result)
     values = np.full((len(rows), len(columns)), np.nan)
     labels = [["–"] * len(columns) for _ in rows]
@@ -142,7 +146,7 @@ def matrix_heatmap(result: dict[str, Any], cells: Sequence[dict[str, Any]], scor
     return heatmap(values, labels, rows, columns, title, "texts of", "model", len(result["models"]))
 
 
-def matrix_figures(result: dict[str, Any]) -> list[tuple[str, Figure]]:
+def matrix_figures(result: MatrixResult) -> list[tuple[str, Figure]]:
     what = "Whole words" if result["kind"] == "per_word_matrix" else "Masked tokens"
     figures = []
     for targets in target_sets(result):
@@ -154,14 +158,14 @@ def matrix_figures(result: dict[str, Any]) -> list[tuple[str, Figure]]:
     return figures
 
 
-def emoji_figures(result: dict[str, Any]) -> list[tuple[str, Figure]]:
+def emoji_figures(result: EmojiResult) -> list[tuple[str, Figure]]:
     figures = [
         (f"emoji15_{score}", matrix_heatmap(result, result["cells"], score, f"Emoji-15: {title}, 95 % intervals"))
         for score, title in (("accuracy", "accuracy"), ("macro_f1", "macro-F1"))
     ]
     names = [emoji_name(label) for label in result["labels"]]
     for model in (entry["name"] for entry in result["models"]):
-        counts = sum(np.array(cell["confusion"]) for cell in result["cells"] if cell["model"] == model)
+        counts = np.sum([cell["confusion"] for cell in result["cells"] if cell["model"] == model], axis=0)
         with np.errstate(invalid="ignore"):
             shares = counts / counts.sum(1, keepdims=True)
         labels = [[str(count) if count else "" for count in row] for row in counts]
@@ -179,17 +183,12 @@ def emoji_name(label: str) -> str:
     return name.removesuffix(" sign").replace(" face with ", " with ")
 
 
-def completion_figures(result: dict[str, Any]) -> list[tuple[str, Figure]]:
-    """A block for each phrase, a column for each model, a row for each rank; the shade is the probability."""
+def completion_figures(result: CompletionsResult) -> list[tuple[str, Figure]]:
+    """Draw a block for each phrase, with a column for each model and a row for each rank, shaded by probability."""
     phrases, models = result["phrases"], [model["name"] for model in result["models"]]
     ranks = result["settings"]["top_k"]
-    figure, axes = plt.subplots(
-        len(phrases),
-        1,
-        figsize=(1.5 + 1.9 * len(models), len(phrases) * (0.7 + 0.26 * ranks)),
-        squeeze=False,
-        layout="constrained",
-    )
+    figure = Figure(figsize=(1.5 + 1.9 * len(models), len(phrases) * (0.7 + 0.26 * ranks)), layout="constrained")
+    axes = figure.subplots(len(phrases), 1, squeeze=False)
     for axis, phrase in zip(axes[:, 0], phrases, strict=True):
         answers = {entry["model"]: entry["answers"] for entry in phrase["by_model"]}
         values = np.array([[answers[model][rank]["probability"] for model in models] for rank in range(ranks)])
@@ -208,67 +207,23 @@ def completion_figures(result: dict[str, Any]) -> list[tuple[str, Figure]]:
     return [("completions", figure)]
 
 
-def similarity_figures(result: dict[str, Any]) -> list[tuple[str, Figure]]:
-    models = [model["name"] for model in result["models"]]
-    values = np.eye(len(models))
-    labels = [["1"] * len(models) for _ in models]
-    for pair in result["correlations"]:
-        estimate = pair["correlation"]
-        row, column = map(models.index, pair["models"])
-        for place in ((row, column), (column, row)):
-            values[place] = estimate["value"]
-            labels[place[0]][place[1]] = score_text(estimate)
-    np.fill_diagonal(values, np.nan)  # a model and itself would take all the shades
-    title = "Similarity: correlation of log-probabilities of the hidden tokens"
-    return [
-        ("similarity", heatmap(values, labels, models, models, title, "model", "model")),
-        ("similarity_map", similarity_map(result)),
-    ]
+def regional_figures(result: RegionalTestsResult) -> list[tuple[str, Figure]]:
+    """Draw the share of items whose regional form a model prefers, by the region of the form."""
+    rows, columns = regions_in_order(result), [model["name"] for model in result["models"]]
+    values = np.full((len(rows), len(columns)), np.nan)
+    labels = [["–"] * len(columns) for _ in rows]
+    for cell in result["cells"]:
+        if cell["kind"] == "all":
+            row, column = rows.index(cell["region"]), columns.index(cell["model"])
+            values[row, column], labels[row][column] = cell["chosen"]["value"], score_text(cell["chosen"])
+    title = "Share of items where the region's form beats every rival form, with 95 % intervals"
+    return [("regional_tests", heatmap(values, labels, rows, columns, title, "forms of", "model"))]
 
 
-def similarity_map(result: dict[str, Any]) -> Figure:
-    figure, axis = plt.subplots(figsize=(6, 5), layout="constrained")
-    x, y = (np.array([point[name] for point in result["map"]]) for name in ("x", "y"))
-    axis.scatter(x, y, s=60, color=plt.get_cmap(COLOURS)(0.2))
-    axis.set_aspect("equal", adjustable="datalim")
-    axis.margins(0.3)
-    axis.grid(alpha=0.3)
-    axis.set_title(
-        f"Models by similarity: near is alike\n{result['share_shown']:.0%} of the squared distances shown", fontsize=11
-    )
-    axis.set(xlabel="first dimension", ylabel="second dimension")
-    name_points(axis, {point["model"]: (point["x"], point["y"]) for point in result["map"]})
-    return figure
-
-
-def name_points(axis: Axes, points: dict[str, tuple[float, float]]) -> list[Annotation]:
-    """A name beside each point; those of neighbours stand one above the other, each tied to its point by a line."""
-    axis.figure.canvas.draw()  # where the points are on the page is known only then
-    to_points = 72 / axis.figure.dpi
-    places = {name: axis.transData.transform(place) * to_points for name, place in points.items()}
-    names: list[Annotation] = []
-    taken: list[tuple[float, float]] = []
-    for name, (x, y) in sorted(places.items(), key=lambda item: item[1][1]):
-        height = y
-        for other_x, other_height in taken:
-            if abs(other_x - x) < NAME_WIDTH and height < other_height + NAME_HEIGHT:
-                height = other_height + NAME_HEIGHT
-        taken.append((x, height))
-        line = {"arrowstyle": "-", "linewidth": 0.6, "color": "gray", "shrinkA": 0, "relpos": (0, 0.5)}
-        offset = (NAME_OFFSET, height - y)
-        style = {"textcoords": "offset points", "va": "center", "arrowprops": line}
-        names.append(axis.annotate(name, points[name], xytext=offset, **style))
-    return names
-
-
-def no_figures(result: dict[str, Any]) -> list[tuple[str, Figure]]:
-    return []
-
-
-FIGURES = {
+FIGURES: dict[str, Callable[[Any], list[tuple[str, Figure]]]] = {
     "mlm_matrix": matrix_figures,
     "per_word_matrix": matrix_figures,
     "completions": completion_figures,
-    "similarity": similarity_figures,
+    "regional_tests": regional_figures,
     "emoji15_matrix": emoji_figures,
 }

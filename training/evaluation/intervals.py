@@ -1,49 +1,48 @@
-"""Intervals by the bootstrap over texts: tokens of one text are not independent, so whole texts are drawn again."""
-
-from dataclasses import dataclass
+"""Intervals by the cluster bootstrap: tokens of one text, and texts of one author, are not independent, so whole
+authors (or whole texts, where no author is named) are drawn with replacement."""
 
 import numpy as np
 
+from training.evaluation.results import Estimate
+
 CONFIDENCE = 0.95
-DRAWS_AT_ONCE = 2**22  # bounds the memory: texts times resamples held together
+DRAWS_AT_ONCE = 2**22  # bounds the memory: clusters times resamples held together
 
 
-@dataclass
-class Estimate:
-    """A value with the ends of its 95 % interval; what another program measured may come without."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-
-
-def resampled_sums(per_text: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """Sums over the texts of each bootstrap sample.
+def resampled_sums(per_cluster: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """Sum over the clusters of each bootstrap sample.
 
     Args:
-        per_text: (texts, quantities), for example right guesses and targets of every text.
+        per_cluster: (clusters, quantities), for example right guesses and targets of every author.
 
     Returns:
-        (resamples, quantities). The same seed and number of texts draw the same texts, so quantities of several
-        models, in one call or in several, are paired.
+        (resamples, quantities). The same seed and number of clusters draw the same clusters, so the quantities of
+        several models, in one call or in several, are paired.
     """
-    texts = len(per_text)
+    clusters = len(per_cluster)
     rng = np.random.default_rng(seed)
-    at_once = max(1, DRAWS_AT_ONCE // texts)
+    at_once = max(1, DRAWS_AT_ONCE // clusters)
     sums = []
     for first in range(0, resamples, at_once):
         number = min(at_once, resamples - first)
-        drawn = rng.integers(texts, size=(number, texts)) + texts * np.arange(number)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=number * texts).reshape(number, texts)
-        sums.append(times @ per_text)
+        drawn = rng.integers(clusters, size=(number, clusters)) + clusters * np.arange(number)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=number * clusters).reshape(number, clusters)
+        sums.append(times @ per_cluster)
     return np.concatenate(sums)
 
 
-def interval(value: float, resampled: np.ndarray) -> Estimate:
-    """The percentile interval of a value from what it was in the bootstrap samples.
+def resampled_together(sums: dict[str, np.ndarray], resamples: int, seed: int) -> dict[str, np.ndarray]:
+    """Resample the sums of several models, each (clusters, quantities), on the same samples that are drawn once."""
+    found = resampled_sums(np.concatenate(list(sums.values()), axis=1), resamples, seed)
+    ends = np.cumsum([values.shape[1] for values in sums.values()])[:-1]
+    return dict(zip(sums, np.split(found, ends, axis=1), strict=True))
 
-    A sample may hold no target at all when there are few texts; its value is not a number and left out.
+
+def interval(value: float, resampled: np.ndarray) -> Estimate:
+    """Return a value with its percentile interval, from its values in the bootstrap samples.
+
+    A sample may hold no target at all where there are few clusters; its value is not a number and is left out.
     """
     tail = 100 * (1 - CONFIDENCE) / 2
     low, high = np.nanpercentile(resampled, [tail, 100 - tail])
-    return Estimate(float(value), float(low), float(high))
+    return {"value": float(value), "low": float(low), "high": float(high)}

@@ -1,114 +1,147 @@
 """The matrix, models by test regions: accuracies, loss and perplexity with intervals, and paired comparisons."""
 
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass
-from itertools import combinations
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
 from modeling_bilma.metrics import MaskedAccuracy, MaskedPerplexity
-from training.evaluation.intervals import Estimate, interval, resampled_sums
-from training.evaluation.masked_scores import Answers
+from training.evaluation.intervals import interval, resampled_together
+from training.evaluation.predictions import Predictions
+from training.evaluation.results import ALL, WORDS, Estimate, MaskedCell, MaskedDifference, RegionWin
+from training.evaluation.wins import corrected, own_differences, region_wins
 
-ALL, NOT_TRIVIAL = "all", "without_trivial"
 TOP_K = 5
 MOST_LOSS = 700.0  # e^710 is beyond a float
 
 
 @dataclass
-class Asked:
-    """The targets of one region as the statistics see them, one value for each; `targets` are token or word ids."""
+class Targets:
+    """The masked tokens or words of one region as the statistics see them, one value each; `ids` of tokens or words.
+
+    `clusters` numbers what the bootstrap draws whole: the author or the text of each target. `sets` says by name
+    which targets each set holds.
+    """
 
     region: str
-    targets: np.ndarray
-    texts: np.ndarray
-    number_of_texts: int
-    trivial: np.ndarray
+    ids: np.ndarray
+    clusters: np.ndarray
+    number_of_clusters: int
+    sets: dict[str, np.ndarray]
 
 
-def region_cells(
-    asked: Asked,
-    answers: dict[str, Answers],
+@dataclass
+class RegionScores:
+    """What one test region adds to the matrix."""
+
+    cells: list[MaskedCell]
+    comparisons: list[MaskedDifference]
+    wins: list[RegionWin]
+
+
+def score_region(
+    targets: Targets,
+    predictions: dict[str, Predictions],
     regions: dict[str, str | None],
     resamples: int,
     seed: int,
-    every_pair: bool = False,
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The cells of one test region, and the comparisons of its own models with the best other one.
+) -> RegionScores:
+    """Score every model and baseline on one region's texts, and compare the region's own models with every other.
 
     Args:
-        answers: by name of the model or baseline, to the same questions.
+        predictions: by name of the model or baseline, for the same targets.
         regions: of the models by name; baselines are not among them and are not compared.
-        every_pair: compare all models that were asked with each other instead.
     """
-    models = [name for name in regions if name in answers]
-    cells, comparisons = [], []
-    target_sets = {ALL: np.ones(len(asked.targets), bool)}
-    if asked.trivial.any() and not asked.trivial.all():
-        target_sets[NOT_TRIVIAL] = ~asked.trivial
-    for kind, chosen in target_sets.items():
-        sums = {name: text_sums(asked, answer, chosen) for name, answer in answers.items()}
-        resampled = {name: resampled_sums(values, resamples, seed) for name, values in sums.items()}
-        facts = {"region": asked.region, "targets": kind}
-        for name, answer in answers.items():
-            scores = cell(asked.targets[chosen], select(answer, chosen), resampled[name])
-            cells.append({"model": name} | facts | {"count": int(chosen.sum())} | scores)
-        totals = {name: sums[name].sum(0) for name in models}
-        best = own_and_best_other(asked.region, {name: regions[name] for name in models}, totals)
-        for one, other in combinations(models, 2) if every_pair else best:
-            difference = ratios(resampled[one])[:, 0] - ratios(resampled[other])[:, 0]
-            value = ratios(totals[one])[0] - ratios(totals[other])[0]
-            names = {"model": one, "other": other} if every_pair else {"own": one, "best_other": other}
-            comparisons.append(facts | names | {"masked_accuracy_difference": interval(value, difference)})
-    return cells, comparisons
+    scores = RegionScores([], [], [])
+    for target_set, chosen in targets.sets.items():
+        if not chosen.any():
+            continue
+        sums = {name: cluster_sums(targets, found, chosen) for name, found in predictions.items()}
+        resampled = {name: ratios(found) for name, found in resampled_together(sums, resamples, seed).items()}
+        for name, found in predictions.items():
+            scores.cells.append(
+                {
+                    "model": name,
+                    "region": targets.region,
+                    "targets": target_set,
+                    "count": int(chosen.sum()),
+                    **cell_scores(targets.ids[chosen], select(found, chosen), resampled[name]),
+                }
+            )
+        accuracies = {name: float(ratios(sums[name].sum(0))[0]) for name in regions}
+        differences = own_differences(
+            targets.region, regions, accuracies, {name: resampled[name][:, 0] for name in regions}
+        )
+        scores.comparisons += [
+            {
+                "region": targets.region,
+                "targets": target_set,
+                "own": entry.own,
+                "other": entry.other,
+                "masked_accuracy_difference": entry.estimate,
+            }
+            for entry in differences
+        ]
+        scores.wins += [{**win, "targets": target_set} for win in region_wins(targets.region, regions, differences)]
+    return scores
 
 
-def own_and_best_other(
-    region: str, regions: dict[str, str | None], sums: dict[str, np.ndarray]
-) -> Iterator[tuple[str, str]]:
-    """Each model of the region, with the most accurate model that is not of it.
-
-    Args:
-        sums: of each model, its number of questions and of right answers first.
-    """
-    others = [name for name in regions if regions[name] != region]
-    for own in regions:
-        if regions[own] == region and others:
-            yield own, max(others, key=lambda name: sums[name][1] / sums[name][0])
+def matrix_of(scores: list[RegionScores]) -> RegionScores:
+    """Put the regions together; the wins in each set of targets are corrected over them."""
+    cells, comparisons, wins = (
+        [entry for region in scores for entry in getattr(region, name)] for name in ("cells", "comparisons", "wins")
+    )
+    by_set = [[win for win in wins if win["targets"] == target_set] for target_set in (WORDS, ALL)]
+    return RegionScores(cells, comparisons, [win for family in by_set for win in corrected(family)])
 
 
-def select(answer: Answers, chosen: np.ndarray) -> Answers:
-    log_probability = None if answer.log_probability is None else answer.log_probability[chosen]
-    return Answers(answer.guess[chosen], answer.rank[chosen], log_probability)
+def select(predictions: Predictions, chosen: np.ndarray) -> Predictions:
+    known = predictions.log_probability
+    return Predictions(predictions.guess[chosen], predictions.rank[chosen], None if known is None else known[chosen])
 
 
-def text_sums(asked: Asked, answer: Answers, chosen: np.ndarray) -> np.ndarray:
-    """(texts, 4): of each text the targets, those guessed right, those among the first five, and the loss."""
-    loss = np.zeros(len(chosen)) if answer.log_probability is None else -answer.log_probability
-    columns = np.ones(len(chosen)), answer.rank == 0, answer.rank < TOP_K, loss
-    texts, size = asked.texts[chosen], asked.number_of_texts
-    return np.stack([np.bincount(texts, column[chosen], size) for column in columns], axis=1)
+def cluster_sums(targets: Targets, predictions: Predictions, chosen: np.ndarray) -> np.ndarray:
+    """(clusters, 4): the targets of each, those guessed right, those among the first `TOP_K`, and the summed loss."""
+    known = predictions.log_probability
+    loss = np.zeros(len(chosen)) if known is None else -known
+    columns = np.ones(len(chosen)), predictions.rank == 0, predictions.rank < TOP_K, loss
+    clusters, size = targets.clusters[chosen], targets.number_of_clusters
+    return np.stack([np.bincount(clusters, column[chosen], size) for column in columns], axis=1)
 
 
 def ratios(sums: np.ndarray) -> np.ndarray:
-    """(..., 3): masked accuracy, top-5 accuracy and mean loss; not a number where nothing was asked."""
+    """(..., 3): masked accuracy, top-5 accuracy and mean loss; not a number where there is no target."""
     with np.errstate(invalid="ignore"):
         return sums[..., 1:] / sums[..., :1]
 
 
-def cell(targets: np.ndarray, answer: Answers, resampled: np.ndarray) -> dict[str, Estimate | None]:
-    accuracy, top_5, loss = ratios(resampled).T
-    right = MaskedAccuracy(keep_in_memory=True).compute(predictions=answer.guess, references=targets)
-    scores = {
+class Scores(TypedDict):
+    masked_accuracy: Estimate
+    top_5_accuracy: Estimate
+    loss: Estimate | None
+    perplexity: Estimate | None
+
+
+def cell_scores(ids: np.ndarray, predictions: Predictions, resampled: np.ndarray) -> Scores:
+    """Score predictions by the project's metrics, with intervals from the bootstrap, (resamples, 3)."""
+    accuracy, top_5, losses = resampled.T
+    right = MaskedAccuracy(keep_in_memory=True).compute(predictions=predictions.guess, references=ids)
+    scores: Scores = {
         "masked_accuracy": interval(right["masked_accuracy"], accuracy),
-        "top_5_accuracy": interval((answer.rank < TOP_K).mean(), top_5),
+        "top_5_accuracy": interval((predictions.rank < TOP_K).mean(), top_5),
         "loss": None,
         "perplexity": None,
     }
-    if answer.log_probability is not None:
-        found = MaskedPerplexity(keep_in_memory=True).compute(predictions=answer.log_probability, references=targets)
-        scores["loss"] = interval(found["loss"], loss)
-        ends = (np.exp(min(end, MOST_LOSS)) for end in (scores["loss"].low, scores["loss"].high))
-        scores["perplexity"] = Estimate(float(np.exp(min(found["loss"], MOST_LOSS))), *map(float, ends))
+    if predictions.log_probability is not None:
+        found = MaskedPerplexity(keep_in_memory=True).compute(predictions=predictions.log_probability, references=ids)
+        loss = interval(found["loss"], losses)
+        scores["loss"] = loss
+        scores["perplexity"] = perplexity(loss)
     return scores
+
+
+def perplexity(loss: Estimate) -> Estimate:
+    """e to the loss and to the ends of its interval, or the largest that a float holds."""
+    value, low, high = (math.exp(min(end, MOST_LOSS)) for end in (loss["value"], loss["low"], loss["high"]))
+    return {"value": value, "low": low, "high": high}

@@ -1,9 +1,9 @@
-"""The models that are compared: folders that are checked before anything is computed, and opened one at a time."""
+"""The models to compare: folders that are checked before anything is computed, and opened one at a time."""
 
 import json
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,27 +19,53 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from modeling_bilma.tokenization_bilma import region_token, with_region_tokens
 from training.common.errors import InputError, as_input_error
 from training.common.provenance import weights_fingerprint
+from training.evaluation.results import ModelFacts
 from training.texts.corpus import Corpus
-from training.texts.regions import has_region_tokens, region_of_name, region_token_id
+from training.texts.regions import region_of_name, region_token_id
 
 
 @dataclass
 class ModelFolder:
-    """A saved model with its tokenizer; the weights are read by `open` and by nothing else.
+    """A saved model with its tokenizer; only `open` reads the weights.
 
-    `name` is the folder's; `region` is what the configuration says, else what the name says, else None.
+    `name` is the folder's. With a `token_region`, the model has regional parts, and that region's token goes in front
+    of every text; such a column is called `NAME-mx`.
     """
 
     path: Path
     name: str
     config: PreTrainedConfig
     tokenizer: PreTrainedTokenizerFast
+    token_region: str | None = None
+
+    @property
+    def regions(self) -> list[str]:
+        """The regions that the model has parts for, each behind a token of its own; of any other model none."""
+        return getattr(self.config, "regions", None) or []
 
     @property
     def region(self) -> str | None:
+        """That of the token; of a model without regional parts, what its configuration says, else its name."""
+        if self.regions:
+            return self.token_region
         return getattr(self.config, "region", None) or region_of_name(self.name)
+
+    @property
+    def token_id(self) -> int | None:
+        """The id of the region's token that goes after `[START]`, if there is one.
+
+        Raises:
+            InputError: if the tokenizer does not have it as a special token.
+        """
+        return None if self.token_region is None else region_token_id(self.tokenizer, self.token_region)
+
+    @property
+    def prefix(self) -> str:
+        """What to write in front of a text so that the tokenizer puts the region's token there."""
+        return "" if self.token_region is None else f"{region_token(self.token_region)} "
 
     @property
     def longest(self) -> int:
@@ -52,10 +78,10 @@ class ModelFolder:
         return weights_fingerprint(self.path)
 
     def open(self, auto_class: Any, device: torch.device) -> PreTrainedModel:
-        """The whole model in fp32, for evaluation.
+        """Open the whole model in fp32, for evaluation.
 
         Raises:
-            InputError: if it cannot be opened, or parts of it are not in the folder.
+            InputError: if it cannot be opened, or the folder lacks some of its weights.
         """
         with _opening(self.path):
             model, info = auto_class.from_pretrained(
@@ -66,8 +92,7 @@ class ModelFolder:
             raise InputError(f"{self.path} is not a whole model of kind {task}: it lacks {min(info['missing_keys'])}")
         return model.to(device).eval()
 
-    def facts(self) -> dict[str, Any]:
-        """What a result says about the model."""
+    def facts(self) -> ModelFacts:
         return {"name": self.name, "region": self.region, "fingerprint": self.fingerprint}
 
 
@@ -80,13 +105,15 @@ def _opening(path: Path) -> Iterator[None]:
 
 
 def open_folders(paths: Sequence[str]) -> list[ModelFolder]:
-    """The configurations and tokenizers of model folders, in the order given.
+    """Open the configurations and tokenizers of model folders, in the order given.
+
+    A model with regional parts makes one column without a token and one behind each region's token.
 
     Raises:
-        InputError: for a path that is no model folder, a tokenizer that knows no characters' places, or two folders
-            of one name, which no table could tell apart.
+        InputError: for a path that is no model folder, a tokenizer without character offsets or without the token of
+            one of its regions, or two columns of one name, which no table could tell apart.
     """
-    folders = [open_folder(Path(path)) for path in paths]
+    folders = [column for path in paths for column in columns_of(open_folder(Path(path)))]
     for number, folder in enumerate(folders):
         for other in folders[:number]:
             if folder.name == other.name:
@@ -94,10 +121,23 @@ def open_folders(paths: Sequence[str]) -> list[ModelFolder]:
     return folders
 
 
+def columns_of(folder: ModelFolder) -> list[ModelFolder]:
+    """The model as it is and, if it has regional parts, behind the token of each region."""
+    behind_tokens = [replace(folder, name=f"{folder.name}-{region}", token_region=region) for region in folder.regions]
+    for region in folder.regions:
+        region_token_id(folder.tokenizer, region)  # before anything is computed
+    return [folder, *behind_tokens]
+
+
 def open_folder(path: Path) -> ModelFolder:
+    """Open the configuration and tokenizer of one model folder.
+
+    Raises:
+        InputError: for a path that is no model folder, or a tokenizer without character offsets.
+    """
     if not (path / "config.json").is_file():
         raise InputError(f"{path}: not a model folder, it holds no config.json")
-    logging.disable_progress_bar()  # of reading the weights: the bars of the evaluation say enough
+    logging.disable_progress_bar()  # of reading weights: the evaluation has bars of its own
     with _opening(path):
         config = AutoConfig.from_pretrained(path, trust_remote_code=True)
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=True)
@@ -107,10 +147,10 @@ def open_folder(path: Path) -> ModelFolder:
 
 
 def check_masked_models(folders: Sequence[ModelFolder], top_k: int) -> None:
-    """Every model can be asked for a hidden token, and for its `top_k` likeliest.
+    """Check that every model can predict a masked token, and its `top_k` likeliest tokens.
 
     Raises:
-        InputError: for a tokenizer without a mask, or with fewer tokens.
+        InputError: for a tokenizer without a mask token, or with fewer than `top_k` tokens.
     """
     for folder in folders:
         if folder.tokenizer.mask_token is None:
@@ -120,14 +160,14 @@ def check_masked_models(folders: Sequence[ModelFolder], top_k: int) -> None:
 
 
 def check_same_vocabulary(folders: Sequence[ModelFolder]) -> None:
-    """All models cut texts into the same tokens.
+    """Check that all models cut texts into the same tokens.
 
     Raises:
-        InputError: with the reason, where they do not.
+        InputError: if two of them have different vocabularies or text rules.
     """
     first = folders[0]
     for other in folders[1:]:
-        if text_rules(other.tokenizer) != text_rules(first.tokenizer):
+        if text_rules(other) != text_rules(first):
             sizes = f"{len(first.tokenizer):,} and {len(other.tokenizer):,} tokens"
             raise InputError(
                 f"{first.name} and {other.name} have different vocabularies or text rules ({sizes}): accuracies over "
@@ -135,25 +175,31 @@ def check_same_vocabulary(folders: Sequence[ModelFolder]) -> None:
             )
 
 
-def text_rules(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    """Everything that decides the tokens of a text; not how it was last padded or cut."""
+def text_rules(folder: ModelFolder) -> dict[str, Any]:
+    """Everything that decides the tokens of a text, but for padding, truncation and the tokens of regions."""
+    tokenizer = with_region_tokens(folder.tokenizer, []) if folder.regions else folder.tokenizer
     rules = json.loads(tokenizer.backend_tokenizer.to_str())
     return {name: value for name, value in rules.items() if name not in ("padding", "truncation")}
 
 
 def check_lengths(folders: Sequence[ModelFolder], max_length: int) -> None:
+    """Check that every model takes texts of `max_length` tokens.
+
+    Raises:
+        InputError: if one has fewer positions.
+    """
     for folder in folders:
-        if max_length + has_region_tokens(folder.config) > folder.longest:
+        if max_length > folder.longest:
             raise InputError(
                 f"--max_length {max_length} is more than the {folder.longest} positions of {folder.name}: give fewer"
             )
 
 
 def check_unseen(folder: ModelFolder, corpora: dict[str, Corpus], test_fraction: float) -> None:
-    """The model was not trained on what it will be asked, as far as the folder says what it was trained on.
+    """Check that the model has not seen the test texts, as far as its folder records the training texts.
 
     Raises:
-        InputError: if it was trained on one of the corpora with fewer texts kept out.
+        InputError: if it was trained on one of the corpora with a smaller test part.
     """
     files = [folder.path / name for name in ("metrics.json", "training_args.json")]
     if not all(file.is_file() for file in files):
@@ -165,32 +211,20 @@ def check_unseen(folder: ModelFolder, corpora: dict[str, Corpus], test_fraction:
     for corpus in corpora.values():
         if corpus.fingerprint == trained_on and kept_out < test_fraction:
             raise InputError(
-                f"{folder.name} was trained on {', '.join(corpus.names())} with only {kept_out:g} of the texts kept "
+                f"{folder.name} was trained on {', '.join(corpus.names())} with only {kept_out:g} of the texts held "
                 f"out, so it has seen texts of the test part of {test_fraction:g}: give --test_fraction {kept_out:g} "
                 "or another corpus"
             )
 
 
-def check_region_tokens(folders: Sequence[ModelFolder], regions: Collection[str]) -> None:
-    """Every model that is asked behind a region's token has one of every region.
-
-    Raises:
-        InputError: else.
-    """
-    for folder in folders:
-        if has_region_tokens(folder.config):
-            for region in regions:
-                region_token_id(folder.tokenizer, region)
-
-
 def check_own_corpora(folders: Sequence[ModelFolder], regions: Collection[str]) -> None:
-    """Every model that is of a region is asked about texts of that region, or its column would say nothing.
+    """Check that there are texts of the region of every regional model, without which its column would say little.
 
     Raises:
-        InputError: for a region without a corpus.
+        InputError: for a model whose region has no texts; the columns of a model with regional parts are exempt.
     """
     for folder in folders:
-        if folder.region not in (None, *regions):
+        if folder.token_region is None and folder.region not in (None, *regions):
             raise InputError(
                 f"{folder.name} is of region {folder.region}, and there are texts of {', '.join(sorted(regions))} "
                 f"only: give texts of {folder.region} too, in a file named like {folder.region}.jsonl.gz"

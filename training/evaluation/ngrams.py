@@ -1,14 +1,15 @@
-"""What can be guessed without a model: the commonest tokens of a region, or what stood between the same neighbours."""
+"""Baselines without a model: the commonest tokens of the texts, and the commonest between the same neighbours."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from training.evaluation.masked_scores import Answers
-from training.evaluation.questions import Questions
+from training.evaluation.masked_texts import MaskedTexts
+from training.evaluation.predictions import Predictions
 
 TOP = 5  # guesses kept for each context: enough for the accuracies that are reported
 UNIGRAM, NEAREST = "unigram", "nearest n-gram"
+OF_ALL = " of all texts"  # added to these names where the baselines learn from --baseline_files
 
 
 class TopTokens:
@@ -23,7 +24,7 @@ class TopTokens:
         self.ends = np.append(self.starts[1:], len(contexts))
 
     def __getitem__(self, context: int) -> np.ndarray:
-        """The tokens met in this context, the commonest first; none if it was never met."""
+        """Return the tokens seen in this context, the commonest first; none if it was never seen."""
         place = np.searchsorted(self.contexts, context)
         if place == len(self.contexts) or self.contexts[place] != context:
             return np.empty(0, np.int64)
@@ -31,13 +32,15 @@ class TopTokens:
 
 
 class NgramBaselines:
-    """Both baselines of one region, fitted on token ids of its training texts, each with its special tokens."""
+    """Both baselines, fitted on the token ids of texts, each with its special tokens."""
 
-    def __init__(self, ids: Sequence[Sequence[int]], vocab_size: int):
+    def __init__(self, ids: Sequence[Sequence[int] | np.ndarray], vocab_size: int):
         self.vocab_size = vocab_size
-        stream = np.concatenate([np.asarray(text, np.int64) for text in ids])
-        inside = np.concatenate([np.arange(len(text)) for text in ids])
-        length = np.concatenate([np.full(len(text), len(text)) for text in ids])
+        texts = [np.asarray(text, np.int32) for text in ids]
+        stream = np.concatenate(texts).astype(np.int64)
+        lengths = np.array([len(text) for text in texts])
+        inside = np.arange(len(stream)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        length = np.repeat(lengths, lengths)
         middle = np.flatnonzero((inside > 0) & (inside < length - 1))  # not the special tokens at the ends
         left, token, right = stream[middle - 1], stream[middle], stream[middle + 1]
         self.counts = np.bincount(token, minlength=vocab_size)
@@ -47,31 +50,31 @@ class NgramBaselines:
         self.after = TopTokens(left, token, vocab_size)
         self.before = TopTokens(right, token, vocab_size)
 
-    def unigram(self, questions: Questions) -> Answers:
-        """The commonest tokens, whatever stands around; probabilities with one added to every count."""
+    def unigram(self, masked: MaskedTexts) -> Predictions:
+        """Predict the commonest tokens whatever the context; probabilities have one added to every count."""
         log_probabilities = np.log((self.counts + 1) / (self.counts.sum() + self.vocab_size))
-        return Answers(
-            guess=np.full(len(questions.targets), self.commonest[0]),
-            rank=self.rank_of_token[questions.targets],
-            log_probability=log_probabilities[questions.targets],
+        return Predictions(
+            guess=np.full(len(masked.targets), self.commonest[0]),
+            rank=self.rank_of_token[masked.targets],
+            log_probability=log_probabilities[masked.targets],
         )
 
-    def nearest(self, questions: Questions) -> Answers:
-        """What stood most often between both neighbours, then after the left one, before the right one, anywhere.
+    def nearest(self, masked: MaskedTexts) -> Predictions:
+        """Predict the commonest between both neighbours, then after the left one, before the right one, anywhere.
 
-        A neighbour that is hidden itself was never met, so the other one decides. Only the first `TOP` guesses are
+        A neighbour that is masked itself was never seen, so the other one decides. Only the first `TOP` guesses are
         known: a target that is not among them has the rank `TOP`.
         """
         guesses = [
             self.guesses(int(row.input_ids[position - 1]), int(row.input_ids[position + 1]))
-            for row in questions.rows
+            for row in masked.rows
             for position in row.positions
         ]
         ranks = [
             found.index(target) if target in found else TOP
-            for found, target in zip(guesses, questions.targets.tolist(), strict=True)
+            for found, target in zip(guesses, masked.targets.tolist(), strict=True)
         ]
-        return Answers(guess=np.array([found[0] for found in guesses]), rank=np.array(ranks))
+        return Predictions(guess=np.array([found[0] for found in guesses]), rank=np.array(ranks))
 
     def guesses(self, left: int, right: int) -> list[int]:
         contexts = self.between[left * self.vocab_size + right], self.after[left], self.before[right]

@@ -11,8 +11,7 @@ import numpy as np
 from modeling_bilma.tokenization_bilma import normalize
 from training.common.arguments import check_each, option
 from training.common.errors import InputError, as_input_error
-from training.texts.corpus import Corpus
-from training.texts.files import find_files
+from training.texts.corpus import open_corpus
 from training.texts.labelled import LabelledSplits, label_ids
 from training.texts.splits import is_test, split_hash
 from training.texts.tagged import OUTSIDE, TOKEN_TASK, TaggedArguments, TaggedSplits
@@ -49,12 +48,7 @@ class EmbeddingTexts:
 
     def __init__(self, args: BaselineArguments, training_texts: list[str]):
         self.training_texts = training_texts
-        self.corpus = Corpus(
-            find_files(args.embedding_file),
-            text_column=args.text_column,
-            group_column=args.group_column,
-            strict=args.strict,
-        )
+        self.corpus = open_corpus(args, args.embedding_file)
         self.test_fraction = args.test_fraction
 
     def __iter__(self) -> Iterator[list[str]]:

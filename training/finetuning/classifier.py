@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from modeling_bilma import BilmaForMaskedLM, BilmaForSequenceClassification, BilmaForTokenClassification, BilmaModel
-from training.engine.accelerator import open_whole
+from training.engine.models import open_whole
 from training.texts.batches import IGNORED
 
 Classifier = BilmaForSequenceClassification | BilmaForTokenClassification

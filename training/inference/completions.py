@@ -1,15 +1,35 @@
 """Complete phrases that hold a mask."""
 
+from pathlib import Path
 from typing import Any
 
-from transformers import pipeline
+from transformers import AutoConfig, pipeline
 
 from training.common.errors import InputError, as_input_error
 
 MASK = "[MASK]"  # not imported: once our package is loaded, its classes replace the code in a model's folder
 
 
-def completions(model: str, phrases: list[str], top_k: int) -> list[list[tuple[str, float]]]:
+Answers = list[tuple[str, float]]  # words and their probabilities, the likeliest first
+
+
+def completions_by_column(model: str, phrases: list[str], top_k: int) -> list[tuple[str, list[Answers]]]:
+    """Complete phrases with a model, once for each region if it has regional parts.
+
+    Returns:
+        The name of each column, a region's code or the name of the folder, and its answers to each phrase.
+
+    Raises:
+        InputError: as `completions` does.
+    """
+    with as_input_error(OSError, ValueError):
+        regions = getattr(AutoConfig.from_pretrained(model, trust_remote_code=True), "regions", None)
+    tokens = {region: f"[{region.upper()}] " for region in regions} if regions else {Path(model).name: ""}
+    answers = iter(completions(model, [token + phrase for token in tokens.values() for phrase in phrases], top_k))
+    return [(name, [next(answers) for _ in phrases]) for name in tokens]
+
+
+def completions(model: str, phrases: list[str], top_k: int) -> list[Answers]:
     """Return, for each phrase, the `top_k` likeliest tokens at its mask with their probabilities.
 
     Runs the code that comes with the model.
@@ -41,7 +61,7 @@ def check_phrases(phrases: list[str]) -> None:
             raise InputError(f"phrase {phrase!r} holds {MASK} {phrase.count(MASK)} times: write it once")
 
 
-def table(phrase: str, names: list[str], answers: list[list[tuple[str, float]]]) -> str:
+def table(phrase: str, names: list[str], answers: list[Answers]) -> str:
     """Lay out the answers of several models to a phrase: a column for each model, a row for each rank."""
     columns = [
         [name, *(f"{word} {probability:.2f}" for word, probability in column)]

@@ -11,6 +11,7 @@ import numpy as np
 from modeling_bilma.convert_keras import EMOJI_15
 from training.common.arguments import option
 from training.common.errors import InputError
+from training.texts.columns import sorted_names
 from training.texts.corpus import Corpus, CorpusArguments
 from training.texts.emoji15 import _PARTS, EMOJI_TASK, emoji15
 from training.texts.files import find_files
@@ -117,6 +118,7 @@ def open_labelled(args: LabelledArguments) -> LabelledSplits:
         text_column=args.text_column,
         label_column=args.label_column,
         group_column=args.group_column,
+        file_format=args.file_format,
         strict=args.strict,
     )
     return load_labelled(args.task, corpus, args.region, args.test_fraction, args.validation_fraction)
@@ -188,14 +190,13 @@ def _labelled(task: str, corpus: Corpus, region: str | None) -> Iterator[tuple[s
     if region and not read:
         there = ", ".join(sorted(filter(None, regions))) or "nothing"
         raise InputError(f"{names}: no text of region {region!r}; the column region holds: {there}")
+    if not read:
+        raise corpus.no_text_error()
     if not used:
-        reason = "no usable text"
-        if read:
-            reason = (
-                f"none of the {read} texts has exactly one kind of the fifteen emoji; "
-                "if they have labels already, name the column with --label_column"
-            )
-        raise InputError(f"{names}: {reason}")
+        raise InputError(
+            f"{names}: none of the {read} texts has exactly one kind of the fifteen emoji; "
+            "if they have labels already, name the column with --label_column"
+        )
 
 
 def _part(split: str | None, corpus: Corpus) -> str | None:
@@ -225,7 +226,7 @@ def _leave_out_duplicates(parts: dict[str, LabelledTexts]) -> int:
 
 def _label_names(task: str, parts: dict[str, LabelledTexts], source: str) -> list[str]:
     """The classes of a model: the fifteen emoji in the published order, else the labels of the training texts."""
-    seen = sorted(set(parts["train"].labels))
+    seen = sorted_names(parts["train"].labels)
     if len(seen) < 2:
         raise InputError(f"{source}: all training texts have the label {seen[0]!r}: a classifier needs two or more")
     names = list(EMOJI_15) if task == EMOJI_TASK else seen

@@ -77,23 +77,34 @@ def region_token_id(tokenizer: PreTrainedTokenizerBase, region: str) -> int:
     token_id = tokenizer.get_vocab().get(token)
     if token_id is None or token_id not in tokenizer.all_special_ids:
         raise InputError(
-            f"the tokenizer has no special token {token}: make one with training/train_tokenizer.py --regions {region}"
+            f"the tokenizer has no special token {token}: give the model this region with training/pretrain.py "
+            f"--add_regions {region}"
         )
     return token_id
 
 
-def tokens_of_files(files: Sequence[Path], tokenizer: PreTrainedTokenizerBase) -> dict[Path, int]:
-    """Of each file the token of the region that its name holds.
+def tokens_of_files(files: Sequence[Path], tokenizer: PreTrainedTokenizerBase) -> dict[Path, int | None]:
+    """Of each file the token of the region that its name holds; None without a region that has one.
 
     Raises:
-        InputError: for a name that holds none, or a region that the tokenizer has no token of.
+        InputError: if no file has one.
     """
-    return {file: region_token_id(tokenizer, region_of_file(file)) for file in files}
+    special, tokens = set(tokenizer.all_special_tokens), {}
+    for file in files:
+        region = region_of_name(file.name.split(".")[0])
+        has_token = region is not None and region_token(region) in special
+        tokens[file] = region_token_id(tokenizer, region) if has_token else None
+    if not any(tokens.values()):
+        raise InputError(
+            f"--region_tokens: no name of the {len(files)} files holds a region that the tokenizer has a token of: "
+            "call them, for example, tweets-mx.jsonl.gz, or give the model their regions with --add_regions"
+        )
+    return tokens
 
 
 def has_region_tokens(config: PreTrainedConfig) -> bool:
-    """Whether a model, of any kind, was trained on texts with such tokens."""
-    return getattr(config, "region_tokens", False)
+    """Whether a model, of any kind, has regional parts."""
+    return getattr(config, "regions", None) is not None
 
 
 def region_of_file(path: Path) -> str:

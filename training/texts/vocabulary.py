@@ -7,9 +7,8 @@ from transformers import TokenizersBackend
 
 from modeling_bilma.tokenization_bilma import PUBLISHED_VOCAB_SIZE, build_tokenizer, train_vocabulary
 from training.common.arguments import option
-from training.common.errors import InputError, as_input_error
+from training.common.errors import as_input_error
 from training.texts.corpus import CorpusArguments, open_corpus
-from training.texts.regions import get_region
 from training.texts.splits import is_test, split_hash
 
 
@@ -19,10 +18,6 @@ class TokenizerArguments(CorpusArguments):
     vocab_file: str | None = option(None, "use this vocabulary, one token a line, instead of learning one")
     vocab_size: int = option(PUBLISHED_VOCAB_SIZE, "most tokens of the vocabulary; a small corpus yields fewer")
     min_frequency: int = option(2, "two pieces must meet this often to become a token")
-    regions: list[str] = field(
-        default_factory=list,
-        metadata={"help": "codes of regions that get a token each, such as [MX], for pretrain.py --region_tokens"},
-    )
     overwrite: bool = option(False, "replace the tokenizer that the output folder holds")
 
 
@@ -38,10 +33,8 @@ def learn(args: TokenizerArguments) -> TokenizersBackend:
             args.vocab_size,
             args.min_frequency,
             show_progress=True,
-            regions=[get_region(code).code for code in args.regions],
         )
     if not bar.n:
-        raise InputError(f"{', '.join(corpus.names())}: no usable text to learn a vocabulary from")
-    report = corpus.report
-    print(f"{bar.n:,} texts read; skipped {report.empty} empty and {report.invalid} not UTF-8")
+        raise corpus.no_text_error()
+    print(f"{bar.n:,} texts learnt from; {corpus.report.summary()}")
     return build_tokenizer(vocabulary)

@@ -11,17 +11,16 @@ from modeling_bilma.tokenization_bilma import load_tokenizer
 from tests.training.conftest import write_texts
 from training.common.errors import InputError
 from training.evaluation.emoji_matrix import (
-    LabelledQuestions,
+    LabelledTest,
     baseline_cells,
     check_labels,
     classify,
     from_labelled_files,
     from_raw_texts,
     label_names,
-    region_cells,
+    score_region,
     with_enough_texts,
 )
-from training.evaluation.intervals import Estimate
 from training.evaluation.models import open_folder
 from training.finetuning.scores import classification_scores
 from training.texts.corpus import Corpus
@@ -31,10 +30,8 @@ from training.texts.synthetic import generate_texts
 LABELS = ["❤", "😍", "😭"]
 
 
-def questions(*labels, region="mx") -> LabelledQuestions:
-    return LabelledQuestions(
-        region, ["mx.jsonl"], LabelledTexts([f"texto {n}" for n in range(len(labels))], list(labels))
-    )
+def labelled_test(*labels, region="mx") -> LabelledTest:
+    return LabelledTest(region, ["mx.jsonl"], LabelledTexts([f"texto {n}" for n in range(len(labels))], list(labels)))
 
 
 @pytest.fixture
@@ -55,7 +52,7 @@ def classifier(family, tmp_path):
     return classifier
 
 
-def test_raw_texts_of_the_test_part_become_questions(tmp_path):
+def test_raw_texts_of_the_test_part_become_a_test(tmp_path):
     """The same ones that a classifier is tested on when it is trained from the same file."""
     corpus = Corpus((write_texts(tmp_path / "mx.jsonl", generate_texts("mx", 600)),))
     found = from_raw_texts("mx", corpus, 0.2)
@@ -72,7 +69,7 @@ def test_raw_texts_without_emoji(tmp_path):
 
 
 def test_baselines_stand_beside_the_models(tmp_path):
-    tests = [questions("❤", "😭"), questions("😭", "😭", region="ar")]
+    tests = [labelled_test("❤", "😭"), labelled_test("😭", "😭", region="ar")]
     metrics = {
         "classifier": "majority",
         "test": {"accuracy": 0.5, "macro_f1": 0.25},
@@ -82,7 +79,7 @@ def test_baselines_stand_beside_the_models(tmp_path):
     path.write_text(json.dumps(metrics))
     (cell,) = baseline_cells([str(tmp_path)], tests)
     assert (cell["model"], cell["region"], cell["count"]) == ("majority", "mx", 2)
-    assert cell["accuracy"] == Estimate(0.5)
+    assert cell["accuracy"] == {"value": 0.5, "low": None, "high": None}
     with pytest.raises(InputError, match="majority was tested on other texts"):
         baseline_cells([str(tmp_path)], tests[1:])
     path.write_text("{}")
@@ -107,7 +104,7 @@ def test_labelled_files_by_region(tmp_path):
 
 
 def test_regions_with_few_texts_are_left_out():
-    many, few = questions(*["❤", "😭"] * 50), questions(*["❤"] * 99, region="uy")
+    many, few = labelled_test(*["❤", "😭"] * 50), labelled_test(*["❤"] * 99, region="uy")
     enough, notes = with_enough_texts([many, few], {"ar", None})
     assert enough == [many]
     assert notes == ["uy is left out: 99 test texts are too few to tell models apart."]
@@ -135,10 +132,10 @@ def test_labelled_files_that_cannot_be_used(tmp_path):
 
 def test_labels_that_do_not_fit(classifier):
     with pytest.raises(InputError, match="label '😡' .* does not occur"):
-        check_labels([questions("❤", "😡")], LABELS)
+        check_labels([labelled_test("❤", "😡")], LABELS)
     with pytest.raises(InputError, match="all test texts have the label '❤'"):
-        check_labels([questions("❤"), questions("❤", region="ar")], LABELS)
-    check_labels([questions("❤"), questions("😭", region="ar")], LABELS)
+        check_labels([labelled_test("❤"), labelled_test("❤", region="ar")], LABELS)
+    check_labels([labelled_test("❤"), labelled_test("😭", region="ar")], LABELS)
     with pytest.raises(InputError, match="a and b have different labels"):
         label_names([classifier("a"), classifier("b", LABELS)])
 
@@ -149,7 +146,7 @@ def test_guesses_are_those_of_the_model_text_by_text(classifier):
     labels = label_names([folder])
     assert labels == list(EMOJI_15)
     texts = LabelledTexts(generate_texts("mx", 40), ["❤"] * 40)
-    found = classify(folder, [LabelledQuestions("mx", [], texts)], labels, 100, torch.device("cpu"))[0]
+    found = classify(folder, [LabelledTest("mx", [], texts)], labels, 100, torch.device("cpu"))[0]
     model = folder.open(AutoModelForSequenceClassification, torch.device("cpu"))
     with torch.no_grad():
         one_by_one = [
@@ -163,33 +160,39 @@ def test_guesses_are_those_of_the_model_text_by_text(classifier):
 def test_cells_and_comparison():
     rng = np.random.default_rng(0)
     right = rng.integers(3, size=200)
-    test = questions(*(LABELS[number] for number in right))
+    test = labelled_test(*(LABELS[number] for number in right))
     guesses = {
         "own": np.where(rng.random(200) < 0.7, right, 0),
         "other": np.where(rng.random(200) < 0.2, right, 1),
         "foreign": np.zeros(200, int),
     }
     regions = {"own": "mx", "other": "ar", "foreign": None}
-    cells, comparisons = region_cells(test, guesses, LABELS, regions, 400, seed=0)
-    for cell in cells:
+    scores = score_region(test, guesses, LABELS, regions, 400, seed=0)
+    for cell in scores.cells:
         guessed = guesses[cell["model"]]
         expected = classification_scores(right, guessed, 3)
         for score in ("accuracy", "macro_f1"):
             estimate = cell[score]
-            assert estimate.value == pytest.approx(expected[score])
-            assert estimate.low < estimate.value < estimate.high
-        assert cell["confusion"].sum() == cell["count"] == 200
+            assert estimate["value"] == pytest.approx(expected[score])
+            assert estimate["low"] < estimate["value"] < estimate["high"]
+        assert np.sum(cell["confusion"]) == cell["count"] == 200
         assert np.trace(cell["confusion"]) == (guessed == right).sum()
-    (comparison,) = comparisons
-    best = max(("other", "foreign"), key=lambda name: (guesses[name] == right).mean())
-    assert (comparison["own"], comparison["best_other"]) == ("own", best)
-    difference = comparison["accuracy_difference"]
-    assert difference.value == pytest.approx((guesses["own"] == right).mean() - (guesses[best] == right).mean())
-    assert 0 < difference.low < difference.value < difference.high
+    found = {entry["other"]: entry["accuracy_difference"] for entry in scores.comparisons}
+    assert set(found) == {"other", "foreign"}
+    assert {entry["own"] for entry in scores.comparisons} == {"own"}
+    for other, difference in found.items():
+        expected = (guesses["own"] == right).mean() - (guesses[other] == right).mean()
+        assert difference["value"] == pytest.approx(expected)
+        assert 0 < difference["low"] < difference["value"] < difference["high"]
+    (win,) = scores.wins
+    assert win["closest"] == min(found, key=lambda other: found[other]["value"])
 
 
 def test_macro_f1_of_samples_leaves_out_labels_that_do_not_occur():
     """The third label is neither right nor guessed, so that it counts in no sample."""
     right = np.array([0, 1] * 30)
-    cells, _ = region_cells(questions(*(LABELS[n] for n in right)), {"own": right}, LABELS, {"own": "mx"}, 100, 0)
-    assert (cells[0]["macro_f1"].low, cells[0]["macro_f1"].high) == (1, 1)
+    test = labelled_test(*(LABELS[number] for number in right))
+    scores = score_region(test, {"own": right}, LABELS, {"own": "mx"}, 100, 0)
+    assert scores.cells[0]["macro_f1"] == {"value": 1, "low": 1, "high": 1}
+    assert not scores.comparisons
+    assert not scores.wins

@@ -1,12 +1,10 @@
 import warnings
-from itertools import combinations
 
 import numpy as np
 import pytest
-from matplotlib import pyplot as plt
-from matplotlib.text import Text
+from matplotlib import colormaps, colors
 
-from training.evaluation.figures import DARK, LIGHT, emoji_name, heatmap, name_points, printable, save, text_colour
+from training.evaluation.figures import DARK, LIGHT, emoji_name, heatmap, printable, save, text_colour
 
 
 @pytest.mark.parametrize(
@@ -25,8 +23,8 @@ def test_every_shade_has_readable_text(shade):
         linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in colour[:3]]
         return np.dot(linear, (0.2126, 0.7152, 0.0722))
 
-    background = plt.get_cmap("cividis")(shade)
-    text = plt.matplotlib.colors.to_rgb(text_colour(background))
+    background = colormaps["cividis"](shade)
+    text = colors.to_rgb(text_colour(background))
     dark, bright = sorted((luminance(background), luminance(text)))
     assert (bright + 0.05) / (dark + 0.05) > 4
 
@@ -34,20 +32,6 @@ def test_every_shade_has_readable_text(shade):
 def test_signs_that_the_font_lacks_are_named():
     assert printable("mañana") == "mañana"
     assert printable("🥺 ya") == "<face with pleading eyes> ya"
-
-
-def test_names_of_models_that_are_alike_do_not_cover_each_other():
-    figure, axis = plt.subplots(figsize=(6, 5))
-    rng = np.random.default_rng(0)
-    points = {f"bilma-{number}": tuple(rng.normal(scale=0.001, size=2)) for number in range(8)} | {"far": (1.0, 1.0)}
-    axis.scatter(*zip(*points.values(), strict=True))
-    names = name_points(axis, points)
-    figure.canvas.draw()
-    boxes = [Text.get_window_extent(name) for name in names]  # without their lines
-    plt.close(figure)
-    assert len(boxes) == len(points)
-    for one, other in combinations(boxes, 2):
-        assert not one.overlaps(other)
 
 
 def test_names_of_labels():

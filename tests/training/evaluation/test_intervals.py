@@ -7,7 +7,7 @@ from training.evaluation import intervals
 from training.evaluation.intervals import interval, resampled_sums
 
 
-def test_every_sample_has_as_many_texts_as_there_are():
+def test_every_sample_has_as_many_clusters_as_there_are():
     sums = resampled_sums(np.ones((7, 1)), 50, seed=0)
     assert sums.shape == (50, 1)
     assert (sums == 7).all()
@@ -15,9 +15,9 @@ def test_every_sample_has_as_many_texts_as_there_are():
 
 def test_the_samples_are_those_of_the_plain_bootstrap():
     """Three texts have 27 samples: drawn often enough, each is met as often as it should be."""
-    per_text = np.array([[1.0, 1], [10, 2], [100, 4]])
-    exact = [sum(per_text[i] for i in drawn)[0] for drawn in itertools.product(range(3), repeat=3)]
-    found = resampled_sums(per_text, 40_000, seed=1)[:, 0]
+    per_cluster = np.array([[1.0, 1], [10, 2], [100, 4]])
+    exact = [sum(per_cluster[i] for i in drawn)[0] for drawn in itertools.product(range(3), repeat=3)]
+    found = resampled_sums(per_cluster, 40_000, seed=1)[:, 0]
     for value in set(exact):
         assert (found == value).mean() == pytest.approx(exact.count(value) / 27, abs=0.01)
 
@@ -27,19 +27,19 @@ def test_the_interval_of_a_mean_is_that_of_theory():
     means = resampled_sums(values[:, None], 4000, seed=0)[:, 0] / 400
     found = interval(values.mean(), means)
     expected = 1.96 * values.std() / np.sqrt(400)
-    assert found.value == values.mean()
-    assert found.high - found.value == pytest.approx(expected, rel=0.1)
-    assert found.value - found.low == pytest.approx(expected, rel=0.1)
+    assert found["value"] == values.mean()
+    assert found["high"] - found["value"] == pytest.approx(expected, rel=0.1)
+    assert found["value"] - found["low"] == pytest.approx(expected, rel=0.1)
 
 
 def test_quantities_of_several_calls_are_paired(monkeypatch):
-    per_text = np.random.default_rng(0).integers(0, 9, (20, 3))
-    together = resampled_sums(per_text, 30, seed=5)
-    assert (resampled_sums(per_text[:, :1], 30, seed=5) == together[:, :1]).all()
-    assert (resampled_sums(per_text, 30, seed=6) != together).any()
+    per_cluster = np.random.default_rng(0).integers(0, 9, (20, 3))
+    together = resampled_sums(per_cluster, 30, seed=5)
+    assert (resampled_sums(per_cluster[:, :1], 30, seed=5) == together[:, :1]).all()
+    assert (resampled_sums(per_cluster, 30, seed=6) != together).any()
     monkeypatch.setattr(intervals, "DRAWS_AT_ONCE", 100)  # five samples at a time
-    assert (resampled_sums(per_text, 30, seed=5) == together).all()
+    assert (resampled_sums(per_cluster, 30, seed=5) == together).all()
 
 
-def test_a_sample_in_which_nothing_was_asked_is_left_out():
-    assert interval(0.5, np.array([0.5, np.nan, 0.5])).high == 0.5
+def test_a_sample_in_which_there_is_no_target_is_left_out():
+    assert interval(0.5, np.array([0.5, np.nan, 0.5]))["high"] == 0.5

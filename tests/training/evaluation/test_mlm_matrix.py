@@ -3,61 +3,70 @@ import math
 import numpy as np
 import pytest
 
-from training.evaluation.masked_scores import Answers
-from training.evaluation.mlm_matrix import ALL, NOT_TRIVIAL, Asked, own_and_best_other, region_cells
+from training.evaluation.mlm_matrix import RegionScores, Targets, matrix_of, score_region
+from training.evaluation.predictions import Predictions
+from training.evaluation.results import ALL, WORDS
 
-TARGETS, TEXTS = 300, 40
-REGIONS = {"own": "mx", "other": "ar", "foreign": None}
+TARGETS, CLUSTERS = 300, 40
+REGIONS = {"own": "mx", "other": "ar", "body": None}
+
+
+def targets_of(ids, clusters, is_word) -> Targets:
+    return Targets("mx", ids, clusters, CLUSTERS, {WORDS: is_word, ALL: np.ones(len(ids), bool)})
 
 
 @pytest.fixture
-def asked():
+def targets():
     rng = np.random.default_rng(0)
-    texts = np.sort(rng.integers(TEXTS, size=TARGETS))
-    return Asked("mx", rng.integers(5, 50, TARGETS), texts, TEXTS, rng.random(TARGETS) < 0.3)
+    clusters = np.sort(rng.integers(CLUSTERS, size=TARGETS))
+    return targets_of(rng.integers(5, 50, TARGETS), clusters, rng.random(TARGETS) < 0.7)
 
 
-def answers(asked, share, seed):
+def predictions(targets, share, seed):
     rng = np.random.default_rng(seed)
     rank = np.where(rng.random(TARGETS) < share, 0, rng.integers(1, 20, TARGETS))
-    return Answers(np.where(rank == 0, asked.targets, 4), rank, np.log(rng.uniform(0.01, 1, TARGETS)))
+    return Predictions(np.where(rank == 0, targets.ids, 4), rank, np.log(rng.uniform(0.01, 1, TARGETS)))
 
 
 @pytest.fixture
-def given(asked):
-    models = {"own": answers(asked, 0.6, 1), "other": answers(asked, 0.3, 2), "foreign": answers(asked, 0.2, 3)}
-    return models | {"guesser": Answers(models["own"].guess, models["own"].rank)}
+def given(targets):
+    models = {
+        "own": predictions(targets, 0.6, 1),
+        "other": predictions(targets, 0.3, 2),
+        "body": predictions(targets, 0.2, 3),
+    }
+    return models | {"guesser": Predictions(models["own"].guess, models["own"].rank)}
 
 
 @pytest.fixture
-def cells(asked, given):
-    found, _ = region_cells(asked, given, REGIONS, 300, seed=0)
+def cells(targets, given):
+    found = score_region(targets, given, REGIONS, 300, seed=0).cells
     return {(cell["model"], cell["targets"]): cell for cell in found}
 
 
-@pytest.mark.parametrize("targets", [ALL, NOT_TRIVIAL])
-def test_scores_are_those_of_a_plain_loop(asked, given, cells, targets):
+@pytest.mark.parametrize("target_set", [ALL, WORDS])
+def test_scores_are_those_of_a_plain_loop(targets, given, cells, target_set):
     right = first_five = count = loss = 0
     for number in range(TARGETS):
-        if targets == NOT_TRIVIAL and asked.trivial[number]:
+        if not targets.sets[target_set][number]:
             continue
         count += 1
-        right += given["own"].guess[number] == asked.targets[number]
+        right += given["own"].guess[number] == targets.ids[number]
         first_five += given["own"].rank[number] < 5
         loss -= given["own"].log_probability[number]
-    cell = cells["own", targets]
+    cell = cells["own", target_set]
     assert cell["count"] == count
-    assert cell["masked_accuracy"].value == pytest.approx(right / count)
-    assert cell["top_5_accuracy"].value == pytest.approx(first_five / count)
-    assert cell["loss"].value == pytest.approx(loss / count)
-    assert cell["perplexity"].value == pytest.approx(math.exp(loss / count))
+    assert cell["masked_accuracy"]["value"] == pytest.approx(right / count)
+    assert cell["top_5_accuracy"]["value"] == pytest.approx(first_five / count)
+    assert cell["loss"]["value"] == pytest.approx(loss / count)
+    assert cell["perplexity"]["value"] == pytest.approx(math.exp(loss / count))
 
 
 def test_values_lie_in_their_intervals(cells):
     for cell in cells.values():
         for score in ("masked_accuracy", "top_5_accuracy", "loss", "perplexity"):
             if (found := cell[score]) is not None:
-                assert found.low < found.value < found.high
+                assert found["low"] < found["value"] < found["high"]
 
 
 def test_a_baseline_that_only_guesses_has_no_loss(cells):
@@ -66,51 +75,52 @@ def test_a_baseline_that_only_guesses_has_no_loss(cells):
     assert cells["guesser", ALL]["masked_accuracy"] == cells["own", ALL]["masked_accuracy"]
 
 
-def test_intervals_are_over_texts_and_not_over_tokens(given):
-    """Where all tokens of a text fare alike, there are only as many independent answers as texts."""
-    texts = np.repeat(np.arange(TEXTS), 10)
-    right = np.repeat(np.arange(TEXTS) % 2, 10)
-    asked = Asked("mx", np.full(400, 5), texts, TEXTS, np.zeros(400, bool))
-    answer = Answers(np.where(right, 5, 6), 1 - right)
-    cells, _ = region_cells(asked, {"own": answer}, {"own": "mx"}, 1000, seed=0)
-    found = cells[0]["masked_accuracy"]
-    assert found.high - found.low == pytest.approx(2 * 1.96 * 0.5 / math.sqrt(TEXTS), rel=0.15)
+def test_intervals_are_over_clusters_and_not_over_tokens():
+    """Where all tokens of an author fare alike, there are only as many independent observations as authors."""
+    clusters = np.repeat(np.arange(CLUSTERS), 10)
+    right = np.repeat(np.arange(CLUSTERS) % 2, 10)
+    targets = targets_of(np.full(400, 5), clusters, np.ones(400, bool))
+    found = Predictions(np.where(right, 5, 6), 1 - right)
+    accuracy = score_region(targets, {"own": found}, {"own": "mx"}, 1000, seed=0).cells[0]["masked_accuracy"]
+    assert accuracy["high"] - accuracy["low"] == pytest.approx(2 * 1.96 * 0.5 / math.sqrt(CLUSTERS), rel=0.15)
 
 
-def test_the_own_model_is_compared_with_the_best_other_one(asked, given):
-    _, comparisons = region_cells(asked, given, REGIONS, 300, seed=0)
-    assert [(found["own"], found["best_other"]) for found in comparisons] == [("own", "other")] * 2
-    difference = comparisons[0]["masked_accuracy_difference"]
+def test_the_own_model_is_compared_with_every_other_and_with_no_baseline(targets, given):
+    scores = score_region(targets, given, REGIONS, 300, seed=0)
+    pairs = [(entry["targets"], entry["own"], entry["other"]) for entry in scores.comparisons]
+    assert pairs == [(kind, "own", other) for kind in (WORDS, ALL) for other in ("other", "body")]
     accuracy = {name: (given[name].rank == 0).mean() for name in given}
-    assert difference.value == pytest.approx(accuracy["own"] - accuracy["other"])
-    assert 0 < difference.low < difference.value < difference.high
+    for entry in scores.comparisons[2:]:
+        difference = entry["masked_accuracy_difference"]
+        assert difference["value"] == pytest.approx(accuracy["own"] - accuracy[entry["other"]])
+        assert 0 < difference["low"] < difference["value"] < difference["high"]
+    assert [(win["targets"], win["closest"]) for win in scores.wins] == [(WORDS, "other"), (ALL, "other")]
 
 
-def test_ways_are_compared_in_pairs(asked, given):
-    """Those that were asked, whatever their region; baselines are left out."""
-    asked_here = {name: given[name] for name in ("own", "foreign", "guesser")}
-    _, comparisons = region_cells(asked, asked_here, REGIONS, 300, seed=0, every_pair=True)
-    assert [(found["model"], found["other"]) for found in comparisons] == [("own", "foreign")] * 2
-    difference = comparisons[0]["masked_accuracy_difference"]
-    accuracy = {name: (given[name].rank == 0).mean() for name in given}
-    assert difference.value == pytest.approx(accuracy["own"] - accuracy["foreign"])
-
-
-def test_the_difference_of_a_model_and_itself_is_exactly_nothing(asked, given):
+def test_the_difference_of_a_model_and_itself_is_exactly_nothing(targets, given):
     twins = {"own": given["own"], "other": given["own"]}
-    _, comparisons = region_cells(asked, twins, {"own": "mx", "other": "ar"}, 300, seed=0)
-    found = comparisons[0]["masked_accuracy_difference"]
-    assert (found.value, found.low, found.high) == (0, 0, 0)
+    scores = score_region(targets, twins, {"own": "mx", "other": "ar"}, 300, seed=0)
+    assert scores.comparisons[0]["masked_accuracy_difference"] == {"value": 0, "low": 0, "high": 0}
+    assert scores.wins[0]["p_value"] == 1
 
 
-def test_numbers_do_not_depend_on_the_order_of_models(asked, given):
-    forwards, _ = region_cells(asked, given, REGIONS, 200, seed=0)
-    backwards, _ = region_cells(asked, dict(reversed(given.items())), REGIONS, 200, seed=0)
-    assert sorted(map(repr, forwards)) == sorted(map(repr, backwards))
+def test_numbers_do_not_depend_on_the_order_of_models(targets, given):
+    forwards = score_region(targets, given, REGIONS, 200, seed=0)
+    backwards = score_region(targets, dict(reversed(given.items())), dict(reversed(REGIONS.items())), 200, seed=0)
+    for name in ("cells", "comparisons", "wins"):
+        assert sorted(map(repr, getattr(forwards, name))) == sorted(map(repr, getattr(backwards, name)))
 
 
-def test_no_comparison_without_another_region():
-    sums = {"a": np.array([10, 5]), "b": np.array([10, 7])}
-    assert not list(own_and_best_other("mx", {"a": "mx", "b": "mx"}, sums))
-    assert not list(own_and_best_other("ar", {"a": "mx", "b": "mx"}, sums))
-    assert list(own_and_best_other("mx", {"a": "mx", "b": None}, sums)) == [("a", "b")]
+def test_no_words_to_score(targets, given):
+    targets.sets[WORDS][:] = False
+    assert {cell["targets"] for cell in score_region(targets, given, REGIONS, 100, seed=0).cells} == {ALL}
+
+
+def test_wins_are_corrected_over_the_regions_of_each_set_of_targets(targets, given):
+    scores = score_region(targets, given, REGIONS, 300, seed=0)
+    matrix = matrix_of([scores, RegionScores(scores.cells, scores.comparisons, scores.wins)])
+    assert len(matrix.cells) == 2 * len(scores.cells)
+    assert [win["targets"] for win in matrix.wins] == [WORDS, WORDS, ALL, ALL]
+    for win in matrix.wins:
+        assert win["p_holm"] == pytest.approx(2 * win["p_value"])
+        assert win["wins"]

@@ -6,10 +6,10 @@ from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
 from tests.conftest import tiny_config
 from training.common.errors import InputError
-from training.evaluation.masked_scores import Answers
+from training.evaluation.masked_texts import TestTexts
 from training.evaluation.models import ModelFolder, open_folder
-from training.evaluation.per_word import masked_words, token_places, word_answers, word_spans
-from training.evaluation.questions import AskedTexts
+from training.evaluation.per_word import mask_words, token_places, word_predictions, word_spans
+from training.evaluation.predictions import Predictions
 from training.texts.corpus import Corpus
 from training.texts.synthetic import generate_texts
 
@@ -47,8 +47,8 @@ def folders(tokenizer, byte_level, sentence_pieces, tmp_path):
     return [ModelFolder(tmp_path, name, tiny_config(), kind) for name, kind in kinds.items()]
 
 
-def asked_texts(*texts) -> AskedTexts:
-    return AskedTexts("mx", Corpus(), list(texts), list(range(len(texts))))
+def as_test(*texts) -> TestTexts:
+    return TestTexts("mx", Corpus(), list(texts), list(range(len(texts))), [None] * len(texts))
 
 
 def words_of(text):
@@ -71,12 +71,12 @@ def test_every_tokenizer_finds_the_tokens_of_a_word(folders, text):
         assert len(set(np.concatenate(places))) == sum(map(len, places))  # no token is of two words
 
 
-def asked(text, folder, max_length=64):
+def is_spelled(text, folder, max_length=64):
     return [len(place) > 0 for place in token_places(text, word_spans(text), folder, max_length)[1]]
 
 
 def test_a_word_that_is_unknown_is_left_out(folders):
-    assert asked("hola \u3042\u3044 ya", folders[0]) == [True, False, True]
+    assert is_spelled("hola \u3042\u3044 ya", folders[0]) == [True, False, True]
 
 
 def test_a_word_that_is_cut_off_is_left_out(folders):
@@ -95,23 +95,23 @@ def test_a_word_that_is_joined_with_another_is_left_out(tmp_path):
     spaces = foreign_tokenizer(pre_tokenizers.WhitespaceSplit(), kind, trainers.WordLevelTrainer)
     spaces.add_tokens(["uno,dos", "tres"])
     folder = ModelFolder(tmp_path, "spaces", tiny_config(), spaces)
-    assert asked("uno,dos tres", folder) == [False, False, True]
+    assert is_spelled("uno,dos tres", folder) == [False, False, True]
 
 
-def test_all_models_are_asked_the_same_words(folders):
-    found = masked_words(asked_texts(*TEXTS), folders, 64, 0.15, 2, 0)
+def test_all_models_predict_the_same_words(folders):
+    found = mask_words(as_test(*TEXTS), folders, 64, 0.15, 2, 0)
     assert len({len(sizes) for sizes in found.sizes.values()}) == 1
     for folder in folders:
-        questions, sizes = found.rows[folder.name], found.sizes[folder.name]
-        assert sizes.sum() == len(questions.targets)
+        masked, sizes = found.rows[folder.name], found.sizes[folder.name]
+        assert sizes.sum() == len(masked.targets)
         assert len(sizes) == len(found.texts)
-        for row in questions.rows:
+        for row in masked.rows:
             assert (row.input_ids[row.positions] == folder.tokenizer.mask_token_id).all()
 
 
 def test_another_model_may_take_words_away_and_changes_no_others(folders):
-    alone = masked_words(asked_texts(*TEXTS), folders[:1], 64, 0.15, 1, 0)
-    together = masked_words(asked_texts(*TEXTS), folders, 64, 0.15, 1, 0)
+    alone = mask_words(as_test(*TEXTS), folders[:1], 64, 0.15, 1, 0)
+    together = mask_words(as_test(*TEXTS), folders, 64, 0.15, 1, 0)
     asked = {(row.text, *row.positions) for row in alone.rows["bilma"].rows}
     fewer = [set(row.positions) for row in together.rows["bilma"].rows]
     whole = {row.text: set(row.positions) for row in alone.rows["bilma"].rows}
@@ -120,14 +120,14 @@ def test_another_model_may_take_words_away_and_changes_no_others(folders):
         assert positions <= whole[row.text]
 
 
-def test_no_word_to_ask(folders):
+def test_no_word_to_mask(folders):
     with pytest.raises(InputError, match="the test set is empty, no word that all models can spell"):
-        masked_words(asked_texts("10:30 @ana"), folders, 64, 0.15, 1, 0)
+        mask_words(as_test("10:30 @ana"), folders, 64, 0.15, 1, 0)
 
 
 def test_a_word_is_right_if_all_its_tokens_are():
-    tokens = Answers(np.zeros(5, int), np.array([0, 0, 0, 7, 2]), np.log([0.5, 0.5, 0.1, 0.2, 0.25]))
-    words = word_answers(tokens, np.array([2, 2, 1]))
+    tokens = Predictions(np.zeros(5, int), np.array([0, 0, 0, 7, 2]), np.log([0.5, 0.5, 0.1, 0.2, 0.25]))
+    words = word_predictions(tokens, np.array([2, 2, 1]))
     assert words.guess.tolist() == [0, -1, -1]
     assert words.rank.tolist() == [0, 7, 2]
     np.testing.assert_allclose(np.exp(words.log_probability), [0.25, 0.02, 0.25])
@@ -141,5 +141,5 @@ def test_a_foreign_folder_opens(tmp_path, byte_level):
     byte_level.save_pretrained(tmp_path / "beto")
     folder = open_folder(tmp_path / "beto")
     assert (folder.name, folder.region, folder.longest) == ("beto", None, 64)
-    found = masked_words(asked_texts(*TEXTS[:5]), [folder], 128, 0.15, 1, 0)
+    found = mask_words(as_test(*TEXTS[:5]), [folder], 128, 0.15, 1, 0)
     assert len(found.texts) > 0

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.evaluation.region_words import FEWEST, count_whole_words, is_word, region_words
+from training.evaluation.region_words import FEWEST, count_whole_words, is_listed, region_words
 
 
 def test_the_words_that_one_model_prefers(tokenizer):
@@ -11,7 +11,7 @@ def test_the_words_that_one_model_prefers(tokenizer):
     means["ar"][vocabulary["comer"]] = -7
     means["es"][vocabulary["comer"]] = -8
     means["es"][vocabulary["_"]] = -1  # no word
-    rare = next(token for token in vocabulary if is_word(token) and token not in ("manana", "comer"))
+    rare = next(token for token in vocabulary if is_listed(token) and token not in ("manana", "comer"))
     means["mx"][vocabulary[rare]] = -2
     counts = np.full(len(tokenizer), FEWEST)
     counts[vocabulary[rare]] -= 1
@@ -36,4 +36,4 @@ def test_a_word_that_is_cut_is_not_counted(tokenizer):
 
 @pytest.mark.parametrize("token", ["##ndo", "_", "usr", "😍", "!", "10", "de"])
 def test_what_is_no_word(token):
-    assert not is_word(token)
+    assert not is_listed(token)

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from training.evaluation.questions import texts_to_ask, training_texts
 
 from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
 from tests.training.conftest import write_texts
 from training.common.errors import InputError
-from training.evaluation.questions import texts_to_ask, training_texts
 from training.pretraining.arguments import PretrainArguments, check_arguments
 from training.texts.corpus import Corpus, open_corpora
 from training.texts.regions import get_region

@@ -1,50 +1,33 @@
-"""One model of two regions, told by a token in front of every text which one a text is of."""
+"""One model of two regions, whose parts the token in front of a text chooses between."""
 
 import json
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
+from training.evaluation.questions import AskedTexts, behind_token, masked_tokens
 from transformers import pipeline
 
-from modeling_bilma.tokenization_bilma import build_tokenizer, load_tokenizer, read_vocabulary, train_vocabulary
+from modeling_bilma.regional import BIAS, VECTOR
+from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary, with_region_tokens
 from tests.conftest import TINY_OVERRIDES
 from tests.training.conftest import REGIONS, TEST_FRACTION, run_main, write_texts
 from training import evaluate_family, pretrain, train_tokenizer
 from training.common.errors import InputError
-from training.evaluation.questions import AskedTexts, behind_token, masked_tokens
 from training.pretraining.arguments import PretrainArguments, check_arguments
 from training.pretraining.steps import MaskedSteps
 from training.texts.corpus import Corpus
 from training.texts.regions import get_region, region_token_id, tokens_of_files
 from training.texts.splits import text_hash
-from training.texts.token_cache import load_tokens
+from training.texts.token_cache import TokenRows, count_by_region, load_tokens
 
 TEXTS = ["Vamos a comer tacos con @ana", "¿Qué onda, güey?", "estoy en [MX] la ciudad", "hola " * 30]
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return build_tokenizer(train_vocabulary(TEXTS * 3, 300, regions=REGIONS))
-
-
-def test_a_token_for_each_region(tokenizer, tmp_path):
-    ids = {region: region_token_id(tokenizer, region) for region in REGIONS}
-    assert ids == {"ar": 5, "mx": 6}
-    assert set(ids.values()) <= set(tokenizer.all_special_ids)
-    plain = tokenizer("Vamos a comer")["input_ids"]
-    for text in ("[MX] Vamos a comer", "[MX]Vamos a comer"):
-        assert tokenizer(text)["input_ids"] == [plain[0], 6, *plain[1:]]
-    assert 6 not in tokenizer("[mx] Vamos")["input_ids"]
-    tokenizer.save_pretrained(tmp_path / "saved")
-    again = load_tokenizer(tmp_path / "saved")
-    assert region_token_id(again, "mx") == 6
-    assert again("[MX] Vamos a comer")["input_ids"] == [plain[0], 6, *plain[1:]]
-
-
-def test_a_vocabulary_file_keeps_them(tokenizer, tmp_path):
-    vocabulary = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
-    (tmp_path / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
-    assert region_token_id(build_tokenizer(read_vocabulary(tmp_path / "vocab.txt")), "ar") == 5
+    return with_region_tokens(build_tokenizer(train_vocabulary(TEXTS * 3, 300)), REGIONS)
 
 
 def test_a_region_without_token(tokenizer):
@@ -62,7 +45,8 @@ def corpus(tmp_path):
 def test_in_front_of_every_text_of_its_file(tokenizer, corpus, tmp_path):
     plain, plain_report = load_tokens(corpus, tokenizer, 16, tmp_path / "cache")
     tokens, report = load_tokens(corpus, tokenizer, 16, tmp_path / "cache", tokens_of_files(corpus.files, tokenizer))
-    assert [ids[1] for ids in tokens["input_ids"]] == [5] * 4 + [6] * 4
+    ar, mx = (region_token_id(tokenizer, region) for region in REGIONS)
+    assert [ids[1] for ids in tokens["input_ids"]] == [ar] * 4 + [mx] * 4
     assert tokens["text_hash"] == plain["text_hash"] == [text_hash(text) for text in TEXTS] * 2
     for ids, without in zip(tokens["input_ids"], plain["input_ids"], strict=True):
         assert [ids[0], *ids[2:-1]] == without[: len(ids) - 2]
@@ -76,24 +60,57 @@ def test_the_same_texts_under_another_name_are_not_taken_from_the_cache(tokenize
     load_tokens(corpus, tokenizer, 16, tmp_path / "cache", tokens_of_files(corpus.files, tokenizer))
     renamed = Corpus((corpus.files[0].rename(tmp_path / "mx.jsonl"), corpus.files[1]))
     tokens, _ = load_tokens(renamed, tokenizer, 16, tmp_path / "cache", tokens_of_files(renamed.files, tokenizer))
-    assert {ids[1] for ids in tokens["input_ids"]} == {6}
+    assert {ids[1] for ids in tokens["input_ids"]} == {region_token_id(tokenizer, "mx")}
+
+
+def test_a_file_of_no_region_that_the_model_has_gets_no_token(tokenizer, tmp_path):
+    files = [tmp_path / name for name in ("mx.jsonl", "base_youtube.jsonl", "pe.jsonl")]
+    assert list(tokens_of_files(files, tokenizer).values()) == [region_token_id(tokenizer, "mx"), None, None]
+    with pytest.raises(InputError, match="no name of the 2 files holds a region"):
+        tokens_of_files(files[1:], tokenizer)
+
+
+def test_a_share_of_the_texts_loses_its_token(tokenizer, corpus, tmp_path):
+    tokens, _ = load_tokens(corpus, tokenizer, 16, tmp_path / "cache", tokens_of_files(corpus.files, tokenizer))
+    texts = np.array([0, 1, 4, 5])  # the third holds a token of its own
+    settings = {"texts_per_step": 4, "tokens_per_micro_batch": 1000, "mlm_probability": 1e-9}
+    some, every = (MaskedSteps(tokens, texts, tokenizer, region_dropout=share, **settings) for share in (0.25, 0))
+    ids = [region_token_id(tokenizer, region) for region in REGIONS]
+
+    def count(steps: MaskedSteps, step: int) -> int:
+        return int(np.isin(steps[step].micro_batches[0]["input_ids"].numpy(), ids).sum())
+
+    assert {count(every, step) for step in range(20)} == {4}
+    counts = [count(some, step) for step in range(200)]
+    assert 0.2 < 1 - np.mean(counts) / 4 < 0.3
+    assert counts == [count(some, step) for step in range(200)]
+
+
+def test_tokens_are_counted_by_region(tokenizer, corpus, tmp_path):
+    first_tokens = tokens_of_files(corpus.files, tokenizer) | {corpus.files[1]: None}
+    tokens, _ = load_tokens(corpus, tokenizer, 16, tmp_path / "cache", first_tokens)
+    first = region_token_id(tokenizer, "ar")
+    counts = count_by_region(TokenRows(tokens), np.arange(8), first, 2, len(tokenizer))
+    expected = np.bincount(np.concatenate([ids[2:] for ids in tokens["input_ids"][:4]]), minlength=len(tokenizer))
+    assert counts.tolist() == [expected.tolist(), [0] * len(tokenizer)]
 
 
 def test_no_mask_hits_them(tokenizer, corpus, tmp_path):
     tokens, _ = load_tokens(corpus, tokenizer, 16, tmp_path / "cache", tokens_of_files(corpus.files, tokenizer))
     steps = MaskedSteps(tokens, np.arange(len(tokens)), tokenizer, 8, 1000, mlm_probability=0.9)
     labels = np.concatenate([steps[step].micro_batches[0]["labels"].numpy().ravel() for step in range(20)])
-    assert (labels > 6).any()
-    assert not np.isin(labels, [5, 6]).any()
+    assert (labels > 4).any()
+    assert not np.isin(labels, [region_token_id(tokenizer, region) for region in REGIONS]).any()
 
 
 def test_the_same_targets_are_asked(tokenizer):
     test = AskedTexts("mx", Corpus(), TEXTS, [text_hash(text) for text in TEXTS])
     plain = masked_tokens(test, tokenizer, 16, 0.3, 2, 0)
-    behind = behind_token(plain, 6)
+    token = region_token_id(tokenizer, "mx")
+    behind = behind_token(plain, token)
     assert (behind.targets == plain.targets).all() and (behind.texts == plain.texts).all()
     for row, other in zip(behind.rows, plain.rows, strict=True):
-        assert row.input_ids[:2].tolist() == [tokenizer.cls_token_id, 6]
+        assert row.input_ids[:2].tolist() == [tokenizer.cls_token_id, token]
         assert np.delete(row.input_ids, 1).tolist() == other.input_ids.tolist()
         assert (row.input_ids[row.positions] == tokenizer.mask_token_id).all()
 
@@ -113,7 +130,7 @@ def trained(family, tmp_path_factory):
     """A folder with `one-model`, of both regions with their tokens, and `plain-mx` of one vocabulary with it."""
     home = tmp_path_factory.mktemp("one")
     shared = {"test_fraction": TEST_FRACTION, "output_dir": home / "tokenizer", "train_file": family / "corpora"}
-    run_main(train_tokenizer, **shared, vocab_size=500, regions=list(REGIONS))
+    run_main(train_tokenizer, **shared, vocab_size=500)
     settings = shared | {
         "tokenizer": home / "tokenizer",
         "cache_dir": home / "cache",
@@ -126,6 +143,7 @@ def trained(family, tmp_path_factory):
         "save_steps": 0.5,
     }
     one = {"region": "all", "output_dir": home / "one-model", "region_tokens": True, "max_steps": 60}
+    one |= {"add_regions": list(REGIONS), "region_dropout": 0.15, "regional_learning_rate": 0.05}
     run_main(pretrain, **settings | one)
     mx = {
         "region": "mx",
@@ -139,9 +157,9 @@ def trained(family, tmp_path_factory):
 
 def test_the_folder_remembers_and_the_pipeline_listens(trained):
     config = json.loads((trained / "one-model" / "config.json").read_text())
-    assert config["region_tokens"] is True
+    assert config["regions"] == list(REGIONS)
     assert config.get("region") is None
-    assert not json.loads((trained / "plain-mx" / "config.json").read_text()).get("region_tokens")
+    assert json.loads((trained / "plain-mx" / "config.json").read_text()).get("regions") is None
     fill = pipeline("fill-mask", model=str(trained / "one-model"), trust_remote_code=True)
     answers = {
         region: {answer["token"]: answer["score"] for answer in fill(f"[{region.upper()}] vamos a [MASK]", top_k=500)}
@@ -169,3 +187,33 @@ def test_it_is_compared_with_models_that_have_none(trained, family, tmp_path):
     ]
     counts = {(cell["model"], cell["region"]): cell["count"] for cell in matrix["cells"] if cell["targets"] == "all"}
     assert all(counts["one-model", region] == counts["plain-mx", region] > 0 for region in REGIONS)
+
+
+def test_the_parts_alone_are_trained_and_merged(trained, family, tmp_path):
+    settings = {
+        "train_file": family / "corpora",
+        "cache_dir": trained / "cache",
+        "test_fraction": TEST_FRACTION,
+        "max_length": 32,
+        "max_steps": 3,
+        "eval_steps": 3,
+        "mixed_precision": "no",
+        "num_threads": 1,
+        "learning_rate": 0.01,
+        "init_from": trained / "one-model",
+    }
+    before = load_file(trained / "one-model" / "model.safetensors")
+    parts = {"region": "all", "output_dir": tmp_path / "parts", "region_tokens": True, "train_only": "regional"}
+    run_main(pretrain, **settings | parts)
+    after = load_file(tmp_path / "parts" / "model.safetensors")
+    assert {name for name in before if not torch.equal(before[name], after[name])} == {BIAS, VECTOR}
+
+    run_main(pretrain, **settings | {"region": "mx", "output_dir": tmp_path / "grown", "learning_rate": 1e-9})
+    config = json.loads((tmp_path / "grown" / "config.json").read_text())
+    assert (config["region"], config.get("regions")) == ("mx", None)
+    grown, one = (
+        pipeline("fill-mask", model=str(folder), trust_remote_code=True)
+        for folder in (tmp_path / "grown", trained / "one-model")
+    )
+    (plain, *_), (behind, *_) = grown("vamos a [MASK]"), one("[MX] vamos a [MASK]")
+    assert (plain["token"], plain["score"]) == (behind["token"], pytest.approx(behind["score"], rel=1e-3))
