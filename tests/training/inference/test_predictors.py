@@ -1,6 +1,6 @@
 import pytest
 import torch
-from transformers import BertConfig, BertForSequenceClassification, pipeline
+from transformers import BertConfig, BertForSequenceClassification, FillMaskPipeline, pipeline
 
 from modeling_bilma import (
     BilmaForMaskedLM,
@@ -93,11 +93,12 @@ def test_spans_are_places_in_the_users_own_text(predictor):
     assert [span["text"] for span in alone[0]["spans"]] == [span["text"] for span in plain[0]["spans"]]
 
 
-def test_every_mask_has_its_words(predictor, tmp_path):
+def test_every_mask_has_its_words(predictor):
     open_it = predictor(BilmaForMaskedLM)
+    opened = open_it(top_k=3)
     texts = ["vamos a [MASK]", "nada", "[MASK] en la [MASK] mañana"]
-    rows, counts = open_it(top_k=3)(texts)
-    fill = pipeline("fill-mask", model=str(tmp_path), top_k=3)
+    rows, counts = opened(texts)
+    fill = FillMaskPipeline(model=opened.model, tokenizer=opened.tokenizer, top_k=3)
     assert [[len(words) for words in row["completions"]] for row in rows] == [[3], [], [3, 3]]
     assert counts["without [MASK]"] == 1
     assert [word["token"] for word in rows[0]["completions"][0]] == [word["token_str"] for word in fill(texts[0])]
