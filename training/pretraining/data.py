@@ -180,7 +180,7 @@ class StreamedData(Data):
         return self.count_tokens(config.vocab_size)
 
 
-def is_for_training(hashes: np.ndarray | np.int64, args: PretrainArguments) -> Any:
+def is_for_training(hashes: np.ndarray, args: PretrainArguments) -> Any:
     """Whether texts of the training files are to be trained on, by the hashes that decide their side."""
     validation_fraction = 0.0 if args.validation_file else args.validation_fraction
     return is_training(hashes, validation_fraction, args.test_fraction)

@@ -45,7 +45,7 @@ def make_tokenizer(
     learnt = work_dir / "tokenizer"
     if accelerator.is_main_process and not learnt.is_dir():
         training_side = (
-            text for text, group in corpus.grouped() if is_for_training(np.int64(split_hash(text, group)), args)
+            text for text, group in corpus.grouped() if is_for_training(np.asarray(split_hash(text, group)), args)
         )
         bar = ProgressBar(training_side, desc="learning the vocabulary", unit=" texts", unit_scale=True)
         with as_input_error(ValueError, OSError), written_whole(learnt) as folder:
