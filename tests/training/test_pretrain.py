@@ -393,6 +393,7 @@ def test_a_checkpoint_of_another_version_is_named(train, refused, monkeypatch):
     monkeypatch.setattr(pretrain, "finish", lambda *_: None)
     for state in (train() / "unfinished_run").glob("step-*/run_state.json"):
         state.write_text("{}")
+        (state.parent / checkpoints.MANIFEST).unlink()
         checkpoints.write_manifest(state.parent)
     assert "a checkpoint of another version of this code" in refused("--resume")
 
