@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification
 
 from modeling_bilma.convert_keras import EMOJI_15
 from training.common.errors import InputError
-from training.evaluation.intervals import interval, resampled_sums
+from training.evaluation.intervals import interval, resampled_together
 from training.evaluation.masked_texts import split_texts
 from training.evaluation.models import ModelFolder
 from training.evaluation.results import EmojiCell, EmojiDifference, Estimate, LabelledFacts, RegionWin
@@ -37,7 +37,14 @@ class LabelledTest:
     texts: LabelledTexts
 
     def facts(self) -> LabelledFacts:
-        return {"region": self.region, "names": self.names, **self.texts.describe()}
+        described = self.texts.describe()
+        return {
+            "region": self.region,
+            "names": self.names,
+            "texts": described["texts"],
+            "labels": described["labels"],
+            "fingerprint": described["fingerprint"],
+        }
 
 
 @dataclass
@@ -181,10 +188,14 @@ def score_region(
     """Score every model on one region's texts, and compare the region's own models with every other, text by text."""
     right = label_ids(test.texts, labels, ", ".join(test.names))
     sums = {name: text_sums(right, guessed, len(labels)) for name, guessed in guesses.items()}
-    resampled = {name: resampled_sums(values, resamples, seed) for name, values in sums.items()}
-    cells = [
-        {"model": name, "region": test.region, "count": len(right)}
-        | cell_scores(right, guessed, len(labels), resampled[name])
+    resampled = resampled_together(sums, resamples, seed)
+    cells: list[EmojiCell] = [
+        {
+            "model": name,
+            "region": test.region,
+            "count": len(right),
+            **cell_scores(right, guessed, len(labels), resampled[name]),
+        }
         for name, guessed in guesses.items()
     ]
     accuracies = {name: float((guessed == right).mean()) for name, guessed in guesses.items()}

@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from training.common.errors import InputError
-from training.evaluation.masked_texts import MaskedTexts, TestTexts, choose, mask
+from training.evaluation.masked_texts import MaskedText, MaskedTexts, TestTexts, choose, mask
 from training.evaluation.models import ModelFolder
 from training.evaluation.predictions import Predictions
 
@@ -60,8 +60,8 @@ def mask_words(
     Raises:
         InputError: if there is no word that all tokenizers can spell.
     """
-    rows = {folder.name: [] for folder in folders}
-    sizes = {folder.name: [] for folder in folders}
+    rows: dict[str, list[MaskedText]] = {folder.name: [] for folder in folders}
+    sizes: dict[str, list[int]] = {folder.name: [] for folder in folders}
     texts, left_out = [], 0
     bar = tqdm(test.texts, desc=f"words of {test.region}", unit=" texts", leave=False)
     for number, raw in enumerate(bar):
@@ -132,6 +132,7 @@ def word_predictions(predictions: Predictions, sizes: np.ndarray) -> Predictions
     A word's log-probability is the sum of its tokens'. Its rank is that of its worst token: 0 if all of them are
     guessed right. A guess is the word's own number, or -1 where it is wrong.
     """
+    assert predictions.log_probability is not None  # models have it, and baselines predict no words
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     rank = np.maximum.reduceat(predictions.rank, starts)
     return Predictions(
