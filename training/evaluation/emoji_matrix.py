@@ -89,11 +89,12 @@ def from_labelled_files(
     rows = [row if group_column else (*row, None) for row in corpus.rows()]
     names = ", ".join(corpus.names())
     if not any(split == "test" for _, _, split, *_ in rows):
-        rows = [row for row in rows if is_test(split_hash(row[0], row[-1]), test_fraction)]
+        rows = [row for row in rows if is_test(split_hash(row[0] or "", row[-1]), test_fraction)]
     else:
         rows = [row for row in rows if row[2] == "test"]
     by_region: dict[str, LabelledTexts] = {}
     for text, label, _, region, _ in rows:
+        assert text is not None and label is not None  # what a labelled corpus gives
         if not region:
             raise InputError(f"{names}: text {text[:40]!r} has no region: the matrix needs a column region")
         by_region.setdefault(region, LabelledTexts()).add(text, label)
@@ -130,11 +131,16 @@ def label_names(folders: Sequence[ModelFolder]) -> list[str]:
         InputError: if models have different labels.
     """
     first = folders[0]
-    labels = set(first.config.id2label.values())
+    labels = set(names_of(first))
     for other in folders[1:]:
-        if set(other.config.id2label.values()) != labels:
+        if set(names_of(other)) != labels:
             raise InputError(f"{first.name} and {other.name} have different labels: compare models of one task")
     return [label for label in EMOJI_15 if label in labels] + sorted(labels - set(EMOJI_15))
+
+
+def names_of(folder: ModelFolder) -> list[str]:
+    """The label of each class of a model, in the order of its logits."""
+    return [str(name) for _, name in sorted((folder.config.id2label or {}).items())]
 
 
 def check_labels(tests: Sequence[LabelledTest], labels: Sequence[str]) -> None:
@@ -160,7 +166,7 @@ def classify(
 ) -> list[np.ndarray]:
     """Classify each test set; return the number of the likeliest label of each text, (texts,) for each set."""
     model = folder.open(AutoModelForSequenceClassification, device)
-    to_label = np.array([labels.index(folder.config.id2label[number]) for number in range(len(labels))])
+    to_label = np.array([labels.index(name) for name in names_of(folder)])
     found = []
     for test in tests:
         ids = folder.tokenizer(

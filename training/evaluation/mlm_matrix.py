@@ -143,5 +143,8 @@ def cell_scores(ids: np.ndarray, predictions: Predictions, resampled: np.ndarray
 
 def perplexity(loss: Estimate) -> Estimate:
     """e to the loss and to the ends of its interval, or the largest that a float holds."""
-    value, low, high = (math.exp(min(end, MOST_LOSS)) for end in (loss["value"], loss["low"], loss["high"]))
-    return {"value": value, "low": low, "high": high}
+
+    def power(end: float | None) -> float | None:
+        return None if end is None else math.exp(min(end, MOST_LOSS))
+
+    return {"value": math.exp(min(loss["value"], MOST_LOSS)), "low": power(loss["low"]), "high": power(loss["high"])}

@@ -27,6 +27,11 @@ class Predictions:
     log_probability: np.ndarray | None = None
     mean_log_probabilities: np.ndarray | None = None
 
+    def known(self) -> np.ndarray:
+        """The log-probabilities of a model's predictions, which always has them."""
+        assert self.log_probability is not None
+        return self.log_probability
+
 
 def collate(rows: Sequence[MaskedText], pad_id: int) -> dict[str, Tensor]:
     """(rows, longest row) of `input_ids`, `attention_mask`, and `labels` at the masked positions."""
