@@ -85,7 +85,7 @@ def feed_hostile_texts(folder: Path, number: int, long_lines: int) -> dict[str, 
             file.write(json.dumps({"text": text}) + "\n")
     tokenizer = build_tokenizer(train_vocabulary(WORDS, 400))
     tokens, report = load_tokens(Corpus((path,)), tokenizer, MAX_LENGTH, folder / "cache")
-    if report.texts + report.empty + report.invalid != number:
+    if report.texts + sum(report.left_out.values()) != number:
         raise ArithmeticError(f"{number} texts were written, and the reading report says {report}")
     steps = MaskedSteps(tokens, np.arange(len(tokens)), tokenizer, texts_per_step=256, tokens_per_micro_batch=16384)
     torch.manual_seed(0)
@@ -101,4 +101,10 @@ def feed_hostile_texts(folder: Path, number: int, long_lines: int) -> dict[str, 
             if not all(map(math.isfinite, numbers)):
                 raise ArithmeticError(f"step {step}: the loss and the norm of its gradient are {numbers}")
             model.zero_grad()
-    return {"texts": number, "trained_on": report.texts, "empty": report.empty, "not_unicode": report.invalid}
+    return {
+        "texts": number,
+        "trained_on": report.texts,
+        "empty": report.empty,
+        "not_unicode": report.invalid,
+        "too_long": report.too_long,
+    }

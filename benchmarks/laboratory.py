@@ -124,7 +124,7 @@ class Laboratory:
     def copy_killed(self, name: str) -> None:
         shutil.copytree(self.folder / self.killed, self.folder / name)
 
-    def finish(self, name: str, like: str = "", says: str = "going on from step", processes: int = 1) -> None:
+    def finish(self, name: str, like: str = "", says: str = "resuming from step", processes: int = 1) -> None:
         """Resume a run: it has to end with the weights and the curve of the run `like`, of the unbroken one."""
         self.run(name, "--resume", processes=processes).expect(*[0] * processes, says=says)
         (weights, curve), (other_weights, other_curve) = self.result(name), self.result(like or self.unbroken)

@@ -56,7 +56,7 @@ def die(lab: Laboratory, name: str, fault: Fault) -> None:
 
 
 def stop(lab: Laboratory, name: str, fault: Fault) -> None:
-    lab.run(name, fault=fault).expect(STOPPED, says="go on with the same command and --resume")
+    lab.run(name, fault=fault).expect(STOPPED, says="continue with the same command and --resume")
     lab.finish(name)
 
 
@@ -71,7 +71,7 @@ def damage_all(lab: Laboratory, name: str) -> None:
     lab.copy_killed(name)
     for checkpoint in checkpoints.checkpoints(lab.work_dir(name)):
         empty(checkpoint)
-    lab.run(name, "--resume").expect(2, says="no checkpoint is whole: begin anew with --overwrite")
+    lab.run(name, "--resume").expect(2, says="no checkpoint is whole: start over with --overwrite")
 
 
 def truncate(checkpoint: Path, file: str) -> None:
@@ -109,7 +109,7 @@ def full_disk(lab: Laboratory, name: str, fault: Fault) -> None:
 def no_folder(lab: Laboratory, name: str) -> None:
     (lab.folder / name).write_text("a file")
     ended = lab.run("out", "--output_dir", lab.folder / name / "out")
-    ended.expect(2, says="Not a directory")
+    ended.expect(2, says="is a file")
     require("Traceback" not in ended.output, ended.output)
 
 
@@ -184,7 +184,7 @@ def die_at_random(lab: Laboratory, name: str, seed: int) -> str:
     work_dir = lab.work_dir(f"{name} {attempt}")
     writing = bool(checkpoints.half_written_checkpoints(work_dir))
     saved = len(checkpoints.checkpoints(work_dir))
-    lab.finish(f"{name} {attempt}", says="going on from step" if saved else "")
+    lab.finish(f"{name} {attempt}", says="resuming from step" if saved else "")
     return "a checkpoint was half-written" if writing else ""
 
 
@@ -213,7 +213,7 @@ TRIALS: dict[str, Callable[[Laboratory, str], str | None]] = {
     "manifest truncated": partial(damage, spoil=partial(truncate, file="manifest.json")),
     "manifest with a flipped byte": partial(damage, spoil=partial(flip, file="manifest.json")),
     "best model truncated": partial(damage, spoil=partial(truncate, file="best/model.safetensors")),
-    "progress missing": partial(damage, spoil=partial(unlink, file="progress.json")),
+    "progress missing": partial(damage, spoil=partial(unlink, file="run_state.json")),
     "an empty folder for a checkpoint": partial(damage, spoil=empty),
     "a checkpoint half-renamed": partial(damage, spoil=unrename, says=".step-000000008.writing: half-written"),
     "every checkpoint damaged": damage_all,

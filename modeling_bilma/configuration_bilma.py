@@ -68,6 +68,13 @@ class BilmaConfig(PreTrainedConfig):
         kwargs.setdefault("auto_map", dict(AUTO_MAP))
         super().__post_init__(**kwargs)
 
+    @property
+    def custom_pipelines(self) -> dict[str, dict]:
+        """What `pipeline("fill-mask", model=..., trust_remote_code=True)` builds for a masked language model."""
+        if self.architectures != ["BilmaForMaskedLM"]:
+            return {}
+        return {"fill-mask": {"impl": "modeling_bilma.BilmaFillMaskPipeline", "pt": ["AutoModelForMaskedLM"]}}
+
     def validate_sizes(self):
         sizes = (
             "vocab_size",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from transformers import FillMaskPipeline
 from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.masking_utils import (
@@ -100,10 +101,22 @@ class BilmaEmbeddings(nn.Module):
         super().__init__()
         self.scale = math.sqrt(config.hidden_size)
         self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
-        table = torch.empty(config.max_position_embeddings, config.hidden_size)
-        self.register_buffer("sinusoids", table, persistent=False)  # filled in _init_weights
+        table = sinusoids(config.max_position_embeddings, config.hidden_size)  # not on meta even in a model that is
+        self.register_buffer("sinusoids", table, persistent=False)
         if config.regions is not None:  # each is added to every word vector of its region's texts
             self.region_vector = nn.Parameter(torch.empty(len(config.regions), config.hidden_size))
+
+    def _apply(self, fn: Callable, recurse: bool = True) -> nn.Module:
+        """Move or convert the module; the table, which no checkpoint holds, is made anew where that takes it.
+
+        `to_empty` would leave it unfilled, FSDP and big-model loading go that way too, and `to(bfloat16)` round it.
+        """
+        shape = self.sinusoids.shape
+        self.sinusoids = sinusoids(*shape)  # a table on meta could not be moved
+        super()._apply(fn, recurse)
+        if not self.sinusoids.is_meta:
+            self.sinusoids = sinusoids(*shape).to(self.sinusoids.device)
+        return self
 
     def forward(self, inputs_embeds: torch.Tensor, position_ids: torch.LongTensor) -> torch.Tensor:
         # The sum is made in fp32: in bf16 neighbouring positions far into a text would round to the same vector.
@@ -187,6 +200,12 @@ def take_positions(states: torch.Tensor, positions: torch.LongTensor | None) -> 
     if positions is None:
         return states
     return states.gather(1, positions.unsqueeze(-1).expand(-1, -1, states.shape[-1]))
+
+
+def chosen_positions(chosen: torch.BoolTensor) -> torch.LongTensor:
+    """(B, L) to (B, Q): of each row first the chosen positions, in order; Q is the most that a row has, or 1."""
+    most = max(1, int(chosen.sum(1).max()))
+    return chosen.int().argsort(dim=1, descending=True, stable=True)[:, :most]
 
 
 class BilmaLayer(GradientCheckpointingLayer):
@@ -439,25 +458,29 @@ class BilmaForMaskedLM(BilmaPreTrainedModel):
         position_ids: torch.LongTensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
         labels: torch.LongTensor | None = None,
+        output_positions: torch.LongTensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> MaskedLMOutput:
         """Logits of shape (B, L, V), and the loss over the positions whose label is not -100.
 
-        With `labels` and `config.sparse_prediction`, logits are (labelled positions, V), in row order.
+        With `output_positions`, (B, Q), logits are (B, Q, V), at these positions, and no others are scored. With
+        `labels` and `config.sparse_prediction`, logits are (labelled positions, V), in row order.
         """
         sparse = labels is not None and self.config.sparse_prediction
-        positions = self._labelled_positions(labels, **kwargs) if sparse else None
+        if sparse and output_positions is None:
+            output_positions = self._labelled_positions(labels, **kwargs)
         outputs = self.bilma(
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
             inputs_embeds=inputs_embeds,
-            output_positions=positions,
+            output_positions=output_positions,
             **kwargs,
         )
         states, regions = outputs.last_hidden_state, outputs.regions
+        if labels is not None and output_positions is not None:
+            labels = labels.gather(1, output_positions)
         if sparse:
-            labels = labels if positions is None else labels.gather(1, positions)
             labelled = labels != -100
             states, labels = states[labelled], labels[labelled]
             regions = None if regions is None else regions[labelled]
@@ -471,7 +494,7 @@ class BilmaForMaskedLM(BilmaPreTrainedModel):
         )
 
     def _labelled_positions(self, labels: torch.LongTensor, **kwargs) -> torch.LongTensor | None:
-        """(B, Q): of each row first the labelled positions, in order; Q is the most that a row has.
+        """As `chosen_positions`.
 
         None where the caller asks for every state, and in a compiled model, whose shapes cannot follow the labels.
         """
@@ -479,9 +502,27 @@ class BilmaForMaskedLM(BilmaPreTrainedModel):
             return None
         if any(kwargs.get(name, getattr(self.config, name)) for name in ("output_hidden_states", "output_attentions")):
             return None
-        labelled = labels != -100
-        most = max(1, int(labelled.sum(1).max()))
-        return labelled.int().argsort(dim=1, descending=True, stable=True)[:, :most]
+        return chosen_positions(labels != -100)
+
+
+class BilmaFillMaskPipeline(FillMaskPipeline):
+    """The fill-mask pipeline of transformers, with logits at the masks alone and softmax in fp32.
+
+    `BilmaConfig.custom_pipelines` names it, so that it is what `pipeline("fill-mask", model=name)` builds.
+    """
+
+    def _forward(self, model_inputs):
+        masks = model_inputs["input_ids"] == self.tokenizer.mask_token_id
+        outputs = self.model(**model_inputs, output_positions=chosen_positions(masks))
+        outputs["input_ids"] = model_inputs["input_ids"]
+        return outputs
+
+    def postprocess(self, model_outputs, **parameters):
+        ids, logits = model_outputs["input_ids"], model_outputs["logits"]
+        masks = (ids[0] == self.tokenizer.mask_token_id).nonzero().squeeze(-1)
+        everywhere = logits.new_empty(1, ids.shape[1], logits.shape[-1], dtype=torch.float32)
+        everywhere[0, masks] = logits[0, : len(masks)].float()  # the rest is never read, nor even touched
+        return super().postprocess({"input_ids": ids, "logits": everywhere}, **parameters)
 
 
 def pool(states: torch.Tensor, attention_mask: torch.Tensor | None, pooling: str) -> torch.Tensor:
@@ -540,6 +581,9 @@ class BilmaForSequenceClassification(BilmaPreTrainedModel):
         loss = None
         if labels is not None:
             loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config, **kwargs)
+            items = kwargs.get("num_items_in_batch")  # label values of all that is accumulated into one step
+            if items is not None and self.config.problem_type != "single_label_classification":
+                loss = loss * labels.numel() / items  # the library's losses for these are means over what they see
         return SequenceClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
@@ -584,6 +628,7 @@ class BilmaForTokenClassification(BilmaPreTrainedModel):
 
 
 __all__ = [
+    "BilmaFillMaskPipeline",
     "BilmaForMaskedLM",
     "BilmaForSequenceClassification",
     "BilmaForTokenClassification",

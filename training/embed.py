@@ -1,105 +1,60 @@
-"""Sentence vectors: one vector of a BILMA, or of another encoder, for each text, in a Parquet file.
+"""Embed texts: the rows of a file come back in their order, with a vector of each text beside them.
 
     python training/embed.py --model bilma-mx --input_file texts.jsonl.gz --output_file vectors.parquet
     python training/embed.py --model bilma-mx --input_file texts.csv --pooling cls --layers concatenated \
-        --output_file vectors.parquet
+        --output_file vectors.npy
 
-Columns: `row`, the number of the text among the usable ones; `text_hash`, as training/splits.py uses it; `vector`, of
-32-bit floats. The choices of layers are those of the BERT paper (arXiv 1810.04805, section 5.3), for two layers.
+A Parquet or JSONL file has all columns of the input and the column `vector`; a .npy file has the vectors alone, a row
+for each row of the input. A row without text has no vector (NaN in .npy), and is counted. The choices of layers are
+those of the BERT paper (arXiv 1810.04805, section 5.3), for two layers.
 """
 
-import os
 from dataclasses import dataclass, field
-from itertools import islice
-from pathlib import Path
 from typing import Literal
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
-from tqdm import tqdm
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModel
 
 from training.common.arguments import ROOM_FOR_A_TOKEN, check_each, option, parse_arguments
-from training.common.errors import InputError, as_input_error, run
-from training.inference.embeddings import embed
-from training.texts.corpus import Corpus
-from training.texts.files import find_files
-from training.texts.splits import text_hash
-
-TEXTS_PER_CHUNK = 8192  # are sorted by length together, and are a row group of the file
+from training.common.errors import run
+from training.inference.annotation import annotate, check_output, describe_counts, run_identity
+from training.inference.embeddings import Embedder
+from training.inference.outputs import check_max_length, open_model
+from training.inference.tables import INPUT_FORMATS, table_at
 
 
 @dataclass(kw_only=True)
 class EmbedArguments:
+    """The flags of this script."""
+
     model: str = field(metadata={"help": "model folder or Hub id"})
-    input_file: list[str] = field(metadata={"help": "files (.txt .jsonl .csv .tsv .parquet, or with .gz) or folders"})
-    output_file: str = field(metadata={"help": "Parquet file for the vectors"})
-    text_column: str = option("text", "column or field that holds the texts")
-    pooling: Literal["cls", "mean", "max"] = option("mean", "of the first token, or over all tokens of the text")
-    layers: Literal["last", "last_two_summed", "concatenated"] = option(
-        "last", "states that are pooled: of which layers"
+    input_file: str = field(metadata={"help": "file of texts (.csv .tsv .jsonl .parquet .txt, or with .gz)"})
+    output_file: str = field(metadata={"help": "file for the vectors: .parquet, .jsonl or .npy"})
+    text_column: str = option("text", "column that holds the texts")
+    pooling: Literal["cls", "mean", "max"] = option(
+        "mean", "the state of the first token, or the mean or maximum over all tokens"
     )
-    max_length: int = option(128, "texts are cut at this many tokens")
-    texts_per_batch: int = option(64, "texts that go through the model at once")
-    overwrite: bool = option(False, "replace the output file")
+    layers: Literal["last", "last_two_summed", "concatenated"] = option("last", "layers whose states are pooled")
+    max_length: int = option(128, "maximum number of tokens of a text; longer ones are cut, and counted")
+    texts_per_batch: int = option(64, "texts that go through the model together")
+    resume: bool = option(False, "continue an interrupted run")
+    overwrite: bool = option(False, "replace the output file, or an interrupted run")
 
 
 def main() -> None:
     args = parse_arguments(EmbedArguments, __doc__.splitlines()[0])
-    output_file = Path(args.output_file)
-    check_arguments(args, output_file)
-    corpus = Corpus(find_files(args.input_file), text_column=args.text_column)
-    with as_input_error(OSError, ValueError):
-        tokenizer = AutoTokenizer.from_pretrained(args.model, trust_remote_code=False)
-        model = AutoModel.from_pretrained(args.model, dtype=torch.float32, trust_remote_code=False)
-    positions = model.config.max_position_embeddings
-    if args.max_length > positions:
-        raise InputError(f"--max_length {args.max_length} is more than the {positions} positions of the model")
-    model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
-    write_vectors(args, corpus, model, tokenizer, output_file)
-
-
-def check_arguments(args: EmbedArguments, output_file: Path) -> None:
     check_each(args, ROOM_FOR_A_TOKEN, "max_length")
     check_each(args, "1 or more", "texts_per_batch")
-    if output_file.is_dir():
-        raise InputError(f"{output_file} is a folder: give a file as --output_file")
-    if output_file.exists() and not args.overwrite:
-        raise InputError(f"{output_file} exists already: give another --output_file, or --overwrite to replace it")
-
-
-def write_vectors(
-    args: EmbedArguments,
-    corpus: Corpus,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    output_file: Path,
-) -> None:
-    """The vectors of all texts, a chunk at a time; the file appears only once it is complete."""
-    size = model.config.hidden_size * (2 if args.layers == "concatenated" else 1)
-    schema = pa.schema({"row": pa.int64(), "text_hash": pa.int64(), "vector": pa.list_(pa.float32(), size)})
-    beside = output_file.with_name(f".{output_file.name}.writing")
-    texts, row = iter(corpus), 0
-    try:
-        with as_input_error(OSError):
-            output_file.parent.mkdir(parents=True, exist_ok=True)
-            with pq.ParquetWriter(beside, schema) as writer, tqdm(unit=" texts", leave=False) as bar:
-                while chunk := list(islice(texts, TEXTS_PER_CHUNK)):
-                    vectors = embed(
-                        chunk, model, tokenizer, args.pooling, args.layers, args.max_length, args.texts_per_batch, bar
-                    )
-                    hashes = [text_hash(text) for text in chunk]
-                    flat = pa.FixedSizeListArray.from_arrays(vectors.flatten().numpy(), size)
-                    writer.write_batch(pa.record_batch([range(row, row + len(chunk)), hashes, flat], schema=schema))
-                    row += len(chunk)
-            if not row:
-                raise InputError(f"{', '.join(corpus.names())}: no usable text")
-            os.replace(beside, output_file)
-    finally:
-        beside.unlink(missing_ok=True)
-    report = corpus.report
-    print(f"{output_file}: {row:,} vectors of {size}; skipped {report.empty} empty and {report.invalid} not UTF-8")
+    source = table_at(args.input_file, "--input_file", INPUT_FORMATS)
+    output = table_at(args.output_file, "--output_file", ("parquet", "jsonl", "npy"))
+    check_output(args.output_file, args.resume, args.overwrite)
+    model, tokenizer = open_model(AutoModel, args.model, dtype="float32")
+    check_max_length(args.max_length, model)
+    embedder = Embedder(model, tokenizer, args.pooling, args.layers, args.max_length, args.texts_per_batch)
+    identity = run_identity(args, source)
+    counts = annotate(
+        source, output, args.text_column, embedder, identity, args.resume, keep_columns=output.format != "npy"
+    )
+    print(f"{args.output_file}: vectors of {embedder.size}, {describe_counts(counts)}")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,20 @@
-"""Fine-tune a BILMA to classify texts: the Emoji-15 task made from raw texts, or any file with labels.
+"""Fine-tune a BILMA to classify texts, or to tag the words of texts.
 
     accelerate launch --quiet training/finetune.py --model bilma-mx --task emoji15 --train_file mx.jsonl.gz \
         --output_dir bilma-mx-emoji
     accelerate launch --quiet training/finetune.py --model bilma-mx --task sentiment --train_file tass.csv \
         --seeds 0 1 2 --output_dir bilma-mx-sentiment
-    accelerate launch --quiet training/finetune.py --recipe finetune_published --model ... --task emoji15 ...
+    accelerate launch --quiet training/finetune.py --model models/bilma --task emoji15 --label_column label \
+        --train_file emoji15.jsonl.gz --region_tokens --seeds 0 1 2 3 4 --soup --output_dir bilma-emoji
+    accelerate launch --quiet training/finetune.py --model bilma-es --task tokens --train_file train.conll \
+        --validation_file dev.conll --test_file test.conll --output_dir bilma-es-loanwords
 
-The output folder holds the classifier of the best seed by validation accuracy with its code, its tokenizer,
-training_args.json, and metrics.json with the scores of every seed, their mean and their spread.
+`--task emoji15` makes labels from raw texts, `--task tokens` takes BIO tags of words, and any other task takes the
+labels of a file. The output folder holds the classifier of the best seed by validation score, or with --soup the
+average of several, with its code, its tokenizer, training_args.json, and metrics.json with the scores of every seed.
 
-A run takes minutes and is not resumed: one that is interrupted leaves the output folder without a model (or, with
---overwrite, with the one that it held), and the same command begins again.
+A run takes minutes and is not resumed: an interrupted one leaves the output folder without a model (or, with
+--overwrite, with the model that it held), and the same command starts again.
 """
 
 import json
@@ -27,11 +31,16 @@ from training.common.errors import InputError, as_input_error, run
 from training.common.files import write_json
 from training.common.provenance import base_fingerprint
 from training.engine.accelerator import make_accelerator, say
+from training.engine.models import save_model
 from training.engine.run_folder import WORK_DIR, check_output_dir, prepare_work_dir, put_in_place
 from training.finetuning.arguments import FinetuneArguments, check_arguments
-from training.finetuning.loop import tokenise, train_seed
-from training.finetuning.scores import describe_result, in_words, summarise
+from training.finetuning.classifier import Classifier
+from training.finetuning.loop import score, test_scores, train_seed
+from training.finetuning.scores import describe_result, one_line, summarise
+from training.finetuning.soup import greedy_soup
+from training.finetuning.tasks import Task, tokenise_tagged, tokenise_texts
 from training.texts.labelled import LabelledSplits, open_labelled
+from training.texts.tagged import TOKEN_TASK, TaggedSplits, open_tagged
 
 
 def main() -> None:
@@ -39,15 +48,44 @@ def main() -> None:
     check_arguments(args)
     output_dir = Path(args.output_dir)
     check_output_folder(args, output_dir)
-    splits = open_labelled(args)
+    with as_input_error(ValueError, OSError):
+        tokenizer = load_tokenizer(args.model)
+    splits, task = open_task(args, tokenizer)
+    base = base_fingerprint(args.model)
     accelerator = make_accelerator(args, public_arguments(args))
-    finetune(args, splits, accelerator, output_dir)
+    say(accelerator, describe(splits))
+    prepare_work_dir(output_dir / WORK_DIR, False, accelerator)
+
+    started = time.monotonic()
+    runs: list[dict[str, Any]] = []
+    classifiers: list[Classifier] = []  # without --soup, the best one only
+    for seed in args.seeds:
+        outcome, classifier = train_seed(args, task, tokenizer, seed, accelerator)
+        runs.append(outcome)
+        say(accelerator, f"seed {seed}: {one_line(outcome)}; after {outcome['epochs']} epochs")
+        if args.soup:
+            classifiers.append(classifier)
+        elif summarise(runs, task.metric)["kept_seed"] == seed:
+            classifiers = [classifier]
+    facts: dict[str, Any] = {"base_fingerprint": base}
+    if args.soup:
+        facts |= average(args, task, tokenizer, runs, classifiers, accelerator)
+    facts["seconds"] = round(time.monotonic() - started, 1)
+
+    if accelerator.is_main_process:
+        metrics = describe_result(Path(args.model).name, splits, runs, accelerator.device, task.metric) | facts
+        metrics["machine"] |= {"processes": accelerator.num_processes, "mixed_precision": accelerator.mixed_precision}
+        finish(args, classifiers[0], tokenizer, metrics, output_dir)
     accelerator.free_memory()
     accelerator.end_training()
 
 
 def check_output_folder(args: FinetuneArguments, output_dir: Path) -> None:
-    """As in pretraining; and a pretrained model is never replaced by a classifier."""
+    """Check that nothing of the user's is overwritten, as in pretraining.
+
+    Raises:
+        InputError: if it would be; also if a pretrained model would be replaced by a classifier.
+    """
     check_output_dir(output_dir, resume=False, overwrite=args.overwrite)
     written_with = output_dir / "training_args.json"
     if (output_dir / "config.json").exists() and "task" not in (
@@ -56,53 +94,68 @@ def check_output_folder(args: FinetuneArguments, output_dir: Path) -> None:
         raise InputError(f"{output_dir} holds a model that is no classifier of ours: give another --output_dir")
 
 
-def finetune(args: FinetuneArguments, splits: LabelledSplits, accelerator: Accelerator, output_dir: Path) -> None:
-    with as_input_error(ValueError, OSError):
-        tokenizer = load_tokenizer(args.model)
-    task = tokenise(splits, tokenizer, args.max_length)
-    say(accelerator, describe(args, splits))
-    work_dir = output_dir / WORK_DIR
-    prepare_work_dir(work_dir, False, accelerator)
-    runs: list[dict[str, Any]] = []
-    base = base_fingerprint(args.model)
-    started = time.monotonic()
-    for seed in args.seeds:
-        outcome, model = train_seed(args, task, tokenizer, seed, accelerator)
-        runs.append(outcome)
-        say(accelerator, f"seed {seed}: {in_words(outcome)}, after {outcome['epochs']} epochs")
-        if accelerator.is_main_process and summarise(runs)["kept_seed"] == seed:
-            model.save_pretrained(work_dir / "best")
-    if accelerator.is_main_process:
-        facts = {"base_fingerprint": base, "seconds": round(time.monotonic() - started, 1)}
-        finish(args, splits, tokenizer, runs, facts, accelerator, output_dir)
+def open_task(args: FinetuneArguments, tokenizer: TokenizersBackend) -> tuple[LabelledSplits | TaggedSplits, Task]:
+    """Open the labelled or tagged texts that flags name, and tokenise them.
+
+    Raises:
+        InputError: if they cannot be read, or make no task.
+    """
+    if args.task == TOKEN_TASK:
+        tagged = open_tagged(args)
+        return tagged, tokenise_tagged(tagged, tokenizer, args.max_length)
+    labelled = open_labelled(args)
+    return labelled, tokenise_texts(labelled, tokenizer, args.max_length, args.region_tokens)
 
 
-def describe(args: FinetuneArguments, splits: LabelledSplits) -> str:
-    counts = ", ".join(f"{len(texts):,} for {part}" for part, texts in splits.parts().items())
-    left_out = f"; {splits.duplicates} left out, the same as others" if splits.duplicates else ""
-    return f"{args.task}: {len(splits.label_names)} labels, texts: {counts}{left_out}"
+def describe(splits: LabelledSplits | TaggedSplits) -> str:
+    counts = ", ".join(f"{len(part):,} for {name}" for name, part in splits.parts().items())
+    left_out = f"; {splits.duplicates} left out as duplicates of later parts" if splits.duplicates else ""
+    skipped = f"; {splits.corpus.report.summary()}" if isinstance(splits, LabelledSplits) else ""
+    return f"{splits.task}: {len(splits.label_names)} labels, texts: {counts}{left_out}{skipped}"
+
+
+def average(
+    args: FinetuneArguments,
+    task: Task,
+    tokenizer: TokenizersBackend,
+    runs: list[dict[str, Any]],
+    classifiers: list[Classifier],
+    accelerator: Accelerator,
+) -> dict[str, Any]:
+    """Replace the classifiers by their greedy soup, and return what metrics.json records about it."""
+
+    def validate(classifier: Classifier) -> float:
+        return score(classifier, task, "validation", tokenizer, accelerator)[task.metric]
+
+    soup, members = greedy_soup(classifiers, [run["validation"][task.metric] for run in runs], validate)
+    classifiers[:] = [soup]
+    scores = {
+        "validation": score(soup, task, "validation", tokenizer, accelerator),
+        **test_scores(soup, task, tokenizer, accelerator),
+    }
+    seeds = [runs[number]["seed"] for number in members]
+    say(accelerator, f"average of seeds {', '.join(map(str, seeds))}: {one_line(scores)}")
+    return {"soup_seeds": seeds, **scores}
 
 
 def finish(
     args: FinetuneArguments,
-    splits: LabelledSplits,
+    classifier: Classifier,
     tokenizer: TokenizersBackend,
-    runs: list[dict[str, Any]],
-    facts: dict[str, Any],
-    accelerator: Accelerator,
+    metrics: dict[str, Any],
     output_dir: Path,
 ) -> None:
-    """Make the output folder of the best seed's model, and remove what was only needed to get there."""
+    """Write the model and its records into the output folder, whole, and remove the working folder."""
     best = output_dir / WORK_DIR / "best"
+    save_model(classifier, best)
     tokenizer.save_pretrained(best)
-    metrics = describe_result(Path(args.model).name, splits, runs, accelerator.device) | facts
-    metrics["machine"] |= {"processes": accelerator.num_processes, "mixed_precision": accelerator.mixed_precision}
     write_json(best / "metrics.json", metrics)
     write_json(best / "training_args.json", public_arguments(args))
     put_in_place(best, output_dir)
-    print(f"{output_dir}: seed {metrics['kept_seed']}, {in_words(metrics)}")
-    if len(runs) > 1:
-        print(f"mean of {len(runs)} seeds: {in_words(metrics['mean'])}")
+    kept = f"average of {len(metrics['soup_seeds'])} seeds" if args.soup else f"seed {metrics['kept_seed']}"
+    print(f"{output_dir}: {kept}, {one_line(metrics)}")
+    if len(args.seeds) > 1:
+        print(f"mean of {len(args.seeds)} seeds: {one_line(metrics['mean'])}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from modeling_bilma.regional import merge_region
 from modeling_bilma.tokenization_bilma import load_tokenizer
 from training.common.errors import InputError, as_input_error, run
 from training.common.files import written_whole
-from training.engine.accelerator import open_whole
+from training.engine.models import open_whole, save_model
 
 NO_REGION = "none"
 
@@ -33,7 +33,7 @@ def main() -> None:
     with as_input_error(ValueError):
         plain, tokenizer = merge_region(model, load_tokenizer(args.model), region)
     with as_input_error(OSError), written_whole(output_dir) as folder:
-        plain.save_pretrained(folder)
+        save_model(plain, folder)
         tokenizer.save_pretrained(folder)
     print(f"{output_dir}: {plain.num_parameters():,} parameters, {len(tokenizer):,} tokens, {plain.dtype}")
 

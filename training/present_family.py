@@ -1,13 +1,14 @@
-"""Renew `model_cards/` from a trained family: cards, facts, results, pictures, and the family at a glance.
+"""Renew `model_cards/`: the card of every model, and the family's page.
 
-    python training/present_family.py --family runs/family --org ORG
+    python training/present_family.py --org ORG
+    python training/present_family.py --org ORG --classifiers runs/bilma-mx-emoji --tag v1.0
 
-Each model's folder there gets what `publish.py` would push with the same --org and --tag, but for weights, tokenizer,
-code and licence; what people write there, facts.yaml, is left alone. The results of all are in `model_cards/results`.
-Of README.md the part between the two marks is replaced. Everything is made and checked before anything is replaced.
+The figures are those in `model_cards/results`, which evaluate_family.py and regional_tests.py write. Each model gets
+the card that `publish.py` would push with the same --org and --tag; a classifier its metrics and training arguments as
+well. What people write there, facts.yaml and the page outside its two marks, stays as it is. Everything is made and
+checked before anything is replaced.
 """
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,81 +19,57 @@ from training.common.arguments import option, parse_arguments
 from training.common.errors import as_input_error, run
 from training.common.files import write_text
 from training.evaluation.results import read_results
-from training.family.page import (
-    CLASSIFIERS_FILE,
-    render_page,
-)
-from training.family.plan import RESULTS as FAMILY_RESULTS
-from training.family.presentation import (
-    BEGIN,
-    END,
-    PAGE,
-    SHOWN,
-    classifier_scores,
-    copy_results,
-    copy_ways,
-    open_models,
-    read_page,
-)
-from training.publishing.checks import check_tree
+from training.family.page import render_page, split_page
 from training.publishing.eval_results import RESULTS
 from training.publishing.facts import MODEL_CARDS
-from training.publishing.tree import build_tree
+from training.publishing.preparation import prepare
+from training.publishing.publication import Publication, open_publications
+from training.publishing.tree import CARD, RECORDS, ROOT
 
 
 @dataclass(kw_only=True)
 class PresentArguments:
-    family: str = field(metadata={"help": "output folder of train_family.py"})
     org: str = field(metadata={"help": "organization or user of the Hub, for the cards"})
+    model: str = option(str(ROOT / "models" / "bilma"), "folder of the body with regional parts")
+    classifiers: list[str] = field(default_factory=list, metadata={"help": "folders of finetune.py"})
     tag: str | None = option(None, "tag of the commits, such as v1.0; the cards pin it")
-    ways: list[str] = field(
-        default_factory=list,
-        metadata={"help": "output folders of other runs of train_family.py whose comparisons of ways are shown too"},
+    output_dir: str = option(
+        str(MODEL_CARDS), "folder to renew, with results/ and a README.md that holds the two marks"
     )
-    output_dir: str = option(str(MODEL_CARDS), "folder to renew, with a README.md that holds the two marks")
 
 
 def main() -> None:
     args = parse_arguments(PresentArguments, __doc__.splitlines()[0])
-    family, output_dir = Path(args.family), Path(args.output_dir)
-    page = read_page(output_dir / PAGE)
-    results = read_results(family / FAMILY_RESULTS)
-    models = open_models(family, results, args.org, args.tag)
-    classifiers = classifier_scores(family)
+    output_dir = Path(args.output_dir)
+    page = output_dir / CARD
+    before, after = split_page(page)
+    results = read_results(output_dir / RESULTS)
     with TemporaryDirectory() as folder:
-        new = Path(folder)
-        for model in models:
-            tree = new / model.publication.name
-            build_tree(model.publication, family / FAMILY_RESULTS, results, tree)
-            check_tree(tree, model.publication)
-        stages = copy_results(family, results, new)
-        ways = copy_ways(family.resolve(), [Path(folder).resolve() for folder in args.ways], new)
-        write_text(new / CLASSIFIERS_FILE, json.dumps(classifiers, indent=1, ensure_ascii=False) + "\n")
-        text = render_page(models, results, ways, classifiers, stages)
-        put_in_place(new, [model.publication.name for model in models], output_dir)
-    write_text(output_dir / PAGE, page.replace("\0", f"{BEGIN}\n{text}\n{END}"))
-    print(output_dir / PAGE)
+        home = Path(folder)
+        publications = [
+            publication
+            for trained in (args.model, *args.classifiers)
+            for publication in open_publications(Path(trained), args.org, args.tag, home / "merged")
+        ]
+        trees = prepare(publications, output_dir / RESULTS, results, home / "trees")
+        text = render_page(publications, results, output_dir)
+        put_in_place(publications, trees, output_dir)
+    write_text(page, f"{before}{text}{after}")
+    print(page)
 
 
-def put_in_place(new: Path, names: Sequence[str], output_dir: Path) -> None:
-    """Replace what is generated, and nothing else."""
-    with as_input_error(OSError):
-        shutil.rmtree(output_dir / RESULTS, ignore_errors=True)
-        shutil.copytree(new / RESULTS, output_dir / RESULTS)
-        for name in names:
-            for shown in SHOWN:
-                place(new / name / shown, output_dir / name / shown)
-
-
-def place(source: Path, target: Path) -> None:
-    if target.is_dir():
-        shutil.rmtree(target)
-    target.unlink(missing_ok=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_dir():
-        shutil.copytree(source, target)
-    elif source.exists():
-        shutil.copyfile(source, target)
+def put_in_place(publications: Sequence[Publication], trees: Sequence[Path], output_dir: Path) -> None:
+    """Replace the cards, and beside them the records that stand nowhere else: those of classifiers."""
+    for publication, tree in zip(publications, trees, strict=True):
+        folder = output_dir / publication.name
+        kept = (CARD,) if publication.fills_masks else (CARD, *RECORDS)
+        with as_input_error(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(folder / ".eval_results", ignore_errors=True)
+            for name in (CARD, *RECORDS):
+                (folder / name).unlink(missing_ok=True)
+            for name in kept:
+                shutil.copyfile(tree / name, folder / name)
 
 
 if __name__ == "__main__":

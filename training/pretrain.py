@@ -1,13 +1,13 @@
 """Pretrain a regional BILMA from texts, by masked language modelling.
 
-    accelerate launch --quiet training/pretrain.py --region mx --train_file mx.jsonl.gz --output_dir bilma-mx
-    accelerate launch --quiet training/pretrain.py --region uy --train_file uy.csv --init_from bilma-mx --output_dir uy
-    accelerate launch --quiet training/pretrain.py --recipe published --region mx --train_file ... --output_dir ...
+    python training/pretrain.py --region mx --train_file mx.jsonl.gz --output_dir bilma-mx
+    python training/pretrain.py --region uy --train_file uy.csv --init_from bilma-mx --output_dir uy
+    accelerate launch --num_processes 8 training/pretrain.py --region mx --train_file mx.parquet --output_dir bilma-mx
 
-Every flag can stand in a recipe, a YAML file given by `--recipe`; a flag on the command line wins. The output folder
+Every flag may also be a line of a recipe, a YAML file given by `--recipe`; the command line wins. The output folder
 holds the best model by validation loss with its code, its tokenizer, training_args.json, metrics.json and
-loss_curve.png. SIGTERM or SIGINT (Ctrl-C) makes a run write a checkpoint and end with status 75; a second SIGINT ends
-it at once. However it was interrupted, it goes on with the same command and `--resume`.
+loss_curve.png. On SIGTERM, SIGINT (Ctrl-C) or the death of its launcher, a run writes a checkpoint and exits with
+status 75; a second SIGINT ends it at once. The same command with `--resume` continues it.
 """
 
 import dataclasses
@@ -30,7 +30,6 @@ from training.engine.accelerator import (
     make_optimizer,
     make_scheduler,
     say,
-    tell_deepspeed,
 )
 from training.engine.checkpoints import load_checkpoint
 from training.engine.run_folder import (
@@ -38,9 +37,10 @@ from training.engine.run_folder import (
     check_output_dir,
     find_start,
     is_finished,
+    only_run_in,
     prepare_work_dir,
 )
-from training.engine.signals import STOPPED
+from training.engine.signals import STOPPED, stop_with_launcher
 from training.pretraining.arguments import PretrainArguments, check_arguments
 from training.pretraining.data import load_data, make_steps
 from training.pretraining.estimate import estimate
@@ -49,12 +49,12 @@ from training.pretraining.model import count_steps, make_model, make_tokenizer
 from training.pretraining.outcome import finish, run_identity
 from training.pretraining.start import start_from_texts
 from training.texts.corpus import Corpus, open_corpus
-from training.texts.files import find_files
 from training.texts.parquet_stream import ParquetStream
 from training.texts.regions import Region, get_region
 
 
 def main() -> None:
+    stop_with_launcher()
     args = parse_arguments(PretrainArguments, __doc__.splitlines()[0])
     region = get_region(args.region)
     check_arguments(args, region)
@@ -63,32 +63,31 @@ def main() -> None:
             start(dataclasses.replace(args, output_dir=folder, resume=False, report_to=None), region)
         return
     output_dir = Path(args.output_dir)
-    if is_finished(output_dir) and args.resume:
-        print(f"{output_dir}: this run is finished, nothing to resume")
-        return
-    check_output_dir(output_dir, args.resume, args.overwrite)
-    start(args, region)
+    with only_run_in(output_dir):
+        if is_finished(output_dir) and args.resume:
+            print(
+                f"{output_dir}: this run is finished, nothing to resume; to train the model further, start another "
+                f"run with --init_from {output_dir} and a new --output_dir"
+            )
+            return
+        check_output_dir(output_dir, args.resume, args.overwrite)
+        start(args, region)
 
 
 def start(args: PretrainArguments, region: Region) -> None:
+    """Open the texts, set up Accelerate, and train; exit with status 75 if a signal stopped the training."""
     corpus = open_corpus(args)
     validation_corpus = None
     if args.validation_file:
-        validation_corpus = Corpus(
-            find_files(args.validation_file),
-            text_column=args.text_column,
-            group_column=args.group_column,
-            strict=args.strict,
-        )
+        validation_corpus = open_corpus(args, args.validation_file)
 
     accelerator = make_accelerator(args, public_arguments(args))
     if args.estimate and accelerator.num_processes > 1:
         raise InputError("--estimate measures one process: run it with python, without accelerate launch or torchrun")
-    tell_deepspeed(accelerator, args.max_grad_norm)
     with as_lost_process_error():
         finished = pretrain(args, region, corpus, validation_corpus, accelerator)
-    # The model must go before the process group: as its last owner it would wait, holding the interpreter's lock, for
-    # gloo's threads, which may want that lock.
+    # The model must be freed before the process group: as its last owner it would wait, holding the interpreter's
+    # lock, for gloo's threads, which may want that lock.
     accelerator.free_memory()
     accelerator.end_training()
     if not finished:
@@ -102,7 +101,7 @@ def pretrain(
     validation_corpus: Corpus | None,
     accelerator: Accelerator,
 ) -> bool:
-    """Train, and make the output folder, or only estimate; False if a signal stopped the training before its end."""
+    """Train and complete the output folder, or only estimate; return False if a signal stopped the training."""
     output_dir = Path(args.output_dir)
     work_dir = output_dir / WORK_DIR
     prepare_work_dir(work_dir, args.resume, accelerator)
@@ -112,7 +111,7 @@ def pretrain(
             tokenizer = with_region_tokens(tokenizer, args.add_regions)
     source = ParquetStream(corpus) if args.streaming else corpus
     identity = run_identity(args, source, validation_corpus, tokenizer)
-    checkpoint, progress = find_start(work_dir, identity, accelerator)
+    checkpoint, state = find_start(work_dir, identity, accelerator)
     data = load_data(args, source, validation_corpus, tokenizer, accelerator)
     set_seed(args.seed)
     model = make_model(args, region, tokenizer)
@@ -125,15 +124,15 @@ def pretrain(
     train_steps, validation_steps = make_steps(args, data, tokenizer, model.config, accelerator)
     total_steps = count_steps(args, region, train_steps.steps_per_epoch)
     epochs = total_steps / train_steps.steps_per_epoch
-    say(accelerator, data.in_words())
-    say(accelerator, in_words(args, model, total_steps, epochs, accelerator))
+    say(accelerator, data.describe())
+    say(accelerator, describe_run(args, model, total_steps, epochs, accelerator))
 
     optimizer = make_optimizer(args, model)
     scheduler = make_scheduler(args, optimizer, total_steps)
-    # The steps are shared out by MaskedSteps itself, and the schedule counts whole steps: neither is prepared.
+    # MaskedSteps itself shares the steps out, and the schedule counts whole steps: neither is prepared.
     model, optimizer = accelerator.prepare(model, optimizer)
     loop = TrainingLoop(
-        args, accelerator, model, optimizer, scheduler, train_steps, validation_steps, total_steps, progress, work_dir
+        args, accelerator, model, optimizer, scheduler, train_steps, validation_steps, total_steps, state, work_dir
     )
     if args.estimate:
         print(estimate(loop))
@@ -143,18 +142,18 @@ def pretrain(
         load_checkpoint(accelerator, checkpoint, work_dir / "best")
 
     if not loop.run():
-        say(accelerator, f"stopped after step {progress['step']:,}: go on with the same command and --resume")
+        say(accelerator, f"stopped after step {state.step:,}: continue with the same command and --resume")
         return False
     if accelerator.is_main_process:
         with as_write_error(output_dir):
-            base = identity["base_fingerprint"]
-            finish(args, region, data, tokenizer, progress, base, accelerator)
+            finish(args, region, data, tokenizer, state, accelerator)
     return True
 
 
-def in_words(
+def describe_run(
     args: PretrainArguments, model: BilmaForMaskedLM, total_steps: int, epochs: float, accelerator: Accelerator
 ) -> str:
+    """Describe the size of the model and of the run in a line."""
     return (
         f"{model.num_parameters():,} parameters, {model.config.vocab_size:,} tokens, {total_steps:,} steps of "
         f"{args.texts_per_step} texts ({epochs:.1f} epochs), "

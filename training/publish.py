@@ -1,13 +1,15 @@
-"""Publish trained models on the Hugging Face Hub, each with its card and its results.
+"""Publish the family on the Hugging Face Hub: models with their cards and results, the data set, the page.
 
-    python training/publish.py --models bilma-* --org ORG --results results --dry_run trees
-    python training/publish.py --models bilma-* --org ORG --results results --tag v1.0
+    python training/publish.py --org ORG --models models/bilma --dry_run trees
+    python training/publish.py --org ORG --models models/bilma runs/bilma-mx-emoji --tag v1.0 \
+        --regional_tests regional_tests --space space
 
-A folder of pretrain.py becomes ORG/bilma-REGION, one of finetune.py ORG/bilma-REGION-emoji; `results` is what
-evaluate_family.py wrote about these models. Everything is checked before anything is pushed. Then each repository
-gets one commit and the tag, and stands in the organization's collection "BILMA". What the Hub has already is not sent
-again: a run that broke off is finished by the same command. Log in with `hf auth login`, or set HF_TOKEN. The exit
-status is 1 if a repository failed, 2 if nothing was pushed because the input is wrong.
+A body with regional parts becomes ORG/bilma and, merged, ORG/bilma-ar ... ORG/bilma-ve; a folder of pretrain.py
+ORG/bilma-REGION; one of finetune.py ORG/bilma-REGION-emoji. Everything is checked, and what will change is shown and
+confirmed, before anything is pushed. Then each repository gets one commit and the tag, is read back and asked, and
+joins the organization's collection. What the Hub has already is not sent again: a run that broke off is finished by
+the same command. Log in with `hf auth login`, or set HF_TOKEN. The exit status is 1 if a repository failed, 2 if
+nothing was pushed because the input is wrong, 130 after Ctrl-C.
 """
 
 import re
@@ -17,112 +19,151 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from huggingface_hub import HfApi, get_token
-from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from training.common.arguments import option, parse_arguments
-from training.common.errors import InputError, as_input_error, run
+from training.common.errors import InputError, run
 from training.common.markdown import markdown_table
 from training.evaluation.results import read_results
-from training.publishing.checks import check_opening, check_tree
-from training.publishing.hub import OF_COLLECTION, Outcome, check_login, collect, push
-from training.publishing.publication import Publication, open_publication
-from training.publishing.tree import build_tree, check_dry_run, write_dry_run
+from training.publishing import hub
+from training.publishing.checks import check_dataset, check_space
+from training.publishing.collection import NAME as COLLECTION
+from training.publishing.collection import collect
+from training.publishing.eval_results import REGIONAL_TESTS_NAME
+from training.publishing.facts import MODEL_CARDS
+from training.publishing.hub import Outcome, Plan, Upload
+from training.publishing.preparation import prepare
+from training.publishing.publication import Publication, open_publications, repository_name
+from training.publishing.reading_back import read_back
+from training.publishing.tree import check_dry_run, copy_folder, write_dry_run
 
 
 @dataclass(kw_only=True)
 class PublishArguments:
     org: str = field(metadata={"help": "organization or user of the Hub"})
-    results: str = field(metadata={"help": "output folder of evaluate_family.py, where these models are compared"})
     models: list[str] = field(default_factory=list, metadata={"help": "folders of pretrain.py and finetune.py"})
+    results: str = option(str(MODEL_CARDS / "results"), "output folder of evaluate_family.py with these models")
+    regional_tests: str | None = option(None, f"folder of the data set, published as {REGIONAL_TESTS_NAME}")
+    space: str | None = option(None, "folder of the page, published as a static Space")
     dry_run: str | None = option(None, "write the trees into this folder, and push nothing")
     tag: str | None = option(None, "tag of the commits, such as v1.0; the cards pin it")
     private: bool = option(False, "create private repositories and a private collection")
+    yes: bool = option(False, "push without asking")
 
 
 def main() -> None:
     args = parse_arguments(PublishArguments, __doc__.splitlines()[0])
-    publications = open_publications(args)
-    results = read_results(Path(args.results))
+    check_arguments(args)
     api = HfApi(token=get_token())
-    if args.dry_run:
-        check_dry_run(Path(args.dry_run), [publication.name for publication in publications])
-    else:
-        check_login(api)
+    if not args.dry_run:
+        hub.check_login(api)
     with TemporaryDirectory() as folder:
-        trees = [Path(folder) / publication.name for publication in publications]
-        prepare(publications, trees, args, results)
+        home = Path(folder)
+        publications = open_all(args, home / "merged")
+        uploads = make_uploads(args, publications, home / "trees")
         if args.dry_run:
-            for written in write_dry_run(Path(args.dry_run), trees):
+            check_dry_run(Path(args.dry_run), [upload.tree.name for upload in uploads])
+            for written in write_dry_run(Path(args.dry_run), [upload.tree for upload in uploads]):
                 print(written)
             return
-        outcomes = publish(api, publications, trees, args)
-    print(table(publications, outcomes))
+        plans = [hub.plan(api, upload, private=args.private, tag=args.tag) for upload in uploads]
+        print(plans_table(plans))
+        confirm(args, plans)
+        outcomes = publish(api, plans, args)
+    print(outcomes_table(outcomes))
     if any(outcome.failed for outcome in outcomes):
         sys.exit(1)
 
 
-def open_publications(args: PublishArguments) -> list[Publication]:
-    """What is to be published, a repository only once.
+def check_arguments(args: PublishArguments) -> None:
+    """Check what can be checked of the flags alone.
 
     Raises:
-        InputError: if there is nothing, a folder is no model, or a name is not one of the Hub.
+        InputError: if there is nothing to publish, or the tag is none.
     """
-    if not args.models:
-        raise InputError("give --models: folders of pretrain.py and finetune.py")
-    publications = [open_publication(Path(folder), args.org, args.tag) for folder in args.models]
-    for publication in publications:
-        with as_input_error(HFValidationError):
-            validate_repo_id(publication.repo_id)
+    if not (args.models or args.regional_tests or args.space):
+        raise InputError("give --models, folders of pretrain.py and finetune.py, or --regional_tests or --space")
     if args.tag and not re.fullmatch(r"\w+([.-]\w+)*", args.tag):
         raise InputError(f"--tag {args.tag}: give letters and digits, with points or hyphens in between, such as v1.0")
     if args.tag == "main":
         raise InputError("--tag main: that is the branch; give a name of its own, such as v1.0")
+
+
+def open_all(args: PublishArguments, merged: Path) -> list[Publication]:
+    """The models to be published.
+
+    Raises:
+        InputError: if a folder holds no model of the family, or two would become one repository.
+    """
+    publications = [
+        publication
+        for number, folder in enumerate(args.models)
+        for publication in open_publications(Path(folder), args.org, args.tag, merged / str(number))
+    ]
     for repo_id, times in Counter(publication.repo_id for publication in publications).items():
         if times > 1:
-            folders = [str(one.folder) for one in publications if one.repo_id == repo_id]
+            folders = [str(one.trained) for one in publications if one.repo_id == repo_id]
             raise InputError(f"{' and '.join(folders)} are both {repo_id}: give one of them")
     return publications
 
 
-def prepare(
-    publications: Sequence[Publication],
-    trees: Sequence[Path],
-    args: PublishArguments,
-    results: dict[str, dict[str, Any]],
-) -> None:
-    """Build every tree and check it.
+def make_uploads(args: PublishArguments, publications: Sequence[Publication], home: Path) -> list[Upload]:
+    """Build and check the tree of every repository; raise `InputError` for the first thing that is wrong."""
+    uploads = []
+    if publications:
+        trees = prepare(publications, Path(args.results), read_results(Path(args.results)), home)
+        uploads = [Upload(one.repo_id, hub.MODEL, tree) for one, tree in zip(publications, trees, strict=True)]
+    others = (
+        (args.regional_tests, hub.DATASET, REGIONAL_TESTS_NAME, check_dataset),
+        (args.space, hub.SPACE, f"{repository_name(None)}-space", check_space),
+    )
+    for source, kind, name, check in others:
+        if source:
+            copy_folder(Path(source), home / name)
+            check(home / name)
+            uploads.append(Upload(f"{args.org}/{name}", kind, home / name))
+    say(f"checked: {', '.join(upload.tree.name for upload in uploads)}")
+    return uploads
+
+
+def confirm(args: PublishArguments, plans: Sequence[Plan]) -> None:
+    """Ask before anything is pushed, unless --yes is given or nothing is new.
 
     Raises:
-        InputError: for the first thing that is wrong.
+        InputError: if the answer is not yes, or nobody is there to ask.
     """
-    for publication, tree in zip(publications, trees, strict=True):
-        build_tree(publication, Path(args.results), results, tree)
-        check_tree(tree, publication)
-    check_opening(list(zip(trees, publications, strict=True)), results)
-    say(f"checked: {', '.join(publication.name for publication in publications)}")
-    if not args.tag:
-        say("no --tag: the cards show COMMIT where they would pin one, also where an earlier publication had a tag")
+    if args.yes or not any(planned.changes or planned.new_tag for planned in plans):
+        return
+    if not sys.stdin.isatty():
+        raise InputError("nothing was pushed: there is no terminal to confirm at, give --yes")
+    if input("Push this? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise InputError("nothing was pushed")
 
 
-def publish(
-    api: HfApi, publications: Sequence[Publication], trees: Sequence[Path], args: PublishArguments
-) -> list[Outcome]:
-    """Push every tree, then gather what is on the Hub in the collection; a failure does not stop the others."""
-    outcomes = []
-    for publication, tree in zip(publications, trees, strict=True):
+def publish(api: HfApi, plans: Sequence[Plan], args: PublishArguments) -> list[Outcome]:
+    """Carry out every plan, read back what was pushed, and gather it all; a failure does not stop the others."""
+    outcomes, pushed, there = [], [], []
+    for planned in plans:
+        upload = planned.upload
+        say(f"{upload.repo_id}: {planned}")
         try:
-            outcomes.append(push(api, publication.repo_id, tree, private=args.private, tag=args.tag, say=say))
+            outcomes.append(hub.push(api, planned, private=args.private, say=say))
+            there.append(upload)
+            if planned.changes:
+                pushed.append(upload)
         except InputError as error:
-            outcomes.append(Outcome(publication.repo_id, None, f"FAILED: {error}", failed=True))
-    there = [outcome.name for outcome in outcomes if not outcome.failed]
+            outcomes.append(Outcome(upload.repo_id, None, f"FAILED: {error}", failed=True))
+    try:
+        wrong = read_back(api, pushed, args.private)
+    except InputError as error:
+        wrong = {upload.repo_id: str(error) for upload in pushed}
+    outcomes += [Outcome(repo_id, None, f"FAILED: {reason}", failed=True) for repo_id, reason in wrong.items()]
     if there:
         try:
             outcomes.append(collect(api, args.org, there, args.private))
         except InputError as error:
-            outcomes.append(Outcome(OF_COLLECTION, None, f"FAILED: {error}", failed=True))
+            outcomes.append(Outcome(COLLECTION, None, f"FAILED: {error}", failed=True))
     return outcomes
 
 
@@ -130,15 +171,14 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def table(publications: Sequence[Publication], outcomes: Sequence[Outcome]) -> str:
-    regions = {publication.repo_id: publication.region.code for publication in publications}
-    return markdown_table(
-        ["region", "repo", "commit", "what changed"],
-        [
-            [regions.get(outcome.name, "all"), outcome.name, (outcome.commit or "–")[:8], outcome.changed]
-            for outcome in outcomes
-        ],
-    )
+def plans_table(plans: Sequence[Plan]) -> str:
+    rows = [[one.upload.repo_id, one.upload.kind, f"{one.upload.megabytes:.1f}", str(one)] for one in plans]
+    return markdown_table(["repository", "kind", "MB", "to do"], rows)
+
+
+def outcomes_table(outcomes: Sequence[Outcome]) -> str:
+    rows = [[outcome.name, (outcome.commit or "–")[:8], outcome.changed] for outcome in outcomes]
+    return markdown_table(["repository", "commit", "what changed"], rows)
 
 
 if __name__ == "__main__":

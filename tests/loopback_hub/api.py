@@ -1,24 +1,25 @@
-"""The Hub's HTTP interface for models, as far as `huggingface_hub` 2 asks for it; routes of storage are in xet.py.
+"""The Hub's HTTP interface, as far as `huggingface_hub` 2 asks for it; routes of storage are in xet.py.
 
-The contract, as the clients' code has it. `ID` is `namespace/name`, `REV` a branch, a tag or a commit id.
+The contract, as the clients' code has it. `K` is models, datasets or spaces, `ID` is `namespace/name` (in addresses
+without `/api`, those of data sets and Spaces have their kind in front), `REV` a branch, a tag or a commit id.
 
 Push, with `Authorization: Bearer TOKEN`:
     GET  /api/whoami-v2                      -> name, orgs
     POST /api/repos/create                   name, organization, visibility? -> url; 409 (with url): it exists
     POST /api/validate-yaml                  content, repoType -> errors, warnings; 400 with errors
-    POST /api/models/ID/preupload/REV        files (path, size, sample in base64) -> per file uploadMode (lfs or
+    POST /api/K/ID/preupload/REV        files (path, size, sample in base64) -> per file uploadMode (lfs or
                                              regular), shouldIgnore, and the `oid` it has now: equal ones are not sent
     POST /ID.git/info/lfs/objects/batch      objects (oid, size) -> per object actions (upload, verify) unless known
     PUT, then POST to those `href`s          the upload goes to another origin and carries no token
-    GET  /api/models/ID/xet-write-token/REV  -> where the storage of xet.py is, and a token for it
-    POST /api/models/ID/commit/BRANCH        lines of JSON: header (summary, parentCommit?), file, lfsFile,
+    GET  /api/K/ID/xet-write-token/REV  -> where the storage of xet.py is, and a token for it
+    POST /api/K/ID/commit/BRANCH        lines of JSON: header (summary, parentCommit?), file, lfsFile,
                                              deletedFile, deletedFolder -> commitOid, commitUrl; 412: stale parent
-    POST /api/models/ID/tag/REV (tag), DELETE .../tag/NAME; POST, DELETE .../branch/NAME; 409: it exists
+    POST /api/K/ID/tag/REV (tag), DELETE .../tag/NAME; POST, DELETE .../branch/NAME; 409: it exists
     GET, POST /api/collections; GET /api/collections/SLUG, POST .../items; 409: it exists (and which slug it has)
 
 Pull:
-    GET  /api/models/ID[/revision/REV], .../tree/REV[/PATH], .../refs, .../commits/REV
-    POST /api/models/ID/paths-info/REV       a form
+    GET  /api/K/ID[/revision/REV], .../tree/REV[/PATH], .../refs, .../commits/REV
+    POST /api/K/ID/paths-info/REV       a form
     HEAD, GET /ID/resolve/REV/PATH           X-Repo-Commit and ETag; a large file is a redirect to another origin, with
                                              X-Linked-Etag, X-Linked-Size, and X-Xet-Hash if xet.py stores it
     What is missing: X-Error-Code RepoNotFound, RevisionNotFound or EntryNotFound. A private repository is not found
@@ -34,7 +35,7 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 from tests.loopback_hub.cards import card_errors, metadata
-from tests.loopback_hub.routing import Answer, Call, route
+from tests.loopback_hub.routing import Answer, Call, repository_key, route
 from tests.loopback_hub.store import ATTRIBUTES, Commit, File, HubError, is_large
 
 # Accounts, repositories, cards
@@ -52,9 +53,10 @@ def whoami(call: Call) -> Answer:
 def create_repository(call: Call) -> Answer:
     asked = call.json
     name = f"{asked.get('organization') or (call.user and call.user.name)}/{asked['name']}"
-    answer = {"url": f"{call.hub.endpoint}/{name}", "name": name}
+    key = repository_key(asked.get("type") or "model", name)
+    answer = {"url": f"{call.hub.endpoint}/{key}", "name": name}
     try:
-        call.hub.store.create_repository(call.user, name, asked.get("visibility") == "private")
+        call.hub.store.create_repository(call.user, key, asked.get("visibility") == "private")
     except HubError as error:
         error.body |= answer
         raise
@@ -72,7 +74,7 @@ def validate_card(call: Call) -> Answer:
 # Push
 
 
-@route("POST", "/api/models/{ID}/preupload/{REV}", "preupload")
+@route("POST", "/api/{K}/{ID}/preupload/{REV}", "preupload")
 def preupload(call: Call) -> Answer:
     files = call.repository(write=True).commit(call.revision).files
     attributes = files[ATTRIBUTES].data.decode()
@@ -86,7 +88,7 @@ def preupload(call: Call) -> Answer:
     return Answer.of({"files": list(map(decide, call.json["files"]))})
 
 
-@route("POST", r"/{ID}\.git/info/lfs/objects/batch", "lfs_batch")
+@route("POST", r"/{PREFIX}{ID}\.git/info/lfs/objects/batch", "lfs_batch")
 def lfs_batch(call: Call) -> Answer:
     call.repository(write=True)
 
@@ -94,7 +96,7 @@ def lfs_batch(call: Call) -> Answer:
         if asked["oid"] in call.hub.store.objects:
             return asked
         upload = {"href": f"{call.hub.storage}/lfs/{asked['oid']}"}
-        verify = {"href": f"{call.hub.endpoint}/{call.repo}.git/info/lfs/verify"}
+        verify = {"href": f"{call.hub.endpoint}/{call.key}.git/info/lfs/verify"}
         return asked | {"actions": {"upload": upload, "verify": verify}}
 
     return Answer.of({"transfer": "basic", "objects": list(map(actions, call.json["objects"]))})
@@ -106,7 +108,7 @@ def lfs_put(call: Call) -> Answer:
     return Answer()
 
 
-@route("POST", r"/{ID}\.git/info/lfs/verify", "lfs_verify")
+@route("POST", r"/{PREFIX}{ID}\.git/info/lfs/verify", "lfs_verify")
 def lfs_verify(call: Call) -> Answer:
     call.repository(write=True)
     if len(call.hub.store.objects.get(call.json["oid"], b"")) != call.json["size"]:
@@ -114,7 +116,7 @@ def lfs_verify(call: Call) -> Answer:
     return Answer.of({})
 
 
-@route("POST", "/api/models/{ID}/commit/{REV}", "commit")
+@route("POST", "/api/{K}/{ID}/commit/{REV}", "commit")
 def commit(call: Call) -> Answer:
     repository = call.repository(write=True)
     lines = [json.loads(line) for line in call.body.splitlines()]
@@ -135,7 +137,7 @@ def commit(call: Call) -> Answer:
     return Answer.of({"commitOid": made.oid, "commitUrl": f"{call.hub.endpoint}/{call.repo}/commit/{made.oid}"})
 
 
-@route("POST", "/api/models/{ID}/(?P<rest>tag|branch)/{REV}", "tag")
+@route("POST", "/api/{K}/{ID}/(?P<rest>tag|branch)/{REV}", "tag")
 def add_ref(call: Call) -> Answer:
     repository, asked = call.repository(write=True), call.json
     if call.rest == "tag":
@@ -145,7 +147,7 @@ def add_ref(call: Call) -> Answer:
     return Answer.of({})
 
 
-@route("DELETE", "/api/models/{ID}/(?P<rest>tag|branch)/{REV}", "tag")
+@route("DELETE", "/api/{K}/{ID}/(?P<rest>tag|branch)/{REV}", "tag")
 def delete_ref(call: Call) -> Answer:
     kind = {"tag": "tags", "branch": "branches"}[call.rest]
     call.hub.store.delete_ref(call.repository(write=True), kind, call.revision)
@@ -183,7 +185,7 @@ def add_collection_item(call: Call) -> Answer:
 # Pull
 
 
-@route("GET", "/api/models/{ID}(/revision/{REV})?", "info")
+@route("GET", "/api/{K}/{ID}(/revision/{REV})?", "info")
 def model_info(call: Call) -> Answer:
     repository, at = call.repository(), call.commit()
     card = metadata(at.files["README.md"].data.decode()) if "README.md" in at.files else {}
@@ -199,7 +201,7 @@ def model_info(call: Call) -> Answer:
     return Answer.of(told | {"siblings": [{"rfilename": path} for path in sorted(at.files)]})
 
 
-@route("GET", "/api/models/{ID}/refs", "refs")
+@route("GET", "/api/{K}/{ID}/refs", "refs")
 def list_refs(call: Call) -> Answer:
     repository = call.repository()
 
@@ -210,7 +212,7 @@ def list_refs(call: Call) -> Answer:
     return Answer.of({"branches": branches, "tags": tags, "converts": [], "pullRequests": []})
 
 
-@route("GET", "/api/models/{ID}/commits/{REV}", "commits")
+@route("GET", "/api/{K}/{ID}/commits/{REV}", "commits")
 def list_commits(call: Call) -> Answer:
     return Answer.of(
         [
@@ -232,7 +234,7 @@ def folders(files: dict[str, File]) -> set[str]:
     return {str(parent) for path in files for parent in Path(path).parents} - {"."}
 
 
-@route("GET", "/api/models/{ID}/tree/{REV}(/(?P<rest>.+))?", "tree")
+@route("GET", "/api/{K}/{ID}/tree/{REV}(/(?P<rest>.+))?", "tree")
 def list_tree(call: Call) -> Answer:
     files, root = call.commit().files, call.rest.strip("/")
     if root and root not in folders(files):
@@ -245,7 +247,7 @@ def list_tree(call: Call) -> Answer:
     return Answer.of(sorted(shown, key=lambda found: found["path"]))
 
 
-@route("POST", "/api/models/{ID}/paths-info/{REV}", "paths_info")
+@route("POST", "/api/{K}/{ID}/paths-info/{REV}", "paths_info")
 def paths_info(call: Call) -> Answer:
     files, asked = call.commit().files, parse_qs(call.body.decode()).get("paths", [])
     found = [entry(call, path, files[path]) for path in asked if path in files]
@@ -253,7 +255,7 @@ def paths_info(call: Call) -> Answer:
     return Answer.of(found + named)
 
 
-@route("GET", "/{ID}/resolve/{REV}/(?P<rest>.+)", "resolve")
+@route("GET", "/{PREFIX}{ID}/resolve/{REV}/(?P<rest>.+)", "resolve")
 def resolve(call: Call) -> Answer:
     at = call.commit()
     told = {"X-Repo-Commit": at.oid}
@@ -266,7 +268,7 @@ def resolve(call: Call) -> Answer:
         return Answer.of_file(file.data, **told, ETag=f'"{file.oid}"')
     told |= {"ETag": f'"{file.git_oid}"', "X-Linked-Etag": f'"{file.oid}"', "X-Linked-Size": str(len(file.data))}
     if file.oid in call.hub.xet.hashes:
-        refresh = f"{call.hub.endpoint}/api/models/{call.repo}/xet-read-token/{at.oid}"
+        refresh = f"{call.hub.endpoint}/api/{call.kind}/{call.repo}/xet-read-token/{at.oid}"
         told |= {"X-Xet-Hash": call.hub.xet.hashes[file.oid], "Link": f'<{refresh}>; rel="xet-auth"'}
     return Answer(b"", 302, told | {"Location": f"{call.hub.storage}/lfs/{file.oid}"})
 

@@ -12,19 +12,25 @@ from tests.loopback_hub.store import Commit, HubError, Repository, User
 if TYPE_CHECKING:
     from tests.loopback_hub.server import LoopbackHub
 
-PARTS = {"{ID}": r"(?P<repo>[\w.-]+/[\w.-]+)", "{REV}": r"(?P<revision>[^/]+)"}
+PARTS = {
+    "{K}": r"(?P<kind>models|datasets|spaces)",
+    "{PREFIX}": r"(?:(?P<kind>datasets|spaces)/)?",
+    "{ID}": r"(?P<repo>[\w.-]+/[\w.-]+)",
+    "{REV}": r"(?P<revision>[^/]+)",
+}
 ROUTES: list[tuple[str, re.Pattern, str, Callable]] = []
 
 
 @dataclass
 class Call:
-    """A request as a route sees it: `repo`, `revision` and `rest` are the named parts of its path."""
+    """A request as a route sees it: `kind`, `repo`, `revision` and `rest` are the named parts of its path."""
 
     hub: "LoopbackHub"
     query: dict[str, list[str]]
     body: bytes
     token: str | None = None
     range: str | None = None
+    kind: str = "models"
     repo: str = ""
     revision: str = "main"
     rest: str = ""
@@ -45,7 +51,12 @@ class Call:
         return self.hub.store.users[self.token] if self.token else None
 
     def repository(self, write: bool = False) -> Repository:
-        return self.hub.store.repository(self.user, self.repo, write)
+        return self.hub.store.repository(self.user, self.key, write)
+
+    @property
+    def key(self) -> str:
+        """The name of the repository in the store: that of a model as it is, of others with their kind in front."""
+        return repository_key(self.kind, self.repo)
 
     def commit(self) -> Commit:
         return self.repository().commit(self.revision)
@@ -70,6 +81,10 @@ class Answer:
     def of_error(cls, error: HubError) -> "Answer":
         told = {"X-Error-Message": str(error)} | ({"X-Error-Code": error.code} if error.code else {})
         return cls.of(error.body, error.status, **told)
+
+
+def repository_key(kind: str, name: str) -> str:
+    return name if kind in ("models", "model") else f"{kind.rstrip('s')}s/{name}"
 
 
 def route(method: str, pattern: str, step: str) -> Callable:

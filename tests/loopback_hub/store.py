@@ -87,6 +87,11 @@ class Repository:
         raise HubError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
 
 
+def namespace_of(key: str) -> str:
+    """The organization or user of a repository: of `org/name`, and of `datasets/org/name`."""
+    return key.split("/")[-2]
+
+
 def git_sha1(data: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
@@ -126,7 +131,7 @@ class Store:
     @locked
     def repository(self, user: User | None, name: str, write: bool = False) -> Repository:
         """A repository that `user` may read, or write; what may not be seen is answered as what is not there."""
-        found, namespace = self.repositories.get(name), name.split("/")[0]
+        found, namespace = self.repositories.get(name), namespace_of(name)
         hidden = found is not None and found.private and not (user and user.may_write(namespace))
         if found is None or hidden:
             raise HubError(404 if user else 401, "Repository not found", "RepoNotFound")
@@ -137,9 +142,9 @@ class Store:
     @locked
     def create_repository(self, user: User | None, name: str, private: bool) -> None:
         """A repository is born with one commit, by the system, that holds `.gitattributes`."""
-        self.writer(user, name.split("/")[0])
+        self.writer(user, namespace_of(name))
         if name in self.repositories:
-            raise HubError(409, "You already created this model repo", name=name)
+            raise HubError(409, "You already created this repo", name=name)
         first = self._new_commit(None, "initial commit", "", "system", {})
         first.files[ATTRIBUTES] = File.regular(FIRST_ATTRIBUTES.encode())
         self.repositories[name] = Repository(name, private, {"main": first})
@@ -214,8 +219,7 @@ class Store:
     def add_collection_item(self, user: User | None, slug: str, item: dict, note: str | None) -> dict:
         collection = self.collection(slug)
         self.writer(user, collection["owner"])
-        if item["type"] == "model":
-            self.repository(user, item["id"])
+        self.repository(user, item["id"] if item["type"] == "model" else f"{item['type']}s/{item['id']}")
         if any((old["id"], old["type"]) == (item["id"], item["type"]) for old in collection["items"]):
             raise HubError(409, "Item already in collection")
         told = {"note": {"text": note}} if note else {}

@@ -107,7 +107,7 @@ def ungrouped(data: bytes) -> bytes:
     return bytes(whole)
 
 
-@route("GET", "/api/models/{ID}/xet-(?P<rest>read|write)-token/{REV}", "xet_token")
+@route("GET", "/api/{K}/{ID}/xet-(?P<rest>read|write)-token/{REV}", "xet_token")
 def xet_token(call: Call) -> Answer:
     call.repository(write=call.rest == "write")
     xet = call.hub.xet

@@ -3,6 +3,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from accelerate import init_empty_weights, load_checkpoint_and_dispatch
+from safetensors.torch import load_file
 from torch import nn
 
 from modeling_bilma import (
@@ -12,6 +14,7 @@ from modeling_bilma import (
     BilmaForTokenClassification,
     BilmaModel,
 )
+from modeling_bilma.modeling_bilma import sinusoids
 from tests.conftest import tiny_config
 
 IMPLEMENTATIONS = ("eager", "sdpa", "flex_attention")
@@ -49,6 +52,67 @@ def test_sinusoids_follow_the_published_formula():
         angle = position / 10000 ** (2 * (dimension // 2) / 32)
         expected = math.cos(angle) if dimension % 2 else math.sin(angle)
         assert table[position, dimension].item() == pytest.approx(expected, abs=1e-6)
+
+
+def on_meta(config) -> BilmaForMaskedLM:
+    with torch.device("meta"):
+        return BilmaForMaskedLM(config)
+
+
+def made_empty(config, folder):
+    model = on_meta(config).to_empty(device="cpu")
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    return model
+
+
+def assigned(config, folder):
+    model = on_meta(config)
+    model.load_state_dict(load_file(folder / "model.safetensors"), assign=True)
+    return model
+
+
+def made_empty_module_by_module(config, folder):
+    """As FSDP does with a model on meta."""
+    model = on_meta(config)
+    for module in model.modules():
+        module.to_empty(device="cpu", recurse=False)
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    return model
+
+
+def dispatched(config, folder, include_buffers=False):
+    with init_empty_weights(include_buffers=include_buffers):
+        model = BilmaForMaskedLM(config)
+    return load_checkpoint_and_dispatch(model, str(folder / "model.safetensors"), device_map={"": "cpu"})
+
+
+def dispatched_with_buffers(config, folder):
+    return dispatched(config, folder, include_buffers=True)
+
+
+def loaded_in_bf16(config, folder):
+    return BilmaForMaskedLM.from_pretrained(folder, dtype=torch.bfloat16)
+
+
+def moved_to_bf16(config, folder):
+    return BilmaForMaskedLM.from_pretrained(folder).to(torch.bfloat16)
+
+
+WAYS_UP = (made_empty, assigned, made_empty_module_by_module, dispatched, dispatched_with_buffers)
+
+
+@pytest.mark.parametrize("way", [*WAYS_UP, loaded_in_bf16, moved_to_bf16], ids=lambda way: way.__name__)
+@torch.no_grad()
+def test_sinusoids_are_right_whatever_way_a_model_comes_up(way, tmp_path):
+    model = tiny()
+    model.save_pretrained(tmp_path)
+    other = way(model.config, tmp_path).eval()
+    table = other.bilma.embeddings.sinusoids
+    assert table.dtype == torch.float32
+    assert torch.equal(table, sinusoids(40, 32))
+    if other.dtype == torch.float32:
+        ids, mask = two_texts()
+        assert torch.equal(other(ids, attention_mask=mask).logits, model(ids, attention_mask=mask).logits)
 
 
 def test_forward_equals_the_published_equations():
@@ -149,6 +213,27 @@ def test_packed_rows_give_the_gradients_of_the_texts_one_by_one():
     for text in texts:
         single(text[None], labels=text[None], num_items_in_batch=19).loss.backward()
     for a, b in zip(packed.parameters(), single.parameters(), strict=True):
+        close(a.grad, b.grad)
+
+
+CLASSIFIERS = [
+    ("single_label_classification", 2, torch.tensor([0, 1, 1, 0])),
+    ("regression", 1, torch.tensor([0.0, 0.5, 1.0, 2.0])),
+    ("regression", 2, torch.rand(4, 2)),
+    ("multi_label_classification", 3, torch.tensor([[1.0, 0.0, 1.0]] * 4)),
+]
+
+
+@pytest.mark.parametrize(("problem_type", "num_labels", "labels"), CLASSIFIERS)
+def test_accumulated_batches_give_the_gradient_of_one(problem_type, num_labels, labels):
+    """As Trainer accumulates: it passes how many label values there are in all, and adds up the gradients."""
+    ids = torch.randint(5, 100, (4, 12))
+    settings = {"num_labels": num_labels, "problem_type": problem_type, "hidden_dropout_prob": 0}
+    whole, parts = (tiny(BilmaForSequenceClassification, **settings) for _ in range(2))
+    whole(ids, labels=labels).loss.backward()
+    for rows in ([0], [1, 2, 3]):
+        parts(ids[rows], labels=labels[rows], num_items_in_batch=torch.tensor(labels.numel())).loss.backward()
+    for a, b in zip(parts.parameters(), whole.parameters(), strict=True):
         close(a.grad, b.grad)
 
 

@@ -11,7 +11,7 @@ import yaml
 from datasets import load_dataset
 
 from regional_tests.count_forms import DATA, REGIONS, answers, forms_of
-from training.regions import REGIONS as FAMILY
+from training.texts.regions import REGIONS as FAMILY
 
 ROOT = DATA.parent
 CARD = (ROOT / "README.md").read_text(encoding="utf-8")

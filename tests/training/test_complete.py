@@ -1,6 +1,7 @@
 import pytest
 
 from modeling_bilma import BilmaForMaskedLM
+from modeling_bilma.regional import add_regions
 from tests.conftest import tiny_config
 from training import complete
 from training.common.errors import run
@@ -27,6 +28,16 @@ def test_models_are_shown_side_by_side(run_script, models):
     assert [lines[0], lines[4]] == list(phrases)
     assert lines[1].split() == ["bilma-mx", "bilma-ar"]
     assert len(lines) == 8
+
+
+def test_a_model_with_regional_parts_answers_for_each_region(run_script, models, tokenizer, tmp_path):
+    model, told = add_regions(BilmaForMaskedLM.from_pretrained(models[0]), tokenizer, ["ar", "mx"])
+    model.save_pretrained(tmp_path)
+    told.save_pretrained(tmp_path)
+    lines = run_script(
+        "complete.py", "--models", tmp_path, models[1], "--phrases", "vamos a [MASK]"
+    ).stdout.splitlines()
+    assert lines[1].split() == ["ar", "mx", "bilma-ar"]
 
 
 @pytest.mark.parametrize(

@@ -26,15 +26,20 @@ FINISHED = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A tiny pretrained model, raw texts, and texts whose label is told by one word."""
+    """A tiny pretrained model, raw texts, texts whose first word decides the label, and texts with tagged words."""
     folder = tmp_path_factory.mktemp("finetune")
     texts = generate_texts("mx", 900)
-    tokenizer = build_tokenizer(train_vocabulary(texts, 500), max_length=40)
+    tokenizer = build_tokenizer([*train_vocabulary(texts, 500), "[AR]", "[MX]"], max_length=40)
     BilmaForMaskedLM(tiny_config(vocab_size=len(tokenizer))).save_pretrained(folder / "bilma")
     tokenizer.save_pretrained(folder / "bilma")
     write_texts(folder / "raw.jsonl", texts)
     opinions = [f"{('bueno', 'malo')[number % 2]} {text}" for number, text in enumerate(texts[:300])]
-    write_texts(folder / "opinions.jsonl", opinions, label="PN" * 150)
+    write_texts(folder / "foreign.jsonl", opinions, label="PN" * 150, region=["es"] * 300)
+    regions = ["ar", "mx"] * 150
+    write_texts(folder / "opinions.jsonl", opinions, label="PN" * 150, region=regions)
+    names = [text.split()[-1] for text in texts[:200]]
+    lines = [f"en O\nNueva B-LOC\nYork I-LOC\ncon O\nÁna{name} B-PER\n{name} O\n" for name in names]
+    (folder / "tagged.conll").write_text("\n".join(lines), encoding="utf-8")
     return folder
 
 
@@ -106,6 +111,43 @@ def test_it_learns_and_the_saved_model_has_the_scores_of_its_metrics(tune, folde
     assert BilmaForSequenceClassification.from_pretrained(out).config.pooling == flags[1]
 
 
+def test_words_are_tagged_and_entities_found_in_the_users_own_text(tune):
+    flags = ("--learning_rate", 4e-3, "--num_train_epochs", 20, "--patience", 20, "--mlm_weight", 0)
+    out = tune("--task", "tokens", *flags, file="tagged.conll")
+    metrics = read(out)
+    assert metrics["labels"] == ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
+    assert metrics["test"]["f1"] > 0.9
+    assert metrics["validation"]["f1"] == max(epoch["f1"] for epoch in metrics["seeds"][0]["history"])
+    entities = {name: scores["entities"] for name, scores in metrics["test_by_class"].items()}
+    texts = metrics["texts"]["test"]["texts"]
+    assert (entities["LOC"], entities["PER"]) == (texts, texts)
+    tag = pipeline("token-classification", model=str(out), aggregation_strategy="simple")
+    text = "EN  Nueva York con ÁNAtacos tacos"
+    spans = {(span["entity_group"], text[span["start"] : span["end"]]) for span in tag(text)}
+    assert spans == {("LOC", "Nueva York"), ("PER", "ÁNAtacos")}
+
+
+def test_texts_of_several_regions_begin_with_their_tokens_and_are_scored_by_region(tune):
+    out = tune("--region_tokens", "--test_fraction", 0.2)
+    pooled, plain = read(out), read(tune("--test_fraction", 0.2, name="plain"))
+    assert set(pooled["test_by_region"]) == {"ar", "mx"}
+    counts = [scores["texts"] for scores in pooled["test_by_region"].values()]
+    assert sum(counts) == pooled["texts"]["test"]["texts"]
+    assert pooled["seeds"][0]["history"][0]["loss"] != plain["seeds"][0]["history"][0]["loss"]
+    assert BilmaForSequenceClassification.from_pretrained(out).config.region_tokens
+    assert not BilmaForSequenceClassification.from_pretrained(out.parent / "plain").config.region_tokens
+
+
+def test_seeds_are_averaged_and_the_average_goes_on_with_one_region(tune):
+    out = tune("--seeds", 1, 2, 3, "--soup", "--num_train_epochs", 2, "--learning_rate", 2e-3)
+    metrics = read(out)
+    assert metrics["validation"]["accuracy"] >= max(run["validation"]["accuracy"] for run in metrics["seeds"])
+    assert set(metrics["soup_seeds"]) <= {1, 2, 3}
+    frozen = ("--mlm_weight", 0, "--learning_rate", 1e-12)
+    again = read(tune(*frozen, model=out, name="again"))
+    assert (again["validation"], again["test"]) == (metrics["validation"], metrics["test"])
+
+
 def test_the_same_seed_gives_the_same_training(tune):
     first, again = (read(tune("--seeds", 5, name=name))["seeds"] for name in ("a", "b"))
     assert first == again
@@ -135,7 +177,7 @@ def test_nothing_is_overwritten(tune, refused, folder, tmp_path):
     assert "holds other files" in refused("--overwrite")
 
 
-@pytest.mark.parametrize("place", ["score", "finish", "put_in_place"])
+@pytest.mark.parametrize("place", ["train_seed", "finish", "put_in_place"])
 def test_an_interrupted_run_leaves_no_model_and_is_begun_again(tune, monkeypatch, place):
     def die(*_):
         raise KeyboardInterrupt
@@ -164,6 +206,9 @@ def test_wrong_input_is_named(refused, tmp_path):
     assert "--max_length 41 is more than the 40 positions" in refused("--max_length", 41)
     assert "invalid choice: 'median'" in refused("--pooling", "median")
     assert "--mlm_weight 1.0 is not from 0" in refused("--mlm_weight", 1)
+    assert "two --seeds or more" in refused("--soup")
+    assert "no special token [ES]" in refused("--region_tokens", file="foreign.jsonl")
+    assert "--test_file are for --task tokens" in refused("--test_file", tmp_path / "plain.jsonl")
     assert "--seeds 1 1: give different numbers" in refused("--seeds", 1, 1)
     assert "--test_fraction 0.0 is not above 0" in refused("--test_fraction", 0)
     assert not (tmp_path / "out" / "config.json").exists()

@@ -20,12 +20,12 @@ from tests.training.conftest import run_main, write_texts
 from training import pretrain
 from training.common.errors import InputError
 from training.common.provenance import weights_fingerprint
+from training.engine import checkpoints
 from training.pretraining import loop
-from training.pretraining.data import hashes_of
 from training.pretraining.steps import MaskedSteps
 from training.texts.corpus import Corpus
 from training.texts.synthetic import generate_texts
-from training.texts.token_cache import load_tokens
+from training.texts.token_cache import hashes_of, load_tokens
 
 WORDS = "bilma.embeddings.word_embeddings.weight"
 FINISHED = {
@@ -101,10 +101,11 @@ def test_the_output_folder_holds_the_model_and_its_results(train, texts):
 
 
 def test_the_model_in_the_folder_has_the_accuracy_in_its_metrics(train):
-    """Reckoned again from the saved folder alone, with dense logits, a text a row."""
+    """Computed again from the saved folder alone, with dense logits, one text in a row."""
     out = train("--max_steps", 20, "--learning_rate", 5e-3)
     metrics = json.loads((out / "metrics.json").read_text())["validation"]
-    model = BilmaForMaskedLM.from_pretrained(out).eval()
+    assert {weight.dtype for weight in load_file(out / "model.safetensors").values()} == {torch.bfloat16}
+    model = BilmaForMaskedLM.from_pretrained(out, dtype=torch.float32).eval()
     assert not model.config.sparse_prediction
     assert model.config.region == "mx"
     data = pretrain_validation(out)
@@ -119,7 +120,7 @@ def test_the_model_in_the_folder_has_the_accuracy_in_its_metrics(train):
         scored += int(there.sum())
     assert scored == metrics["scored_tokens"]
     assert correct / scored == pytest.approx(metrics["masked_accuracy"], abs=1e-6)
-    assert loss / scored == pytest.approx(metrics["loss"], rel=1e-4)
+    assert loss / scored == pytest.approx(metrics["loss"], rel=1e-3)
 
 
 def pretrain_validation(out):
@@ -144,9 +145,9 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(train, monkeypat
     unbroken = load_file(train(name="unbroken") / "model.safetensors")
     save = loop.save_checkpoint
 
-    def save_and_die(accelerator, folder, progress, best, keep):
-        save(accelerator, folder, progress, best, keep)
-        if progress["step"] == die_at:
+    def save_and_die(accelerator, folder, state, best, keep):
+        save(accelerator, folder, state, best, keep)
+        if state.step == die_at:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(loop, "save_checkpoint", save_and_die)
@@ -192,9 +193,9 @@ def test_a_streamed_run_goes_on_as_an_unbroken_one_and_names_a_replaced_file(tra
     assert 16 * 32 * 0.8 < metrics["training"]["texts_seen"] < 16 * 32
     save = loop.save_checkpoint
 
-    def save_and_die(accelerator, folder, progress, *others):
-        save(accelerator, folder, progress, *others)
-        if progress["step"] == 6:
+    def save_and_die(accelerator, folder, state, *others):
+        save(accelerator, folder, state, *others)
+        if state.step == 6:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(loop, "save_checkpoint", save_and_die)
@@ -209,6 +210,7 @@ def test_a_streamed_run_goes_on_as_an_unbroken_one_and_names_a_replaced_file(tra
     assert all(torch.equal(resumed[name], unbroken[name]) for name in unbroken)
 
 
+@pytest.mark.slow
 def test_streaming_trains_on_the_texts_and_validates_on_the_side_that_a_whole_reading_does(train, shards):
     flags = ("--tokenizer", shards.parent / "tokenizer", "--max_steps", 13)
     whole, streamed = (
@@ -231,7 +233,7 @@ def test_streaming_asks_for_what_it_needs(refused, shards, texts):
 def test_an_unfinished_run_is_neither_lost_nor_mixed_up(train, refused, monkeypatch, texts, tmp_path):
     monkeypatch.setattr(pretrain, "finish", lambda *_: None)  # as if it died in its last moment
     train()
-    assert "unfinished run: go on with --resume, or begin anew with --overwrite" in refused()
+    assert "unfinished run: continue it with --resume, or start over with --overwrite" in refused()
     for flag, value in {"seed": 1, "learning_rate": 1e-4, "max_length": 30, "validation_fraction": 0.5}.items():
         assert f"cannot resume, {flag} was" in refused("--resume", f"--{flag}", value)
     changed = tmp_path / "mx.jsonl"
@@ -287,7 +289,7 @@ def test_resuming_a_finished_run_changes_nothing(train, capsys):
     out = train()
     before = {path: path.read_bytes() for path in out.iterdir()}
     train("--resume")
-    assert "finished, nothing to resume" in capsys.readouterr().out
+    assert "train the model further, start another run with --init_from" in capsys.readouterr().out
     assert {path: path.read_bytes() for path in out.iterdir()} == before
 
 
@@ -373,6 +375,26 @@ def test_a_validation_file_keeps_its_texts_out_of_training(train, texts, tmp_pat
 def test_tensorboard_on_request(train):
     logs = train("--report_to", "tensorboard") / "logs"
     assert [path for path in logs.rglob("*") if "tfevents" in path.name]
+    assert not (train("--report_to", "none", name="none") / "logs").exists()
+
+
+def test_a_base_that_training_makes_worse_is_kept(train, capsys):
+    base = train("--max_steps", 20, "--learning_rate", 5e-3, name="base")
+    flags = ("--init_from", base, "--config_overrides", "", "--learning_rate", 0.5, "--warmup_ratio", 0)
+    metrics = json.loads((train(*flags) / "metrics.json").read_text())
+    evaluated = [point["step"] for point in metrics["history"] if "eval_loss" in point]
+    assert (metrics["validation"]["step"], evaluated) == (0, [0, 3, 6])
+    assert "no evaluation was better than the model of --init_from" in capsys.readouterr().out
+    a, b = (load_file(folder / "model.safetensors") for folder in (base, base.parent / "out"))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_checkpoint_of_another_version_is_named(train, refused, monkeypatch):
+    monkeypatch.setattr(pretrain, "finish", lambda *_: None)
+    for state in (train() / "unfinished_run").glob("step-*/run_state.json"):
+        state.write_text("{}")
+        checkpoints.write_manifest(state.parent)
+    assert "a checkpoint of another version of this code" in refused("--resume")
 
 
 def test_wrong_flags_are_named(refused, tmp_path, texts):
@@ -386,7 +408,7 @@ def test_wrong_flags_are_named(refused, tmp_path, texts):
     assert "and --decay_ratio go together" in refused("--lr_scheduler_type", "warmup_stable_decay")
     assert "and --decay_ratio go together" in refused("--decay_ratio", 0.5)
     stable = "--lr_scheduler_type", "warmup_stable_decay", "--decay_ratio", 0.9
-    assert "are more than the whole run" in refused(*stable, "--warmup_ratio", 0.2)
+    assert "add up to more than 1" in refused(*stable, "--warmup_ratio", 0.2)
     assert "this tracker is not installed" in refused("--report_to", "wandb")
     assert "--resume or --overwrite, not both" in refused("--resume", "--overwrite")
     assert "--texts_per_step 0 is not 1 or more" in refused("--texts_per_step", 0)
@@ -412,7 +434,7 @@ def test_wrong_input_is_named_and_nothing_is_written(refused, tmp_path):
     assert "is left for" in refused(train_file=bad)
     (tmp_path / "file").write_text("")
     assert "file is a file: give a folder" in refused(name="file")
-    assert "Not a directory" in refused(name="file/out")
+    assert "file is a file, and" in refused(name="file/out")
     assert "vocab_size=10 is less than the" in refused("--vocab_size", 10)
     vocabulary = tmp_path / "vocab.txt"
     vocabulary.write_text("hola\nadios\n")
@@ -447,6 +469,7 @@ LAUNCHERS = {
 }
 
 
+@pytest.mark.slow
 def test_one_process_or_two_end_with_the_same_scores(texts, tmp_path):
     """As users run it: two processes share the steps, and only the first one writes."""
     scores, curves = {}, {}
@@ -484,6 +507,7 @@ def test_one_process_or_two_end_with_the_same_scores(texts, tmp_path):
     assert scores[2] == pytest.approx(scores[1], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_ends_the_run(texts, tmp_path):
     """As users run it: the launcher ends with an error, and the process that is left says why in one line."""
     script = tmp_path / "pretrain.py"
@@ -511,7 +535,7 @@ def test_a_killed_worker_ends_the_run(texts, tmp_path):
         env=os.environ | {"PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
     )
     assert ended.returncode == 1
-    assert "error: another process of this run is gone" in ended.stderr
+    assert "error: another process of this run died" in ended.stderr
     assert [path.name for path in (tmp_path / "out" / "unfinished_run").glob("step-*")] == ["step-000000002"]
 
 

@@ -41,12 +41,12 @@ def test_texts_kept_for_testing_teach_nothing(ok, corpora, tmp_path, capsys):
     ok("--train_file", *corpora, "--test_fraction", 0.5, "--output_dir", tmp_path / "out")
     hashes = [text_hash(text) for region in ("mx", "ar") for text in generate_texts(region, 300)]
     read = sum(not is_test(value, 0.5) for value in hashes)
-    assert f"\n{read} texts read" in "\n" + capsys.readouterr().out
+    assert f"\n{read} texts learnt from" in "\n" + capsys.readouterr().out
 
 
 def test_one_vocabulary_from_several_corpora(ok, corpora, tmp_path, capsys):
     ok("--train_file", *corpora, "--test_fraction", 0, "--output_dir", tmp_path / "out")
-    assert "600 texts read; skipped 0 empty and 0 not UTF-8" in capsys.readouterr().out
+    assert "600 texts learnt from; left out: none" in capsys.readouterr().out
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out", trust_remote_code=False)
     assert tokenizer.convert_ids_to_tokens(range(5)) == list(SPECIAL_TOKENS)
     assert {"tacos", "asado"} <= set(tokenizer.get_vocab())

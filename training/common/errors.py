@@ -9,6 +9,8 @@ from typing import NoReturn
 
 from safetensors import SafetensorError
 
+INTERRUPTED = 130  # the exit status that shells give for SIGINT
+
 
 class InputError(Exception):
     """What is wrong with the input, where, and what to do, in one line."""
@@ -42,10 +44,13 @@ def as_write_error(path: Path) -> Iterator[None]:
 
 
 def run(main: Callable[[], None]) -> NoReturn:
-    """Run a script's `main`, and end with status 2 and one line on stderr where the input was wrong."""
+    """Run a script's `main`; wrong input ends it with one line and status 2, Ctrl-C with one line and status 130."""
     try:
         main()
     except InputError as error:
         print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print(f"{Path(sys.argv[0]).name}: interrupted: run the same command again", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     sys.exit(0)

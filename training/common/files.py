@@ -1,5 +1,6 @@
 """Folders that are whole or absent: written beside, then renamed."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -42,6 +43,12 @@ def sync(paths: Iterable[Path]) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What the training scripts share: Accelerate, the optimizer, and the opening of a model to go on from."""
+"""Accelerate as every training script uses it: devices, precision, threads, optimizer and schedule."""
 
 import ctypes
 import json
@@ -9,73 +9,80 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, InitProcessGroupKwargs
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError, safe_open
+from accelerate.utils import InitProcessGroupKwargs
 from torch import nn
 from torch.distributed import DistError
-from tqdm import tqdm
 from transformers import PreTrainedModel, get_scheduler
+from transformers.utils import logging as transformers_logging
 
-from modeling_bilma import BilmaPreTrainedModel
 from modeling_bilma.regional import PARTS
+from training.common import progress
 from training.common.errors import InputError, as_input_error
-from training.engine.arguments import STABLE, EngineArguments
+from training.engine.arguments import EngineArguments
 from training.engine.run_folder import LOG_DIR
+from training.engine.signals import is_launched
 
 # From glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
-LFS_POINTER = b"version https://git-lfs"
-Model = TypeVar("Model", bound=BilmaPreTrainedModel)
+NO_TRACKER = "none"  # as --report_to of transformers' Trainer
 
 
 def make_accelerator(args: EngineArguments, settings: dict[str, Any]) -> Accelerator:
-    """Accelerate with the precision, the threads and the tracker that flags name; `settings` go to the tracker.
+    """Set up Accelerate with the precision, threads and tracker that the flags name.
+
+    Args:
+        settings: what the tracker records of the run.
 
     Raises:
-        InputError: for a precision that this machine lacks, or a tracker that is not installed.
+        InputError: if this machine lacks the precision, or the tracker is not installed.
     """
     precision = args.mixed_precision if args.mixed_precision != "auto" else best_precision()
+    transformers_logging.disable_progress_bar()  # of opening and saving models
+    tracker = None if args.report_to == NO_TRACKER else args.report_to
     with as_input_error(ValueError, ImportError):
         accelerator = Accelerator(
             mixed_precision=precision,
-            log_with=args.report_to,
+            log_with=tracker,
             project_dir=str(Path(args.output_dir) / LOG_DIR),
             # The others wait while the first process reads the corpus, which may take hours.
             kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=24))],
         )
-    if args.report_to and not accelerator.log_with:
-        raise InputError(f"--report_to {args.report_to}: this tracker is not installed")
+    if tracker and not accelerator.log_with:
+        raise InputError(f"--report_to {tracker}: this tracker is not installed")
     if accelerator.device.type == "cpu":
         keep_freed_memory()
-        # `accelerate launch` sets one thread for each process whatever the machine has.
-        processes_here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-        torch.set_num_threads(args.num_threads or max(1, available_cores() // processes_here))
-    if args.report_to:
+        set_threads(args.num_threads)
+    if tracker:
         # Trackers take plain values only.
         plain = {name: json.dumps(value) for name, value in settings.items()}
         accelerator.init_trackers("bilma", config=plain)
     return accelerator
 
 
-def tell_deepspeed(accelerator: Accelerator, max_grad_norm: float) -> None:
-    """What DeepSpeed wants to know beforehand: it clips by itself. How large a micro-batch is, the loop decides."""
-    if accelerator.distributed_type == DistributedType.DEEPSPEED:
-        settings = {"train_micro_batch_size_per_gpu": 1, "gradient_clipping": max_grad_norm}
-        accelerator.state.deepspeed_plugin.deepspeed_config.update(settings)
+def set_threads(num_threads: int | None) -> None:
+    """Set the CPU threads of this process: as asked for, as OMP_NUM_THREADS says, or the cores, shared evenly.
+
+    Launchers set OMP_NUM_THREADS to 1 for the processes that they start, which therefore says nothing there.
+    """
+    by_environment = os.environ.get("OMP_NUM_THREADS", "")
+    if num_threads is None and by_environment and not (is_launched() and by_environment == "1"):
+        return  # torch has read it
+    processes_here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    torch.set_num_threads(num_threads or max(1, available_cores() // processes_here))
 
 
 def available_cores() -> int:
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def best_precision() -> str:
-    """bf16 where the hardware multiplies in it; elsewhere it is emulated and slower than fp32."""
+    """Return bf16 where the hardware multiplies in it; elsewhere it is emulated and slower than fp32."""
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
     capabilities = torch.cpu.get_capabilities()
@@ -83,9 +90,9 @@ def best_precision() -> str:
 
 
 def choose_attention(model: PreTrainedModel, accelerator: Accelerator) -> None:
-    """Write attention out where torch's fused kernel takes twice as long: in bf16 on a CPU without AMX.
+    """Use eager attention where torch's fused kernel takes twice as long: in bf16 on a CPU without AMX.
 
-    Measured with heads of 512 in rows of 36 tokens, forward and backward. With AMX it was not measured.
+    Measured with heads of 512 in rows of 36 tokens, forward and backward; not measured with AMX.
     """
     on_cpu = accelerator.device.type == "cpu" and accelerator.mixed_precision == "bf16"
     if on_cpu and not torch.cpu.get_capabilities().get("amx_bf16"):
@@ -93,7 +100,7 @@ def choose_attention(model: PreTrainedModel, accelerator: Accelerator) -> None:
 
 
 def make_optimizer(args: EngineArguments, model: nn.Module) -> torch.optim.Optimizer:
-    """AdamW that decays matrices only, of what is trained; regional parts are biases and have a rate of their own."""
+    """Make an AdamW that decays matrices only; regional parts have a learning rate of their own."""
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     regional = [trained.pop(name) for name in PARTS if name in trained]
     rate = getattr(args, "regional_learning_rate", None) or args.learning_rate
@@ -110,64 +117,41 @@ def make_optimizer(args: EngineArguments, model: nn.Module) -> torch.optim.Optim
 def make_scheduler(
     args: EngineArguments, optimizer: torch.optim.Optimizer, total_steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
+    """Make the schedule of the learning rate for a run of `total_steps`."""
     warmup_steps = math.ceil(args.warmup_ratio * total_steps)
-    own = {"num_decay_steps": int(args.decay_ratio * total_steps)} if args.lr_scheduler_type == STABLE else None
+    own = {"num_decay_steps": int(args.decay_ratio * total_steps)} if args.decay_ratio is not None else None
     return get_scheduler(args.lr_scheduler_type, optimizer, warmup_steps, total_steps, own)
 
 
-def open_whole(model_class: type[Model], path_or_id: str, **settings: Any) -> Model:
-    """A BILMA from a folder or the Hub, all of it: no part is new. In fp32, unless `dtype` is given.
-
-    Raises:
-        InputError: if there is none, if its weights are not whole, or if it lacks a part that `model_class` has.
-    """
-    check_weights_are_whole(Path(path_or_id))
-    with as_input_error(ValueError, OSError, RuntimeError, StrictDataclassError):
-        model, info = model_class.from_pretrained(
-            path_or_id, output_loading_info=True, **{"dtype": torch.float32, **settings}
-        )
-    if info["missing_keys"]:
-        raise InputError(f"{path_or_id} is not a whole {model_class.__name__}: it lacks {min(info['missing_keys'])}")
-    return model
-
-
-def check_weights_are_whole(folder: Path) -> None:
-    """Raise `InputError` for a file of weights in a model folder that was not checked out, or only in part."""
-    for file in sorted(folder.glob("*.safetensors")):
-        with file.open("rb") as opened:
-            if opened.read(len(LFS_POINTER)) == LFS_POINTER:
-                raise InputError(f"{file} is a Git LFS pointer and not the weights: fetch them with git lfs pull")
-        try:
-            with safe_open(file, "pt"):
-                pass
-        except SafetensorError as error:
-            raise InputError(f"{file} is not whole ({error}): check it out or copy it again") from error
-
-
 def say(accelerator: Accelerator, text: str) -> None:
+    """Print a line, in the main process only."""
     if accelerator.is_main_process:
-        tqdm.write(text)
+        progress.say(text)
 
 
 @contextmanager
 def as_lost_process_error() -> Iterator[None]:
-    """Around the work of several processes: if another one dies, this one says so in one line."""
+    """Turn the errors of a process that has lost another one into one line.
+
+    Raises:
+        InputError: if another process of the run died while the block ran.
+    """
     try:
         yield
     except RuntimeError as error:
         if not (isinstance(error, DistError) or "gloo" in str(error)):
             raise
         raise InputError(
-            "another process of this run is gone (its error is the first one shown): go on with the same command and "
+            "another process of this run died (its error is the first one shown): continue with the same command and "
             "--resume"
         ) from error
 
 
 def keep_freed_memory() -> None:
-    """Keep what is freed for the next allocation, instead of handing it back to the system; of use on a CPU.
+    """Keep freed memory for the next allocation instead of returning it to the system; for training on a CPU.
 
     A step allocates and frees the same few hundred megabytes over and over. glibc returns blocks of that size to the
-    kernel at once, which then clears every page anew: a tenth of a step. Nothing happens with other C libraries.
+    kernel at once, which then clears every page anew: a tenth of a step. Other C libraries are left alone.
     """
     if sys.platform != "linux":
         return

@@ -1,30 +1,92 @@
-"""The output folder of a run: what may be written there, and where an interrupted run goes on."""
+"""The output folder of a run: who may write there, and where an interrupted run continues."""
 
+import json
 import os
 import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
-from tqdm import tqdm
+from filelock import FileLock, Timeout
 
 from training.common.errors import InputError, as_input_error
 from training.common.files import sync
-from training.engine.checkpoints import checkpoints, damage, half_written_checkpoints, read_progress
+from training.common.progress import say
+from training.engine.checkpoints import checkpoints, damage, partial_checkpoints, read_state
+from training.engine.run_state import RunState
 
 WORK_DIR = "unfinished_run"  # in the output folder, until the run has ended
 LOG_DIR = "logs"  # of a tracker
-TEXTS = ("training texts", "validation texts")  # what a run is told of its files, each a name and a digest
+TEXTS = ("training texts", "validation texts")  # keys of a run's identity: lists of [file name, digest]
+
+
+@contextmanager
+def only_run_in(output_dir: Path) -> Iterator[None]:
+    """Lock an output folder, or file, against other runs while the block runs.
+
+    The lock belongs to the process and dies with it. It is an advisory lock of the file system, on a file beside the
+    folder; of several processes that train together the first one holds it.
+
+    Raises:
+        InputError: if another run holds the lock, or the file cannot be made.
+    """
+    if int(os.environ.get("RANK", 0)) > 0:
+        yield
+        return
+    path = lock_path(output_dir)
+    if path.parent.is_file():
+        raise InputError(f"{path.parent} is a file, and {output_dir} cannot be made in it: give another --output_dir")
+    with as_input_error(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, blocking=False)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise InputError(f"{output_dir}: {describe_holder(path)}: wait for it to end, or stop it") from error
+        holder = {"host": socket.gethostname(), "process": os.getpid(), "since": f"{datetime.now():%Y-%m-%d %H:%M:%S}"}
+        path.write_text(json.dumps(holder))
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # before the lock is released; whoever waits for it notices and makes a new file
+        lock.release()
+
+
+def lock_path(output_dir: Path) -> Path:
+    """Return the lock file of an output folder: beside it, so that the folder itself can be replaced.
+
+    It is inside where the folder above may not be written to, as with a folder that is mounted into a container.
+    """
+    folder = output_dir.resolve()
+    beside = not folder.parent.exists() or os.access(folder.parent, os.W_OK)
+    return (folder.parent if beside else folder) / f".{folder.name}.lock"
+
+
+def describe_holder(path: Path) -> str:
+    """Say which run holds a lock, as far as its file tells."""
+    try:
+        holder = json.loads(path.read_text())
+        return f"another run writes there (process {holder['process']} on {holder['host']}, since {holder['since']})"
+    except (OSError, ValueError, KeyError):  # it has made the file and not written it yet
+        return "another run writes there (just begun)"
 
 
 def is_finished(output_dir: Path) -> bool:
-    """Whether the folder holds a model, and no run that would replace it is under way."""
+    """Whether the folder holds a model that no unfinished run is about to replace."""
     return (output_dir / "config.json").exists() and not checkpoints(output_dir / WORK_DIR)
 
 
 def check_output_dir(output_dir: Path, resume: bool, overwrite: bool) -> None:
-    """Nothing of the user's is overwritten: the folder is new, empty, or one of ours and meant to be written."""
+    """Check that a run may write to the folder: nothing of the user's is overwritten.
+
+    Raises:
+        InputError: if the folder holds other files, or a model or an unfinished run that no flag says what to do with.
+    """
     if resume and overwrite:
         raise InputError("give --resume or --overwrite, not both")
     if output_dir.is_file():
@@ -34,19 +96,23 @@ def check_output_dir(output_dir: Path, resume: bool, overwrite: bool) -> None:
     if checkpoints(output_dir / WORK_DIR):
         if not (resume or overwrite):
             raise InputError(
-                f"{output_dir} holds an unfinished run: go on with --resume, or begin anew with --overwrite"
+                f"{output_dir} holds an unfinished run: continue it with --resume, or start over with --overwrite"
             )
     elif "config.json" in inside:
         if not overwrite:
             raise InputError(
                 f"{output_dir} already holds a model: give another --output_dir, or --overwrite to replace it"
             )
-    elif others := inside - {WORK_DIR, LOG_DIR}:
+    elif others := inside - {WORK_DIR, LOG_DIR, lock_path(output_dir).name}:
         raise InputError(f"{output_dir} holds other files ({min(others)}): give a new or empty folder as --output_dir")
 
 
 def prepare_work_dir(work_dir: Path, resume: bool, accelerator: Accelerator) -> None:
-    """An empty folder to work in, unless there is a checkpoint to go on from."""
+    """Make an empty folder to work in, or keep the one with the checkpoints to resume from.
+
+    Raises:
+        InputError: if the folder cannot be made, or another machine does not see it.
+    """
     if accelerator.is_main_process:
         with as_input_error(OSError):
             if work_dir.exists() and not (resume and checkpoints(work_dir)):
@@ -54,78 +120,77 @@ def prepare_work_dir(work_dir: Path, resume: bool, accelerator: Accelerator) -> 
             work_dir.mkdir(parents=True, exist_ok=True)
     accelerator.wait_for_everyone()
     if not work_dir.is_dir():
-        raise InputError(f"{work_dir.parent}: not seen by every process: give a folder that all machines share")
+        raise InputError(f"{work_dir.parent}: a process does not see this folder: give one that all machines share")
 
 
 def remove_work_dir(work_dir: Path) -> None:
-    """The run has ended. Renamed first, so that a folder half removed is not taken for an unfinished run."""
+    """Remove the working folder, renamed first: half of it must not be taken for an unfinished run."""
     removed = work_dir.with_name(f".{work_dir.name}.removed")
     if work_dir.exists():
         work_dir.rename(removed)
     shutil.rmtree(removed, ignore_errors=True)
 
 
-def find_start(work_dir: Path, run: dict[str, Any], accelerator: Accelerator) -> tuple[Path | None, dict[str, Any]]:
-    """The checkpoint to go on from, the same one in every process (None: begin), and the progress made until then.
+def find_start(work_dir: Path, identity: dict[str, Any], accelerator: Accelerator) -> tuple[Path | None, RunState]:
+    """Find the checkpoint to resume from, the same one in every process, and the state of the run there.
 
     Args:
-        run: what has to be the same for the run to go on.
+        identity: settings and inputs that must not have changed.
+
+    Returns:
+        The checkpoint and its state; None and a new state if there is no checkpoint.
 
     Raises:
-        InputError: if the checkpoint is of a run with another value of something in `run`, or if all are damaged.
+        InputError: if something in `identity` has changed, if all checkpoints are damaged, or if another version of
+            this code wrote them.
     """
-    found = [None]
-    if accelerator.is_main_process:
-        found = [last_whole_checkpoint(work_dir)]
+    found = [last_whole_checkpoint(work_dir) if accelerator.is_main_process else None]
     (checkpoint,) = broadcast_object_list(found)
     if checkpoint is None:
-        return None, {
-            "step": 0,
-            "evaluated_step": 0,
-            "seconds": 0.0,
-            "tokens": 0,
-            "texts": 0,
-            "bad_batches": 0,
-            "unlogged": [0.0, 0.0, 0],
-            "best": None,
-            "history": [],
-            "processes": accelerator.num_processes,
-            "run": run,
-        }
-    progress = read_progress(checkpoint)
-    check_same_run(checkpoint, progress["run"], run)
+        return None, RunState(identity, accelerator.num_processes)
+    state = read_state(checkpoint)
+    check_same_run(checkpoint, state.identity, identity)
     if accelerator.is_main_process:
-        tqdm.write(f"going on from step {progress['step']:,}")
-        if progress["processes"] != accelerator.num_processes:
-            tqdm.write(
-                f"{progress['processes']} process(es) before, {accelerator.num_processes} now: what is left of the "
-                "epoch is shared out anew, no text is lost or seen twice; only the dropout differs"
+        say(f"resuming from step {state.step:,}")
+        if state.processes != accelerator.num_processes:
+            say(
+                f"{state.processes} process(es) before, {accelerator.num_processes} now: they share the rest of the "
+                "epoch, no text is lost or seen twice; only the dropout differs"
             )
-    progress["processes"] = accelerator.num_processes
-    return checkpoint, progress
+    state.processes = accelerator.num_processes
+    return checkpoint, state
 
 
 def last_whole_checkpoint(work_dir: Path) -> Path | None:
-    """The newest checkpoint that is what was written; what is damaged is named and set aside."""
-    for half_written in half_written_checkpoints(work_dir):
-        tqdm.write(f"{half_written}: half-written, removed")
-        shutil.rmtree(half_written)
-    damaged = []
+    """Return the newest undamaged checkpoint, None if there is none at all; damaged ones are named and set aside.
+
+    Raises:
+        InputError: if every checkpoint is damaged.
+    """
+    for partial in partial_checkpoints(work_dir):
+        say(f"{partial}: half-written, removed")
+        shutil.rmtree(partial)
+    damaged: list[Path] = []
     for checkpoint in reversed(checkpoints(work_dir)):
         if (fault := damage(checkpoint)) is None:
-            for passed_over in damaged:
-                aside = passed_over.with_name(f"damaged-{passed_over.name}")
+            for skipped in damaged:
+                aside = skipped.with_name(f"damaged-{skipped.name}")
                 shutil.rmtree(aside, ignore_errors=True)
-                passed_over.rename(aside)
+                skipped.rename(aside)
             return checkpoint
-        tqdm.write(f"{checkpoint}: damaged ({fault}), passed over")
+        say(f"{checkpoint}: damaged ({fault}), skipped")
         damaged.append(checkpoint)
     if damaged:
-        raise InputError(f"{work_dir}: no checkpoint is whole: begin anew with --overwrite")
+        raise InputError(f"{work_dir}: no checkpoint is whole: start over with --overwrite")
     return None
 
 
 def check_same_run(checkpoint: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Check that a run is resumed with the settings and inputs that it began with.
+
+    Raises:
+        InputError: for the first one that has changed.
+    """
     for name, value in now.items():
         if before.get(name) != value:
             if name in TEXTS:
@@ -133,12 +198,12 @@ def check_same_run(checkpoint: Path, before: dict[str, Any], now: dict[str, Any]
             else:
                 change = f"{name} was {before.get(name)} and is now {value}"
             raise InputError(
-                f"{checkpoint}: cannot resume, {change}: give what the run began with, or begin anew with --overwrite"
+                f"{checkpoint}: cannot resume, {change}: give what the run began with, or start over with --overwrite"
             )
 
 
 def changed_file(before: list[list[str]], now: list[list[str]]) -> str:
-    """The first difference between two lists of files, each a name and a digest."""
+    """Describe the first difference between two lists of files, each file a name and a digest."""
     names_before, names_now = ([name for name, _ in files] for files in (before, now))
     for name in names_before:
         if name not in names_now:
@@ -148,12 +213,12 @@ def changed_file(before: list[list[str]], now: list[list[str]]) -> str:
             return f"{name} is new"
     for old, new in zip(before, now, strict=False):
         if old != new:
-            return f"{new[0]} has changed" if old[0] == new[0] else f"{new[0]} stands at another place"
+            return f"{new[0]} has changed" if old[0] == new[0] else f"{new[0]} is at another place in the list"
     return "the number of files has changed"
 
 
 def put_in_place(finished: Path, output_dir: Path) -> None:
-    """Move what a run made out of its working folder; only when that is gone the run counts as finished."""
+    """Move the results of a run out of its working folder; removing that folder makes the run finished."""
     sync([*finished.iterdir()])
     for file in finished.iterdir():
         os.replace(file, output_dir / file.name)

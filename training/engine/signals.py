@@ -1,26 +1,35 @@
-"""How a run is stopped from outside: a signal is noted when it comes, and acted upon where the run can be resumed."""
+"""Stop a run from outside: note the signal, and stop where the run can be resumed."""
 
+import ctypes
+import os
 import signal
+import sys
 from types import FrameType
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 
 # EX_TEMPFAIL of sysexits.h, "try again later": the exit status of a run that was stopped and can be resumed.
 STOPPED = 75
+# Set by `accelerate launch` and by torchrun for the processes that they start.
+_SET_BY_LAUNCHERS = ("ACCELERATE_MIXED_PRECISION", "TORCHELASTIC_RUN_ID")
+_PR_SET_PDEATHSIG = 1  # from Linux's prctl.h
 
 
 class StopSignals:
-    """Within its block SIGTERM and SIGINT are only noted in `received`; a second SIGINT ends the process at once."""
+    """Note SIGTERM and SIGINT in `received` while the block runs; a second SIGINT ends the process at once."""
 
-    received: str = ""
+    def __init__(self) -> None:
+        self.received = ""
+        self._handlers: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "StopSignals":
-        self.before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+        self._handlers = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self.before.items():
+        for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
     def _note(self, number: int, _: FrameType | None) -> None:
@@ -29,8 +38,22 @@ class StopSignals:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def agree(accelerator: Accelerator, *flags: bool) -> list[bool]:
-    """The flags as every process shall see them: raised if any process raised it. To be called by all of them."""
+def is_launched() -> bool:
+    """Whether `accelerate launch` or torchrun started this process."""
+    return any(name in os.environ for name in _SET_BY_LAUNCHERS)
+
+
+def stop_with_launcher() -> None:
+    """Have Linux send this process SIGTERM when its launcher dies, so that no training goes on unseen.
+
+    A run that was started without a launcher outlives its parent, as `nohup` expects.
+    """
+    if sys.platform == "linux" and is_launched():
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def any_process(accelerator: Accelerator, *flags: bool) -> list[bool]:
+    """Return each flag as true if it is true in any process. Every process has to call this."""
     if accelerator.num_processes == 1:
         return list(flags)
     raised = torch.tensor(flags, dtype=torch.float32, device=accelerator.device)

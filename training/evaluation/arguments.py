@@ -6,10 +6,23 @@ from typing import Any
 
 from training.common.arguments import ROOM_FOR_A_TOKEN, check_each, option
 from training.common.errors import InputError
+from training.texts.corpus import FormatArguments
 
 
 @dataclass(kw_only=True)
-class EvaluateArguments:
+class RegionalTestsArguments:
+    models: list[str] = field(metadata={"help": "folders of masked language models"})
+    output_dir: str = field(metadata={"help": "folder for the results; results of other kinds in it are kept"})
+    tests: str = option("regional_tests", "folder of the tests, with data/*.jsonl")
+    resamples: int = option(1000, "bootstrap samples for the intervals")
+    seed: int = option(0, "seed of the bootstrap")
+    tokens_per_batch: int = option(4096, "most tokens that go through a model at once; changes no result")
+    num_threads: int | None = option(None, "CPU threads (default: what torch chooses)")
+    overwrite: bool = option(False, "replace regional_tests.json if the output folder holds it")
+
+
+@dataclass(kw_only=True)
+class EvaluateArguments(FormatArguments):
     output_dir: str = field(metadata={"help": "folder for the results; results of other kinds in it are kept"})
     models: list[str] = field(
         default_factory=list, metadata={"help": "folders of masked language models; with --per_word of any family"}
@@ -43,7 +56,6 @@ class EvaluateArguments:
     top_k: int = option(10, "completions of each phrase")
     top_words: int = option(20, "words of each region")
     per_word: bool = option(False, "score whole words, for models with different vocabularies")
-    text_column: str = option("text", "column or field that holds the texts")
     group_column: str | None = option(
         None,
         "column or field that names a text's author: authors decide the split, as in pretrain.py, and intervals draw "

@@ -60,7 +60,7 @@ def open_unseen_corpora(args: EvaluateArguments, folders: Sequence[ModelFolder])
     Raises:
         InputError: as `open_corpora` and `check_unseen` do.
     """
-    corpora = open_corpora(args.corpora, args.text_column, args.group_column)
+    corpora = open_corpora(args.corpora, args.text_column, args.group_column, args.file_format)
     for folder in folders:
         check_unseen(folder, corpora, args.test_fraction)
     return corpora
@@ -267,7 +267,12 @@ class EmojiComparison:
         self.notes: list[str] = []
         if args.emoji_files:
             found = emoji_matrix.from_labelled_files(
-                args.emoji_files, args.text_column, args.label_column, args.test_fraction, args.group_column
+                args.emoji_files,
+                args.text_column,
+                args.label_column,
+                args.test_fraction,
+                args.group_column,
+                args.file_format,
             )
             own = {folder.region for folder in self.folders}
             self.tests, self.notes = emoji_matrix.with_enough_texts(found, own)

@@ -23,6 +23,7 @@ from training.texts.batches import batches_by_tokens
 from training.texts.corpus import Corpus
 from training.texts.emoji15 import emoji15_task
 from training.texts.labelled import LabelledTexts, label_ids, labelled_corpus
+from training.texts.lines import UTF8, FileFormat
 from training.texts.splits import is_test, split_hash
 
 FEWEST_LABELLED = 100  # test texts of a region; with fewer, the interval of an accuracy is 0.1 or more to each side
@@ -75,7 +76,12 @@ def from_raw_texts(region: str, corpus: Corpus, test_fraction: float) -> Labelle
 
 
 def from_labelled_files(
-    files: Sequence[str], text_column: str, label_column: str, test_fraction: float, group_column: str | None = None
+    files: Sequence[str],
+    text_column: str,
+    label_column: str,
+    test_fraction: float,
+    group_column: str | None = None,
+    file_format: FileFormat = UTF8,
 ) -> list[LabelledTest]:
     """Read the test texts of labelled files by region, in the order of the regions' codes.
 
@@ -85,7 +91,8 @@ def from_labelled_files(
     Raises:
         InputError: as reading the files does; for a text without region; if no text is for testing.
     """
-    corpus = labelled_corpus("labelled", files, label_column, text_column=text_column, group_column=group_column)
+    columns = {"text_column": text_column, "group_column": group_column}
+    corpus = labelled_corpus("labelled", files, label_column, **columns, file_format=file_format)
     rows = [row if group_column else (*row, None) for row in corpus.rows()]
     names = ", ".join(corpus.names())
     if not any(split == "test" for _, _, split, *_ in rows):

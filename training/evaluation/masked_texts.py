@@ -115,6 +115,7 @@ def read_test_texts(region: str, corpus: Corpus, test_fraction: float, most: int
         if for_test
     )
     kept = heapq.nlargest(most, held_out)
+    tqdm.write(f"{region}: {corpus.report.summary()}")
     by_hash = {hash_: (text, author or None) for hash_, text, author in sorted(kept, reverse=True)}
     hashes = sorted(by_hash)
     texts = [by_hash[hash_][0] for hash_ in hashes]

@@ -132,6 +132,7 @@ def word_predictions(predictions: Predictions, sizes: np.ndarray) -> Predictions
     A word's log-probability is the sum of its tokens'. Its rank is that of its worst token: 0 if all of them are
     guessed right. A guess is the word's own number, or -1 where it is wrong.
     """
+    assert predictions.log_probability is not None  # models have it, and baselines predict no words
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     rank = np.maximum.reduceat(predictions.rank, starts)
     return Predictions(

@@ -1,4 +1,4 @@
-"""A text classifier on a BILMA: made, trained with or without its masked language modelling, asked."""
+"""A classifier of texts or tokens on a BILMA encoder, trained with or without its masked language model."""
 
 from collections.abc import Sequence
 
@@ -7,22 +7,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from modeling_bilma import BilmaForMaskedLM, BilmaForSequenceClassification, BilmaModel
-from training.engine.accelerator import open_whole
+from modeling_bilma import BilmaForMaskedLM, BilmaForSequenceClassification, BilmaForTokenClassification, BilmaModel
+from training.engine.models import open_whole
 from training.texts.batches import IGNORED
+
+Classifier = BilmaForSequenceClassification | BilmaForTokenClassification
 
 
 class TrainedClassifier(nn.Module):
-    """One encoder with one head or two, as it is trained: the sum of the classifier's loss and of the decoder's.
+    """One encoder with one head or two, as it is trained: the classifier's, and the masked language model's.
 
     Args:
-        class_weights: of the loss of each class, (num_labels,).
-        decoder: the masked language model's last layer, over the same encoder; None where it is not trained.
+        class_weights: weight of each class in the loss, (num_labels,).
+        decoder: last layer of the masked language model, over the same encoder; None if it is not trained.
     """
 
-    def __init__(
-        self, classifier: BilmaForSequenceClassification, class_weights: Tensor, decoder: nn.Linear | None = None
-    ):
+    class_weights: Tensor
+
+    def __init__(self, classifier: Classifier, class_weights: Tensor, decoder: nn.Linear | None = None):
         super().__init__()
         self.classifier = classifier
         self.decoder = decoder
@@ -31,14 +33,23 @@ class TrainedClassifier(nn.Module):
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor, mlm_labels: Tensor | None = None
     ) -> Tensor:
-        """The weighted losses summed over the texts, and the losses summed over the masked tokens: a tensor of two."""
+        """Return a tensor of two: the weighted loss summed over labels, and the loss summed over masked tokens.
+
+        Args:
+            labels: (B,) for texts, (B, L) for tokens; IGNORED is not scored.
+            mlm_labels: (B, L), IGNORED where no token is masked; needed if there is a decoder.
+        """
         states = self.classifier.bilma(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        logits = self.classifier.classifier(states, attention_mask)
+        if isinstance(self.classifier, BilmaForTokenClassification):
+            logits = self.classifier.classifier(self.classifier.dropout(states)).flatten(0, 1)
+        else:
+            logits = self.classifier.classifier(states, attention_mask)
         label_loss = cross_entropy(
-            logits.float(), labels, weight=self.class_weights, ignore_index=IGNORED, reduction="sum"
+            logits.float(), labels.flatten(), weight=self.class_weights, ignore_index=IGNORED, reduction="sum"
         )
         if self.decoder is None:
             return torch.stack((label_loss, torch.zeros_like(label_loss)))
+        assert mlm_labels is not None
         masked = mlm_labels != IGNORED
         token_loss = cross_entropy(self.decoder(states[masked]).float(), mlm_labels[masked], reduction="sum")
         return torch.stack((label_loss, token_loss))
@@ -51,8 +62,11 @@ def make_classifier(
     class_weights: Tensor,
     with_decoder: bool,
     hidden_dropout_prob: float | None = None,
+    model_class: type[Classifier] = BilmaForSequenceClassification,
 ) -> TrainedClassifier:
-    """A new classification head on the encoder of a BILMA, and its decoder if that goes on learning.
+    """Put a classification head on the encoder of a BILMA, with its decoder if that is trained too.
+
+    The head is new, unless the BILMA is itself a classifier of these very labels and goes on without a decoder.
 
     Args:
         hidden_dropout_prob: dropout in training; None for what the model was pretrained with.
@@ -60,21 +74,24 @@ def make_classifier(
     Raises:
         InputError: if the model cannot be opened, or lacks a part that is needed.
     """
-    dropout = {} if hidden_dropout_prob is None else {"hidden_dropout_prob": hidden_dropout_prob}
-    masked_lm = open_whole(BilmaForMaskedLM, path_or_id, **dropout) if with_decoder else None
-    encoder = masked_lm.bilma if masked_lm else open_whole(BilmaModel, path_or_id, **dropout)
+    settings = {"pooling": pooling, "sparse_prediction": False}
+    if hidden_dropout_prob is not None:
+        settings["hidden_dropout_prob"] = hidden_dropout_prob
+    masked_lm = open_whole(BilmaForMaskedLM, path_or_id, **settings) if with_decoder else None
+    encoder = masked_lm.bilma if masked_lm else open_whole(BilmaModel, path_or_id, **settings)
     config = encoder.config
-    config.pooling = pooling
-    config.sparse_prediction = False
-    config.id2label = dict(enumerate(label_names))
-    config.label2id = {name: number for number, name in enumerate(label_names)}
-    classifier = BilmaForSequenceClassification(config)
+    id2label = dict(enumerate(label_names))
+    if not with_decoder and model_class.__name__ in (config.architectures or []) and config.id2label == id2label:
+        return TrainedClassifier(open_whole(model_class, path_or_id, **settings), class_weights)
+    config.id2label = id2label
+    config.label2id = {name: number for number, name in id2label.items()}
+    classifier = model_class(config)
     classifier.bilma = encoder
     return TrainedClassifier(classifier, class_weights, masked_lm.decoder if masked_lm else None)
 
 
 def balanced_weights(labels: np.ndarray, num_labels: int) -> Tensor:
-    """Weights of shape (num_labels,), inverse to how often a label occurs, with the mean 1 over the texts."""
+    """Return class weights, (num_labels,), inverse to how often each label occurs, with the mean 1 over the labels."""
     counts = np.bincount(labels, minlength=num_labels)
     weights = np.divide(len(labels), counts * (counts > 0).sum(), where=counts > 0, out=np.zeros(num_labels))
     return torch.tensor(weights, dtype=torch.float32)

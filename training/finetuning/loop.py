@@ -1,10 +1,8 @@
-"""The fine-tuning loop: one classifier per seed, the best epoch kept."""
+"""The fine-tuning loop: one classifier per seed, with the weights of its best epoch."""
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
@@ -15,38 +13,19 @@ from transformers import TokenizersBackend
 from training.common.errors import InputError
 from training.engine.accelerator import choose_attention, make_optimizer, make_scheduler, say
 from training.finetuning.arguments import FinetuneArguments
-from training.finetuning.classifier import TrainedClassifier, balanced_weights, make_classifier
-from training.finetuning.scores import classification_scores
+from training.finetuning.classifier import Classifier, TrainedClassifier, balanced_weights, make_classifier
+from training.finetuning.scores import Scores
 from training.finetuning.steps import LabelledSteps
+from training.finetuning.tasks import Task
 from training.inference.classify import predict
 from training.texts.batches import step_seed
-from training.texts.encoding import encode
-from training.texts.labelled import LabelledSplits, label_ids
-
-
-@dataclass
-class Task:
-    """Texts as token ids, and the numbers of their classes, of each part."""
-
-    label_names: list[str]
-    ids: dict[str, list[list[int]]]
-    labels: dict[str, np.ndarray]
-
-
-def tokenise(splits: LabelledSplits, tokenizer: TokenizersBackend, max_length: int) -> Task:
-    parts = splits.parts()
-    return Task(
-        label_names=splits.label_names,
-        ids={name: encode(part.texts, tokenizer, max_length) for name, part in parts.items()},
-        labels={name: label_ids(part, splits.label_names, name) for name, part in parts.items()},
-    )
 
 
 def train_seed(
     args: FinetuneArguments, task: Task, tokenizer: TokenizersBackend, seed: int, accelerator: Accelerator
-) -> tuple[dict[str, Any], torch.nn.Module]:
-    """Train once; returns the scores and the classifier as it was after the best epoch by validation accuracy."""
-    set_seed(seed)
+) -> tuple[dict[str, Any], Classifier]:
+    """Train a classifier, and return its scores with it, as it was after the best epoch on the validation texts."""
+    set_seed(args.seeds[0] if args.soup else seed)  # what is averaged has to begin with one head
     model = make_model(args, task)
     choose_attention(model.classifier, accelerator)
     tokenizer.model_max_length = model.classifier.config.max_position_embeddings
@@ -71,9 +50,9 @@ def train_seed(
         loss = train_epoch(args, epoch, steps, model, optimizer, scheduler, accelerator)
         scores = score(classifier, task, "validation", tokenizer, accelerator)
         history.append({"epoch": epoch, "loss": loss, **scores})
-        say(accelerator, f"epoch {epoch}: loss {loss:.4f}, validation accuracy {scores['accuracy']:.4f}")
+        say(accelerator, f"epoch {epoch}: loss {loss:.4f}, validation {task.metric} {scores[task.metric]:.4f}")
         accelerator.log({f"seed-{seed}/{name}": value for name, value in history[-1].items()}, step=epoch)
-        if not best or scores["accuracy"] > best["scores"]["accuracy"]:
+        if not best or scores[task.metric] > best["scores"][task.metric]:
             weights = {name: tensor.to("cpu", copy=True) for name, tensor in classifier.state_dict().items()}
             best = {"epoch": epoch, "scores": scores, "weights": weights}
         elif epoch - best["epoch"] >= args.patience:
@@ -84,7 +63,7 @@ def train_seed(
         "epochs": len(history),
         "best_epoch": best["epoch"],
         "validation": best["scores"],
-        "test": score(classifier, task, "test", tokenizer, accelerator),
+        **test_scores(classifier, task, tokenizer, accelerator),
         "history": history,
     }
     accelerator.free_memory()
@@ -92,16 +71,29 @@ def train_seed(
 
 
 def make_model(args: FinetuneArguments, task: Task) -> TrainedClassifier:
+    """Make the classifier that the arguments describe.
+
+    Raises:
+        InputError: as `make_classifier` does, and if texts may be longer than the model takes.
+    """
     weights = torch.ones(len(task.label_names))
     if args.class_weights == "balanced":
-        weights = balanced_weights(task.labels["train"], len(task.label_names))
-    with_decoder = args.mlm_weight > 0
+        weights = balanced_weights(task.training_labels(), len(task.label_names))
     model = make_classifier(
-        args.model, task.label_names, args.pooling, weights, with_decoder, args.hidden_dropout_prob
+        args.model,
+        task.label_names,
+        args.pooling,
+        weights,
+        with_decoder=args.mlm_weight > 0,
+        hidden_dropout_prob=args.hidden_dropout_prob,
+        model_class=task.model_class,
     )
-    positions = model.classifier.config.max_position_embeddings
-    if args.max_length > positions:
-        raise InputError(f"--max_length {args.max_length} is more than the {positions} positions of the model")
+    config = model.classifier.config
+    if args.max_length > config.max_position_embeddings:
+        raise InputError(
+            f"--max_length {args.max_length} is more than the {config.max_position_embeddings} positions of the model"
+        )
+    config.region_tokens = args.region_tokens
     return model
 
 
@@ -114,7 +106,11 @@ def train_epoch(
     scheduler: torch.optim.lr_scheduler.LRScheduler,
     accelerator: Accelerator,
 ) -> float:
-    """One pass over the training texts; returns the mean loss of its steps."""
+    """Train for one pass over the training texts, and return the mean loss of its steps.
+
+    Raises:
+        InputError: if the loss is no longer a finite number.
+    """
     model.train()
     losses = torch.zeros((), device=accelerator.device)
     first = (epoch - 1) * steps.steps_per_epoch
@@ -139,17 +135,25 @@ def train_epoch(
 def step_loss(
     args: FinetuneArguments, steps: LabelledSteps, step: int, model: torch.nn.Module, accelerator: Accelerator
 ) -> Tensor:
-    """This process's part of the step's loss: weighted means over all its texts and over all its masked tokens."""
+    """Return this process's part of the step's loss: weighted means over all labels and all masked tokens."""
     batch = steps[step]
     inputs = {name: tensor.to(accelerator.device) for name, tensor in batch.inputs.items()}
     label_loss, token_loss = model(**inputs)
     class_weights = accelerator.unwrap_model(model).class_weights
-    texts = class_weights[batch.labels_of_step.to(accelerator.device)].sum()
-    return (1 - args.mlm_weight) * label_loss / texts + args.mlm_weight * token_loss / max(batch.scored_tokens, 1)
+    labels = class_weights[batch.labels_of_step.to(accelerator.device)].sum()
+    return (1 - args.mlm_weight) * label_loss / labels + args.mlm_weight * token_loss / max(batch.scored_tokens, 1)
 
 
 def score(
-    classifier: torch.nn.Module, task: Task, part: str, tokenizer: TokenizersBackend, accelerator: Accelerator
-) -> dict[str, float]:
-    guessed = predict(accelerator, classifier, task.ids[part], tokenizer)
-    return classification_scores(task.labels[part], guessed, len(task.label_names))
+    classifier: Classifier, task: Task, part: str, tokenizer: TokenizersBackend, accelerator: Accelerator
+) -> Scores:
+    """Score a classifier on the texts of a part."""
+    return task.scores(part, predict(accelerator, classifier, task.ids[part], tokenizer))
+
+
+def test_scores(
+    classifier: Classifier, task: Task, tokenizer: TokenizersBackend, accelerator: Accelerator
+) -> dict[str, Any]:
+    """Score a classifier on the test texts, with the scores of each region or type of entity."""
+    predicted = predict(accelerator, classifier, task.ids["test"], tokenizer)
+    return {"test": task.scores("test", predicted), **task.details(predicted)}

@@ -1,4 +1,4 @@
-"""Scores of a classifier, and the metrics.json in which every classifier, ours or a baseline, writes them."""
+"""Scores of classifiers and taggers, and the metrics.json that records them, for models and baselines alike."""
 
 import statistics
 from collections.abc import Sequence
@@ -9,18 +9,20 @@ import torch
 
 from training.common.provenance import commit, machine, versions
 from training.texts.labelled import LabelledSplits
+from training.texts.tagged import TaggedSplits
 
 METRICS_SCHEMA = 1
+Scores = dict[str, float]
 
 
 def confusion(right: np.ndarray, guessed: np.ndarray, num_labels: int) -> np.ndarray:
-    """Counts of shape (num_labels, num_labels): right classes by guessed ones."""
+    """Count pairs of a right class and a predicted one: (num_labels, num_labels), right classes in rows."""
     cells = np.bincount(right * num_labels + guessed, minlength=num_labels**2)
     return cells.reshape(num_labels, num_labels)
 
 
-def classification_scores(right: np.ndarray, guessed: np.ndarray, num_labels: int) -> dict[str, float]:
-    """Accuracy, and macro-F1: the mean F1 of the classes that are right or guessed somewhere, each counted alike."""
+def classification_scores(right: np.ndarray, guessed: np.ndarray, num_labels: int) -> Scores:
+    """Compute accuracy, and macro-F1: the mean F1 of the classes that are right or predicted somewhere."""
     counts = confusion(right, guessed, num_labels)
     hits, sizes = np.diag(counts), counts.sum(0) + counts.sum(1)
     occurs = sizes > 0
@@ -30,16 +32,52 @@ def classification_scores(right: np.ndarray, guessed: np.ndarray, num_labels: in
     }
 
 
-def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Mean and standard deviation over the seeds of a classifier, and the run to keep: the best on validation.
+def entity_scores(right: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> Scores:
+    """Compute precision, recall and F1 of whole entities over all types, as seqeval (CoNLL 2000) counts them.
 
     Args:
-        runs: of each seed `seed`, and the scores `validation` and `test`.
+        right: BIO tags of the words of each text.
+        predicted: as many; an `I-` that follows no entity of its type begins one.
+    """
+    average = _entity_report(right, predicted)["micro avg"]
+    return {name: average[name] for name in ("precision", "recall", "f1")}
+
+
+def scores_by_entity(
+    right: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
+) -> dict[str, dict[str, float]]:
+    """Compute the same for each type of entity, with `entities`, the number of right ones."""
+    return {
+        entity: scores for entity, scores in _entity_report(right, predicted).items() if not entity.endswith(" avg")
+    }
+
+
+def _entity_report(right: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> dict[str, dict[str, float]]:
+    from seqeval.metrics import classification_report
+
+    report = classification_report(right, predicted, output_dict=True, zero_division=0)
+    return {
+        entity: {
+            "precision": float(scores["precision"]),
+            "recall": float(scores["recall"]),
+            "f1": float(scores["f1-score"]),
+            "entities": int(scores["support"]),
+        }
+        for entity, scores in report.items()
+    }
+
+
+def summarise(runs: Sequence[dict[str, Any]], metric: str = "accuracy") -> dict[str, Any]:
+    """Summarise the runs of several seeds, and choose the one to keep: the best on the validation texts.
+
+    Args:
+        runs: `seed`, the scores `validation` and `test` of each run, and further ones named `test_...`.
+        metric: the score that chooses.
 
     Returns:
-        `mean` and `std` of every score (`std` is None for one seed), `kept_seed`, and that seed's own scores.
+        `mean` and `std` of every score (`std` is None for one seed), `kept_seed`, and all scores of that seed.
     """
-    kept = max(runs, key=lambda run: run["validation"]["accuracy"])  # the first of equals
+    kept = max(runs, key=lambda run: run["validation"][metric])  # the first of equals
     summary: dict[str, Any] = {"mean": {}, "std": {}, "kept_seed": kept["seed"]}
     for part in ("validation", "test"):
         values = {name: [run[part][name] for run in runs] for name in kept[part]}
@@ -48,19 +86,23 @@ def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
             name: statistics.stdev(of_seeds) if len(runs) > 1 else None for name, of_seeds in values.items()
         }
         summary[part] = kept[part]
-    return summary
+    return summary | {name: value for name, value in kept.items() if name.startswith("test_")}
 
 
 def describe_result(
-    classifier: str, splits: LabelledSplits, runs: Sequence[dict[str, Any]], device: torch.device
+    classifier: str,
+    splits: LabelledSplits | TaggedSplits,
+    runs: Sequence[dict[str, Any]],
+    device: torch.device,
+    metric: str = "accuracy",
 ) -> dict[str, Any]:
-    """What metrics.json holds: the scores with their summary, the texts they are of, and where they were made."""
+    """Compose metrics.json: the scores with their summary, what texts they are of, and where they were computed."""
     return {
         "schema_version": METRICS_SCHEMA,
         "task": splits.task,
         "classifier": classifier,
         "labels": splits.label_names,
-        **summarise(runs),
+        **summarise(runs, metric),
         "seeds": runs,
         "texts": splits.describe(),
         "machine": machine(device),
@@ -69,8 +111,10 @@ def describe_result(
     }
 
 
-def in_words(scores: dict[str, Any]) -> str:
-    return ", ".join(
-        f"{part} accuracy {scores[part]['accuracy']:.4f}, macro-F1 {scores[part]['macro_f1']:.4f}"
-        for part in ("validation", "test")
-    )
+def one_line(scores: dict[str, Any]) -> str:
+    """Write the validation and test scores in one line for the terminal."""
+    parts = []
+    for part in ("validation", "test"):
+        values = [f"{name.replace('_f1', '-F1')} {value:.4f}" for name, value in scores[part].items()]
+        parts.append(f"{part} {', '.join(values)}")
+    return "; ".join(parts)

@@ -1,10 +1,12 @@
-"""Batches of whole texts, one a row, texts of like length together so that little of a row is padding."""
+"""The steps of a fine-tuning: batches of whole texts, one a row, of similar length so that there is little padding."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import DataCollatorForLanguageModeling, DataCollatorWithPadding, TokenizersBackend
 
 from training.texts.batches import IGNORED, batches_by_length, step_seed
@@ -14,7 +16,13 @@ POOL = 50  # steps whose texts are sorted by length together: few enough to leav
 
 @dataclass
 class LabelledBatch:
-    """What one optimizer step sees in this process; `labels_of_step` and `scored_tokens` are over all processes."""
+    """One process's share of an optimizer step.
+
+    Args:
+        inputs: arguments of `TrainedClassifier.forward`.
+        labels_of_step: all labels that are scored in the step, over all processes.
+        scored_tokens: number of masked tokens of the step, over all processes.
+    """
 
     inputs: dict[str, Tensor]
     labels_of_step: Tensor
@@ -22,18 +30,18 @@ class LabelledBatch:
 
 
 class LabelledSteps:
-    """The steps of a training: `steps[number]` is a function of the seed and the number, as in `MaskedSteps`.
+    """The steps of a training run: `steps[number]` depends on the seed and the number only.
 
     Args:
         ids: token ids of each text.
-        labels: the number of each text's class.
-        mlm_probability: above 0, this share of the tokens is masked, and `inputs` has `mlm_labels` too.
+        labels: the number of each text's class, or of each of its tokens' classes.
+        mlm_probability: share of the tokens to mask; above 0, `inputs` has `mlm_labels` too.
     """
 
     def __init__(
         self,
         ids: list[list[int]],
-        labels: np.ndarray,
+        labels: np.ndarray | Sequence[Sequence[int]],
         tokenizer: TokenizersBackend,
         texts_per_step: int,
         mlm_probability: float = 0.0,
@@ -56,23 +64,30 @@ class LabelledSteps:
     def __getitem__(self, step: int) -> LabelledBatch:
         epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
         texts = self._epoch_order(epoch)[step_in_epoch]
-        labels = torch.from_numpy(self.labels[texts])
         ids = [self.ids[text] for text in texts]
-        batch = self._masked(ids, step) if self.mask else dict(self.pad([{"input_ids": text} for text in ids]))
-        batch["labels"] = labels
+        batch = (
+            self._masked(self.mask, ids, step) if self.mask else dict(self.pad([{"input_ids": text} for text in ids]))
+        )
+        batch["labels"] = self._labels(texts)
         own = {name: rows[self.process :: self.num_processes] for name, rows in batch.items()}
         if self.process >= len(texts):
-            # Fewer texts than processes: this one still has to take part in the step, with nothing scored.
+            # Fewer texts than processes: this process still takes part in the step, with nothing to score.
             own = {name: rows[:1].clone() for name, rows in batch.items()}
             for name in own.keys() & {"labels", "mlm_labels"}:
                 own[name].fill_(IGNORED)
+        labels = batch["labels"]
         scored_tokens = int((batch["mlm_labels"] != IGNORED).sum()) if self.mask else 0
-        return LabelledBatch(own, labels, scored_tokens)
+        return LabelledBatch(own, labels[labels != IGNORED], scored_tokens)
 
-    def _masked(self, ids: list[list[int]], step: int) -> dict[str, Tensor]:
-        self.mask.generator = torch.Generator().manual_seed(step_seed(self.seed, step))
+    def _labels(self, texts: np.ndarray) -> Tensor:
+        """(B,) for texts; (B, L) for tokens, IGNORED where there is padding."""
+        labels = [torch.as_tensor(self.labels[text]) for text in texts]
+        return torch.stack(labels) if labels[0].ndim == 0 else pad_sequence(labels, True, IGNORED)
+
+    def _masked(self, mask: DataCollatorForLanguageModeling, ids: list[list[int]], step: int) -> dict[str, Tensor]:
+        mask.generator = torch.Generator().manual_seed(step_seed(self.seed, step))
         special = [np.isin(text, self.special_ids).astype(int).tolist() for text in ids]
-        batch = self.mask([{"input_ids": t, "special_tokens_mask": s} for t, s in zip(ids, special, strict=True)])
+        batch = mask([{"input_ids": t, "special_tokens_mask": s} for t, s in zip(ids, special, strict=True)])
         return {"mlm_labels": batch.pop("labels"), **batch}
 
     def _epoch_order(self, epoch: int) -> list[np.ndarray]:

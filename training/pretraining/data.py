@@ -1,6 +1,8 @@
-"""What a pretraining run learns from: texts tokenised or streamed, on their sides of the split, cut into steps."""
+"""The texts of a pretraining run, tokenised or streamed, split into training and validation and cut into steps."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any, TypedDict
 
 import numpy as np
 from accelerate import Accelerator
@@ -11,53 +13,175 @@ from modeling_bilma import BilmaConfig
 from training.common.errors import InputError, as_input_error
 from training.engine.accelerator import say
 from training.pretraining.arguments import PretrainArguments
-from training.pretraining.steps import MaskedSteps
+from training.pretraining.steps import MaskedSteps, Steps
 from training.pretraining.streamed_steps import StreamedSteps
-from training.texts.corpus import Corpus, ReadingReport
+from training.texts.corpus import Corpus
 from training.texts.parquet_stream import HeldOutTexts, ParquetStream, StreamReport
 from training.texts.regions import tokens_of_files
+from training.texts.report import ReadingReport
 from training.texts.splits import duplicates_of, is_test, is_training, is_validation
-from training.texts.token_cache import load_tokens
+from training.texts.token_cache import (
+    TokenRows,
+    count_by_region,
+    count_tokens,
+    hashes_of,
+    load_tokens,
+    split_hashes_of,
+)
 
-VALIDATION_MLM_PROBABILITY = 0.15  # so that runs of any masking rate can be compared
+VALIDATION_MLM_PROBABILITY = 0.15  # whatever training masks, so that runs can be compared
 
 
-@dataclass
-class Data:
-    """Tokenised texts and which of them are for training and for validation.
+class StepSettings(TypedDict):
+    """Arguments that training and validation steps share."""
 
-    `duplicates` counts the texts that are not trained on because the same text is held out.
-    A stream of texts to train on has no `train_tokens`, and which of its texts are held out is known only when they
-    are read.
+    tokenizer: TokenizersBackend
+    texts_per_step: int
+    tokens_per_micro_batch: int
+    packed: bool
+    process: int
+    num_processes: int
+
+
+@dataclass(kw_only=True)
+class Data(ABC):
+    """Texts of a run, and which of them are for training and for validation.
+
+    Attributes:
+        report: what was read, and what was left out.
+        validation_tokens: tokenised texts, among them those to validate on.
+        validation_texts: indices of the rows of `validation_tokens` to validate on.
+        test_texts: number of texts kept for testing; None if it is not known beforehand.
+        duplicates: number of texts left out because the same text is held out; None if it is not known beforehand.
     """
 
     corpus: Corpus
     report: ReadingReport | StreamReport
     fingerprint: str
-    train_tokens: Dataset | None
-    train_texts: np.ndarray | ParquetStream
     validation_tokens: Dataset
     validation_texts: np.ndarray
-    kept_for_testing: int | None
-    duplicates: int | None
+    test_texts: int | None = None
+    duplicates: int | None = None
 
-    def in_words(self) -> str:
-        report, names = self.report, self.corpus.names()
-        if isinstance(report, StreamReport):
-            return (
-                f"{names[0]}{' and others' * (len(names) > 1)}: {report.texts:,} texts in {report.row_groups:,} row "
-                f"groups of {report.shards:,} Parquet files, {len(self.validation_texts):,} of them to validate on"
-            )
+    @abstractmethod
+    def count_train_texts(self) -> int:
+        """Count the texts to train on, in a stream with those that turn out to be held out."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Describe the data in a line."""
+
+    @abstractmethod
+    def make_train_steps(self, args: PretrainArguments, settings: StepSettings) -> Steps:
+        """Make the training steps."""
+
+    @abstractmethod
+    def count_tokens(self, vocab_size: int) -> np.ndarray:
+        """Count how often each token occurs in the training texts.
+
+        Returns:
+            (V,) int64.
+
+        Raises:
+            InputError: if the texts are not tokenised before training.
+        """
+
+    @abstractmethod
+    def count_tokens_by_region(self, config: BilmaConfig) -> np.ndarray:
+        """Count how often each token occurs in the training texts that begin with a region's token.
+
+        Returns:
+            (R, V) int64.
+
+        Raises:
+            InputError: if the texts are not tokenised before training.
+        """
+
+
+@dataclass(kw_only=True)
+class TokenisedData(Data):
+    """All texts, tokenised before training.
+
+    Attributes:
+        train_tokens: tokenised texts, among them those to train on.
+        train_texts: indices of the rows of `train_tokens` to train on.
+    """
+
+    report: ReadingReport
+    train_tokens: Dataset
+    train_texts: np.ndarray
+    test_texts: int
+    duplicates: int
+
+    def count_train_texts(self) -> int:
+        return len(self.train_texts)
+
+    def describe(self) -> str:
         return (
-            f"{', '.join(names)}: {len(self.train_texts):,} texts to train on, {len(self.validation_texts):,} to "
-            f"validate on, {self.kept_for_testing:,} kept for testing; "
-            f"left out {self.duplicates:,} that others wrote too and that are held out; "
-            f"skipped {report.empty} empty and {report.invalid} not UTF-8"
+            f"{', '.join(self.corpus.names())}: {len(self.train_texts):,} texts to train on, "
+            f"{len(self.validation_texts):,} to validate on, {self.test_texts:,} kept for testing; "
+            f"left out {self.duplicates:,} that are also among the held-out texts; {self.report.summary()}"
         )
 
+    def make_train_steps(self, args: PretrainArguments, settings: StepSettings) -> MaskedSteps:
+        return MaskedSteps(
+            self.train_tokens,
+            self.train_texts,
+            mlm_probability=args.mlm_probability,
+            mask_replace_prob=args.mask_replace_prob,
+            region_dropout=args.region_dropout,
+            seed=args.seed,
+            **settings,
+        )
 
-def is_for_training(hashes: np.ndarray | int, args: PretrainArguments) -> np.ndarray | bool:
-    """Whether a text of the training files is on the training side."""
+    def count_tokens(self, vocab_size: int) -> np.ndarray:
+        return count_tokens(self.train_tokens, self.train_texts, vocab_size)
+
+    def count_tokens_by_region(self, config: BilmaConfig) -> np.ndarray:
+        rows, first = TokenRows(self.train_tokens), config.first_region_token_id
+        return count_by_region(rows, self.train_texts, first, len(config.regions), config.vocab_size)
+
+
+@dataclass(kw_only=True)
+class StreamedData(Data):
+    """A stream of training texts; only the validation texts are tokenised before training."""
+
+    report: StreamReport
+    stream: ParquetStream
+
+    def count_train_texts(self) -> int:
+        return len(self.stream)
+
+    def describe(self) -> str:
+        names = self.corpus.names()
+        return (
+            f"{names[0]}{' and others' * (len(names) > 1)}: {self.report.texts:,} texts in "
+            f"{self.report.row_groups:,} row groups of {self.report.shards:,} Parquet files, "
+            f"{len(self.validation_texts):,} of them to validate on"
+        )
+
+    def make_train_steps(self, args: PretrainArguments, settings: StepSettings) -> StreamedSteps:
+        validation_hashes = hashes_of(self.validation_tokens)
+        return StreamedSteps(
+            self.stream,
+            is_for_training=lambda hashes: is_for_training(hashes, args) & ~np.isin(hashes, validation_hashes),
+            max_length=args.max_length,
+            lanes=args.streaming_lanes,
+            mlm_probability=args.mlm_probability,
+            mask_replace_prob=args.mask_replace_prob,
+            seed=args.seed,
+            **settings,
+        )
+
+    def count_tokens(self, vocab_size: int) -> np.ndarray:
+        raise InputError("tokens of a stream are not counted before training: leave out --streaming")
+
+    def count_tokens_by_region(self, config: BilmaConfig) -> np.ndarray:
+        return self.count_tokens(config.vocab_size)
+
+
+def is_for_training(hashes: np.ndarray | np.int64, args: PretrainArguments) -> Any:
+    """Whether texts of the training files are to be trained on, by the hashes that decide their side."""
     validation_fraction = 0.0 if args.validation_file else args.validation_fraction
     return is_training(hashes, validation_fraction, args.test_fraction)
 
@@ -69,18 +193,18 @@ def load_data(
     tokenizer: TokenizersBackend,
     accelerator: Accelerator,
 ) -> Data:
-    """Tokenise what has to be, and split by the hash of each text or its group: they are on one side, for good, and a
-    text that is held out is not trained on where another group has it too.
+    """Tokenise the texts, and split them by the hash of each text or its group, so that no text ever changes sides.
 
     Args:
-        source: the texts to train on; of a stream only those to validate on are read and tokenised now.
+        source: the texts to train on; of a stream, only those to validate on are read and tokenised now.
         validation_corpus: the texts to validate on; None for a share of the others.
 
     Raises:
-        InputError: as reading a corpus does, and if a side is left without texts.
+        InputError: if a file cannot be read, or no text is left to train or to validate on.
     """
-    load = load_stream if isinstance(source, ParquetStream) else load_corpus
-    return load(args, source, validation_corpus, tokenizer, accelerator)
+    if isinstance(source, ParquetStream):
+        return load_stream(args, source, validation_corpus, tokenizer, accelerator)
+    return load_corpus(args, source, validation_corpus, tokenizer, accelerator)
 
 
 def load_stream(
@@ -89,20 +213,18 @@ def load_stream(
     validation_corpus: Corpus | None,
     tokenizer: TokenizersBackend,
     accelerator: Accelerator,
-) -> Data:
+) -> StreamedData:
+    """Tokenise the validation texts of a stream. Arguments and errors are those of `load_data`."""
     if validation_corpus is None:
         validation_corpus = HeldOutTexts.of(stream, args.validation_fraction, args.max_validation_texts)
     tokens, _ = load_on_each_machine(args, validation_corpus, tokenizer, accelerator)
-    return Data(
+    return StreamedData(
         corpus=stream.corpus,
         report=stream.report,
         fingerprint=stream.fingerprint,
-        train_tokens=None,
-        train_texts=stream,
         validation_tokens=tokens,
         validation_texts=smallest_hashes(tokens, np.arange(len(tokens)), args.max_validation_texts),
-        kept_for_testing=None,
-        duplicates=None,
+        stream=stream,
     )
 
 
@@ -112,7 +234,11 @@ def load_corpus(
     validation_corpus: Corpus | None,
     tokenizer: TokenizersBackend,
     accelerator: Accelerator,
-) -> Data:
+) -> TokenisedData:
+    """Tokenise and split all texts; a training text that also occurs among the held-out ones is left out.
+
+    Arguments and errors are those of `load_data`.
+    """
     tokens, report = load_on_each_machine(args, corpus, tokenizer, accelerator)
     hashes = split_hashes_of(tokens)
     for_training = is_for_training(hashes, args)
@@ -125,7 +251,7 @@ def load_corpus(
         for_training &= ~np.isin(hashes, split_hashes_of(validation_tokens))
         held_out = np.concatenate([held_out, hashes_of(validation_tokens)])
     duplicates = duplicates_of(held_out, for_training, hashes_of(tokens))
-    data = Data(
+    data = TokenisedData(
         corpus=corpus,
         report=report,
         fingerprint=corpus.fingerprint,
@@ -133,14 +259,19 @@ def load_corpus(
         train_texts=np.flatnonzero(for_training & ~duplicates),
         validation_tokens=validation_tokens,
         validation_texts=smallest_hashes(validation_tokens, validation_texts, args.max_validation_texts),
-        kept_for_testing=int(is_test(hashes, args.test_fraction).sum()),
+        test_texts=int(np.sum(is_test(hashes, args.test_fraction))),
         duplicates=int(duplicates.sum()),
     )
     check_sides(data)
     return data
 
 
-def check_sides(data: Data) -> None:
+def check_sides(data: TokenisedData) -> None:
+    """Check that there are texts on both sides.
+
+    Raises:
+        InputError: if none is left to train or to validate on.
+    """
     for side, texts in (("training", data.train_texts), ("validation", data.validation_texts)):
         if not len(texts):
             raise InputError(
@@ -152,24 +283,21 @@ def check_sides(data: Data) -> None:
 def load_on_each_machine(
     args: PretrainArguments, corpus: Corpus, tokenizer: TokenizersBackend, accelerator: Accelerator
 ) -> tuple[Dataset, ReadingReport]:
+    """Tokenise a corpus, or open its token cache; every machine has a cache of its own.
+
+    Raises:
+        InputError: if the corpus cannot be read or the cache cannot be written.
+    """
     first_tokens = tokens_of_files(corpus.files, tokenizer) if args.region_tokens else {}
     if plain := [file.name for file, token in first_tokens.items() if token is None]:
         say(accelerator, f"{len(plain)} files of no region that the model has, no token added: {', '.join(plain)}")
-    with accelerator.local_main_process_first(), as_input_error(OSError):  # every machine has a cache of its own
+    with accelerator.local_main_process_first(), as_input_error(OSError):
         return load_tokens(corpus, tokenizer, args.max_length, args.cache_dir, first_tokens)
 
 
 def smallest_hashes(tokens: Dataset, texts: np.ndarray, most: int) -> np.ndarray:
-    """At most `most` of the texts, chosen by their hashes: from every file alike, and the same ones in any order."""
+    """Choose at most `most` of the texts by their hashes: from all files alike, and the same ones in any order."""
     return np.sort(texts[np.argsort(hashes_of(tokens)[texts], kind="stable")[:most]])
-
-
-def hashes_of(tokens: Dataset) -> np.ndarray:
-    return tokens.data.column("text_hash").to_numpy()
-
-
-def split_hashes_of(tokens: Dataset) -> np.ndarray:
-    return tokens.data.column("split_hash").to_numpy()
 
 
 def make_steps(
@@ -178,13 +306,13 @@ def make_steps(
     tokenizer: TokenizersBackend,
     config: BilmaConfig,
     accelerator: Accelerator,
-) -> tuple[MaskedSteps | StreamedSteps, MaskedSteps]:
-    """The steps of training, and those of an evaluation: the same texts and masks at every one, for every seed.
+) -> tuple[Steps, MaskedSteps]:
+    """Make the training steps and the validation steps; the latter have the same texts and masks for every seed.
 
     Raises:
-        InputError: if no token is masked in an evaluation.
+        InputError: if no validation token is masked.
     """
-    shared = {
+    settings: StepSettings = {
         "tokenizer": tokenizer,
         "texts_per_step": args.texts_per_step,
         "tokens_per_micro_batch": args.tokens_per_micro_batch,
@@ -192,35 +320,14 @@ def make_steps(
         "process": accelerator.process_index,
         "num_processes": accelerator.num_processes,
     }
-    train_steps = make_train_steps(args, data, **shared)
     validation_steps = MaskedSteps(
         data.validation_tokens,
         data.validation_texts,
         mlm_probability=VALIDATION_MLM_PROBABILITY,
         seed=0,
         shuffle=False,
-        **shared,
+        **settings,
     )
     if not any(validation_steps[step].scored_tokens for step in range(validation_steps.steps_per_epoch)):
         raise InputError("no token of the validation texts is masked: give more texts to validate on")
-    return train_steps, validation_steps
-
-
-def make_train_steps(args: PretrainArguments, data: Data, **shared: object) -> MaskedSteps | StreamedSteps:
-    drawing = {
-        "mlm_probability": args.mlm_probability,
-        "mask_replace_prob": args.mask_replace_prob,
-        "seed": args.seed,
-    }
-    if not isinstance(data.train_texts, ParquetStream):
-        drawing |= {"region_dropout": args.region_dropout}
-        return MaskedSteps(data.train_tokens, data.train_texts, **drawing, **shared)
-    validation_hashes = hashes_of(data.validation_tokens)
-    return StreamedSteps(
-        data.train_texts,
-        is_for_training=lambda hashes: is_for_training(hashes, args) & ~np.isin(hashes, validation_hashes),
-        max_length=args.max_length,
-        lanes=args.streaming_lanes,
-        **drawing,
-        **shared,
-    )
+    return data.make_train_steps(args, settings), validation_steps

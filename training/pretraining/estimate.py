@@ -1,6 +1,5 @@
-"""What a run will take, before it: `training/pretrain.py --estimate` measures some steps and keeps nothing of them."""
+"""Estimate the time and memory of a run from a few measured steps: `training/pretrain.py --estimate`."""
 
-import json
 import math
 import time
 from collections.abc import Iterator
@@ -10,41 +9,35 @@ from pathlib import Path
 
 import torch
 
-from modeling_bilma import BilmaConfig
 from training.common.provenance import machine
-from training.pretraining.arguments import PretrainArguments
-from training.pretraining.flops import training_flops
 from training.pretraining.loop import TrainingLoop, forward_backward, masked_loss
-from training.pretraining.steps import MaskedSteps
-from training.pretraining.streamed_steps import StreamedSteps
-from training.texts.regions import REGIONS
+from training.pretraining.steps import Steps
 
-SAMPLE_TEXTS = 20_000  # to count tokens in and to time the making of batches
+SAMPLE_TEXTS = 20_000  # to count tokens in
 WARM_UP_STEPS = 2
 MEASURED_STEPS = 10
 MEASURED_SECONDS = 30  # then no further step is begun
-BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "results" / "pretraining.json"
-
-# Assumptions for GPUs, used where nothing was measured on one; every estimate prints them.
-GPU = "NVIDIA A100"
-GPU_FLOPS = 312e12  # bf16, dense, as its maker states it
-GPU_SHARE = 0.15  # of that, reached by a model with matrices as small as these
-SCALING = {1: 1.0, 8: 0.9, 64: 0.7}  # number of GPUs -> share of the ideal speed
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Batches of the beginning of an epoch, made and not used."""
+    """Size of the batches at the start of an epoch."""
 
     steps: int
     texts: int
     tokens: int
-    seconds: float
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds of a training step and of the evaluation of a token, and the most bytes in use meanwhile."""
+    """Measured speed of a run.
+
+    Attributes:
+        step_seconds: of a training step.
+        tokens_per_second: in training.
+        evaluated_token_seconds: of the evaluation of one token.
+        peak_bytes: memory in use at most; None where the system does not say.
+    """
 
     step_seconds: float
     tokens_per_second: float
@@ -53,10 +46,7 @@ class Speed:
 
 
 def estimate(loop: TrainingLoop) -> str:
-    """A table for this corpus on this machine, and one for the Argentine corpus of the authors on GPUs.
-
-    The model of `loop` is trained a little and of no use afterwards.
-    """
+    """Table of what the run will take on this machine; the few measured steps change the model of `loop`."""
     sample, speed = take_sample(loop.train_steps), measure(loop)
     parameters = sum(p.numel() for p in loop.model.parameters())
     return "\n".join(
@@ -64,22 +54,21 @@ def estimate(loop: TrainingLoop) -> str:
             "This corpus on this machine",
             *table(this_machine(loop, sample, speed)),
             *table(memory(parameters, speed)),
-            "",
-            *on_gpus(loop.args, loop.model.config, loop.accelerator.device, sample, speed),
         )
     )
 
 
-def take_sample(steps: MaskedSteps | StreamedSteps) -> Sample:
-    began, number, texts, tokens = time.perf_counter(), 0, 0, 0
+def take_sample(steps: Steps) -> Sample:
+    """Count texts and tokens of the first steps of an epoch, of all steps if they are few."""
+    number, texts, tokens = 0, 0, 0
     while number < steps.steps_per_epoch and texts < SAMPLE_TEXTS:
         batch = steps[number]
         number, texts, tokens = number + 1, texts + batch.texts, tokens + batch.tokens
-    return Sample(number, texts, tokens, time.perf_counter() - began)
+    return Sample(number, texts, tokens)
 
 
 def measure(loop: TrainingLoop) -> Speed:
-    """Train a little; the first steps, in which memory is allotted, do not count."""
+    """Train for some steps; the first ones, in which memory is allocated, do not count."""
     device = loop.accelerator.device
     loop.model.train()
     forget_peak(device)
@@ -112,7 +101,7 @@ def train_on(loop: TrainingLoop, step: int) -> int:
 
 @torch.no_grad()
 def time_evaluation(loop: TrainingLoop) -> float:
-    """Seconds for a token, from the first evaluation steps."""
+    """Measure the seconds per token of the first evaluation steps."""
     loop.model.eval()
     tokens, began = 0, now(loop.accelerator.device)
     for number in range(min(MEASURED_STEPS, loop.validation_steps.steps_per_epoch)):
@@ -124,12 +113,14 @@ def time_evaluation(loop: TrainingLoop) -> float:
 
 
 def now(device: torch.device) -> float:
+    """Return the clock in seconds, once the device has done its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
 
 
 def forget_peak(device: torch.device) -> None:
+    """Begin to measure the most memory in use anew."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
@@ -138,7 +129,7 @@ def forget_peak(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int | None:
-    """Bytes of the GPU, or of this process; None where the system does not say."""
+    """Return the most bytes in use, of the GPU or of this process; None where the system does not say."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     with suppress(OSError):
@@ -148,6 +139,7 @@ def peak_memory(device: torch.device) -> int | None:
 
 
 def this_machine(loop: TrainingLoop, sample: Sample, speed: Speed) -> Iterator[tuple[str, str]]:
+    """Yield the rows of the table about texts, steps and time."""
     steps_per_epoch, total_steps = loop.train_steps.steps_per_epoch, loop.total_steps
     samples = steps_per_epoch / sample.steps  # in an epoch
     whole = "counted" if sample.steps == steps_per_epoch else f"from a sample of {sample.texts:,} texts"
@@ -166,16 +158,19 @@ def this_machine(loop: TrainingLoop, sample: Sample, speed: Speed) -> Iterator[t
 
 
 def count_evaluations(loop: TrainingLoop) -> int:
+    """Count the evaluations of the run, with that of the base it continues from."""
     every = loop.args.eval_steps
-    return math.ceil(1 / every if every < 1 else loop.total_steps / every)
+    return math.ceil(1 / every if every < 1 else loop.total_steps / every) + bool(loop.args.init_from)
 
 
 def count_validation_tokens(loop: TrainingLoop) -> float:
+    """Estimate the tokens of one evaluation."""
     sample = take_sample(loop.validation_steps)
     return sample.tokens * loop.validation_steps.steps_per_epoch / sample.steps
 
 
 def memory(parameters: int, speed: Speed) -> Iterator[tuple[str, str]]:
+    """Yield the rows of the table about memory."""
     states = 4 * 4 * parameters
     yield "parameters", f"{parameters:,}"
     yield "weights and optimizer", f"{gigabytes(states)}: weights, gradients and Adam's two moments, in fp32"
@@ -185,67 +180,16 @@ def memory(parameters: int, speed: Speed) -> Iterator[tuple[str, str]]:
         yield "most memory", f"{gigabytes(speed.peak_bytes)}, activations and all else included (measured)"
 
 
-def on_gpus(
-    args: PretrainArguments, config: BilmaConfig, device: torch.device, sample: Sample, speed: Speed
-) -> Iterator[str]:
-    """Hours for the largest published corpus, by the slower of what GPUs compute and what processes feed them."""
-    region = REGIONS["ar"]
-    tokens = region.tokens_millions * 1e6 * region.published_epochs
-    steps = math.ceil(region.tweets_millions * 1e6 * region.published_epochs / args.texts_per_step)
-    gpu_speed, source = speed_of_a_gpu(config, args.mlm_probability, device, sample, speed)
-    fed = sample.tokens / sample.seconds
-    yield (
-        f"The published corpus of {region.country}: {region.tweets_millions} million tweets, "
-        f"{tokens / 1e6:,.0f} million tokens, {region.published_epochs} epoch, {steps:,} steps"
-    )
-    yield f"  {'GPUs':>4}  {'tokens/s':>12}  {'hours':>8}  held back by"
-    for gpus, share in SCALING.items():
-        feeding = fed * (min(gpus, args.streaming_lanes) if args.streaming else 1)
-        reached = min(gpu_speed * gpus * share, feeding)
-        reason = "the making of batches" if reached == feeding else "the GPUs"
-        yield f"  {gpus:>4}  {reached:>12,.0f}  {tokens / reached / 3600:>8,.2f}  {reason}"
-    yield "Assumptions"
-    yield f"  one GPU: {gpu_speed:,.0f} tokens/s, {source}"
-    yield "  several: " + ", ".join(
-        f"{gpus} reach {share:.0%} of {gpus} times that" for gpus, share in SCALING.items()
-    )
-    yield (
-        f"  batches: {fed:,.0f} tokens/s in one process (measured here); "
-        + ("a process makes those of its own lanes" if args.streaming else "every process makes all of them")
-    )
-
-
-def speed_of_a_gpu(
-    config: BilmaConfig, mlm_probability: float, device: torch.device, sample: Sample, speed: Speed
-) -> tuple[float, str]:
-    """Tokens a second of one GPU: measured now, else recorded, else assumed; and which of these."""
-    if device.type == "cuda":
-        return speed.tokens_per_second, "measured here"
-    if recorded := recorded_gpu_speed(BENCHMARK):
-        return recorded[0], f"recorded on {recorded[1]}, published model"
-    length = sample.tokens / sample.texts
-    flops = training_flops(config, [length], [mlm_probability * length]) / length
-    return GPU_FLOPS * GPU_SHARE / flops, (
-        f"assumed: {flops / 1e6:,.0f} million operations a token on an {GPU}, {GPU_SHARE:.0%} of its "
-        f"{GPU_FLOPS / 1e12:.0f} TFLOP/s"
-    )
-
-
-def recorded_gpu_speed(file: Path) -> tuple[float, str] | None:
-    """Tokens a second of one GPU and its name, if `make bench` was run on one."""
-    result = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-    if result is None or not result["machine"]["device"].startswith("NVIDIA"):
-        return None
-    return result["training"]["tokens_per_second"]["bilma"]["median"], result["machine"]["device"]
-
-
 def table(rows: Iterator[tuple[str, str]]) -> Iterator[str]:
+    """Align names and values."""
     return (f"  {name:26} {value}" for name, value in rows)
 
 
 def hours(seconds: float) -> str:
+    """Format a time in hours, or in minutes if it is short."""
     return f"{seconds / 3600:,.2f} hours" if seconds >= 360 else f"{seconds / 60:,.1f} minutes"
 
 
 def gigabytes(count: int) -> str:
+    """Format a number of bytes."""
     return f"{count / 1e9:,.2f} GB"

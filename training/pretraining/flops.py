@@ -1,4 +1,4 @@
-"""Floating-point operations of masked language modelling, counted by hand from the shapes of the model."""
+"""Floating-point operations of masked language modelling, counted from the shapes of the model."""
 
 from collections.abc import Iterable
 
@@ -6,23 +6,26 @@ from modeling_bilma import BilmaConfig
 
 
 def training_flops(config: BilmaConfig, lengths: Iterable[float], scored: Iterable[float]) -> float:
-    """Operations of one training step that enter its loss: nothing for padding, nor for states nobody scores.
+    """Count the operations of a training step that its loss depends on: none for padding, none for unused states.
 
-    A product and a sum are two operations, and the gradients cost twice what the forward pass does. In the last layer
-    queries, output and feed-forward are counted at scored positions only, as are the logits. Left out are sums
-    that are small beside the matrix products: norms, softmax, activations, embeddings, the optimizer.
+    A multiplication and an addition are two operations, and the backward pass costs twice the forward pass. In the
+    last layer, queries, output and feed-forward are counted at scored positions only, as are the logits. Norms,
+    softmax, activations, embeddings and the optimizer are left out: they are small beside the matrix products.
 
     Args:
-        lengths: tokens of each text, or what they are on average.
-        scored: how many of them are predicted.
+        lengths: tokens of each text, or their average.
+        scored: how many tokens of each text are predicted.
+
+    Returns:
+        Floating-point operations.
     """
     hidden, width = config.hidden_size, config.num_attention_heads * config.head_dim
     keys_and_values = 2 * hidden * width
     rest = 2 * hidden * width + 2 * hidden * config.intermediate_size  # queries, attention output, feed-forward
-    products = 0
-    for length, asked in zip(lengths, scored, strict=True):
-        positions = [length] * (config.num_hidden_layers - 1) + [asked]  # whose states each layer computes
+    products = 0.0
+    for length, predicted in zip(lengths, scored, strict=True):
+        positions = [length] * (config.num_hidden_layers - 1) + [predicted]  # whose states each layer computes
         for count in positions:
             products += length * keys_and_values + count * (rest + 2 * length * width)
-        products += asked * hidden * config.vocab_size
+        products += predicted * hidden * config.vocab_size
     return 3 * 2 * products

@@ -1,12 +1,12 @@
-"""The tokenizer and the model that a pretraining run starts from."""
+"""The tokenizer and the model that a pretraining run begins with."""
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
 from huggingface_hub.errors import StrictDataclassError
-from tqdm import tqdm
 from transformers import TokenizersBackend
 
 from modeling_bilma import BilmaConfig, BilmaForMaskedLM
@@ -14,7 +14,8 @@ from modeling_bilma.regional import add_parts, merge_parts
 from modeling_bilma.tokenization_bilma import build_tokenizer, load_tokenizer, train_vocabulary
 from training.common.errors import InputError, as_input_error
 from training.common.files import written_whole
-from training.engine.accelerator import open_whole
+from training.common.progress import ProgressBar
+from training.engine.models import open_whole
 from training.pretraining.arguments import PretrainArguments, size_overrides
 from training.pretraining.data import is_for_training
 from training.texts.corpus import Corpus
@@ -25,7 +26,11 @@ from training.texts.splits import split_hash
 def make_tokenizer(
     args: PretrainArguments, corpus: Corpus, work_dir: Path, accelerator: Accelerator
 ) -> TokenizersBackend:
-    """The tokenizer named, else that of `--init_from`, else one learnt from the training texts."""
+    """Open the tokenizer of `--init_from` or `--tokenizer`, or learn one from the training texts.
+
+    Raises:
+        InputError: if it cannot be opened or learnt, or does not fit the model of `--init_from`.
+    """
     with as_input_error(ValueError, OSError):
         if args.init_from:
             tokenizer = load_tokenizer(args.init_from)
@@ -42,7 +47,7 @@ def make_tokenizer(
         training_side = (
             text for text, group in corpus.grouped() if is_for_training(np.int64(split_hash(text, group)), args)
         )
-        bar = tqdm(training_side, desc="learning the vocabulary", unit=" texts", unit_scale=True)
+        bar = ProgressBar(training_side, desc="learning the vocabulary", unit=" texts", unit_scale=True)
         with as_input_error(ValueError, OSError), written_whole(learnt) as folder:
             build_tokenizer(train_vocabulary(bar, args.vocab_size, args.min_frequency)).save_pretrained(folder)
     accelerator.wait_for_everyone()
@@ -50,12 +55,15 @@ def make_tokenizer(
 
 
 def make_model(args: PretrainArguments, region: Region, tokenizer: TokenizersBackend) -> BilmaForMaskedLM:
-    """A new model of the tokenizer's size, or the one to continue from; it computes logits where there are labels.
+    """Make a new model for the tokenizer, or open the one to continue from; it computes logits at labels only.
 
-    Without `--region_tokens` the model is plain: of one with regional parts, the region's own is merged.
+    Without `--region_tokens` the model is plain: if the one opened has regional parts, the region's own is merged.
+
+    Raises:
+        InputError: if the model cannot be made or opened, or does not fit the tokenizer or --max_length.
     """
     sizes = size_overrides(args.config_overrides)
-    told = {
+    settings: dict[str, Any] = {
         "region": None if region.code == ALL_REGIONS else region.code,
         "sparse_prediction": True,
     }
@@ -63,14 +71,17 @@ def make_model(args: PretrainArguments, region: Region, tokenizer: TokenizersBac
         raise InputError("--config_overrides is for a new model: leave it out with --init_from")
     with as_input_error(ValueError, OSError, StrictDataclassError):
         if args.init_from:
-            model = open_whole(BilmaForMaskedLM, args.init_from, **told)
+            model = open_whole(BilmaForMaskedLM, args.init_from, **settings)
         else:
-            behaviour = {"tie_word_embeddings": args.tie_word_embeddings, "attend_to_padding": args.attend_to_padding}
-            size = len(tokenizer) - len(args.add_regions)
-            model = BilmaForMaskedLM(BilmaConfig(vocab_size=size, **behaviour, **sizes, **told))
+            settings |= sizes | {
+                "vocab_size": len(tokenizer) - len(args.add_regions),
+                "tie_word_embeddings": args.tie_word_embeddings,
+                "attend_to_padding": args.attend_to_padding,
+            }
+            model = BilmaForMaskedLM(BilmaConfig(**settings))
         if model.config.regions and not args.region_tokens:
             model = merge_parts(model, region.code if region.code in model.config.regions else None)
-            model.config.region = told["region"]
+            model.config.region = settings["region"]
         if args.add_regions:
             model = add_parts(model, args.add_regions)
     if len(tokenizer) > model.config.vocab_size:
@@ -85,6 +96,9 @@ def make_model(args: PretrainArguments, region: Region, tokenizer: TokenizersBac
 
 
 def count_steps(args: PretrainArguments, region: Region, steps_per_epoch: int) -> int:
+    """Count the steps of the run, from --max_steps, --num_train_epochs or the epochs published for the region."""
     if args.max_steps is not None:
         return args.max_steps
-    return math.ceil((args.num_train_epochs or region.published_epochs) * steps_per_epoch)
+    epochs = args.num_train_epochs or region.published_epochs
+    assert epochs is not None  # `check_arguments` has seen to it
+    return math.ceil(epochs * steps_per_epoch)

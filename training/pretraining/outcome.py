@@ -1,4 +1,4 @@
-"""What identifies a pretraining run, and the folder it ends with."""
+"""What identifies a pretraining run, and the folder that it ends with."""
 
 import dataclasses
 import hashlib
@@ -10,15 +10,19 @@ from transformers import TokenizersBackend
 
 from training.common.arguments import public_arguments
 from training.common.files import write_json
+from training.common.progress import say
 from training.common.provenance import base_fingerprint, commit, machine, versions
+from training.engine.models import give_default_modes
 from training.engine.run_folder import TEXTS, WORK_DIR, put_in_place
+from training.engine.run_state import BestScores, RunState
 from training.pretraining.arguments import OPERATIONAL, PretrainArguments
 from training.pretraining.data import Data
 from training.pretraining.loss_curve import draw_loss_curve
-from training.pretraining.start import vectors_fingerprint, vocabulary_fingerprint
+from training.pretraining.start import vectors_fingerprint
 from training.texts.corpus import Corpus
 from training.texts.parquet_stream import ParquetStream
 from training.texts.regions import Region
+from training.texts.word_vectors import vocabulary_fingerprint
 
 METRICS_SCHEMA = 1
 
@@ -29,7 +33,7 @@ def run_identity(
     validation_corpus: Corpus | None,
     tokenizer: TokenizersBackend,
 ) -> dict[str, Any]:
-    """What has to be the same for a run to go on: the flags that change what comes out, the texts, the vocabulary."""
+    """Collect what must not change when a run is resumed: flags that change the result, texts, and vocabulary."""
     digests = [
         [[name, hashlib.sha256(content).hexdigest()] for name, content in (side or source).sources]
         for side in (source, validation_corpus)
@@ -47,42 +51,58 @@ def finish(
     region: Region,
     data: Data,
     tokenizer: TokenizersBackend,
-    progress: dict[str, Any],
-    base: str | None,
+    state: RunState,
     accelerator: Accelerator,
 ) -> None:
-    """Make the output folder of the best model, and remove what was only needed to get there."""
+    """Complete the folder of the best model, move it into place, and report its scores."""
+    assert state.best is not None  # the last step is always evaluated
     output_dir = Path(args.output_dir)
-    best = output_dir / WORK_DIR / "best"
-    tokenizer.save_pretrained(best)
-    metrics = result(region, data, progress, accelerator) | {"base_fingerprint": base}
-    write_json(best / "metrics.json", metrics)
-    write_json(best / "training_args.json", public_arguments(args))
-    draw_loss_curve(metrics, best / "loss_curve.png")
-    put_in_place(best, output_dir)
-    scores = metrics["validation"]
-    print(
-        f"{output_dir}: masked accuracy {scores['masked_accuracy']:.4f}, perplexity {scores['perplexity']:.2f} on "
-        f"{scores['scored_tokens']:,} masked tokens of {scores['texts']:,} texts, "
-        f"after {progress['seconds'] / 60:.1f} minutes"
+    folder = output_dir / WORK_DIR / "best"
+    tokenizer.save_pretrained(folder)
+    metrics = run_metrics(region, data, state, state.best, accelerator)
+    write_json(folder / "metrics.json", metrics)
+    write_json(folder / "training_args.json", public_arguments(args))
+    draw_loss_curve(metrics, folder / "loss_curve.png")
+    give_default_modes(folder)
+    put_in_place(folder, output_dir)
+    if warning := doubt_about(state.best, state.history):
+        say(warning)
+    say(
+        f"{output_dir}: masked accuracy {state.best['masked_accuracy']:.4f}, perplexity "
+        f"{state.best['perplexity']:.2f} on {state.best['scored_tokens']:,} masked tokens of "
+        f"{len(data.validation_texts):,} texts, at step {state.best['step']:,} of {state.step:,}, after "
+        f"{state.seconds / 60:.1f} minutes"
     )
 
 
-def result(region: Region, data: Data, progress: dict[str, Any], accelerator: Accelerator) -> dict[str, Any]:
-    """What metrics.json holds."""
+def doubt_about(best: BestScores, history: list[dict[str, float]]) -> str | None:
+    """Say so if training did not help: if the best model is the base, or that of the first of several evaluations."""
+    evaluations = [point["step"] for point in history if "eval_loss" in point]
+    advice = "lower --learning_rate, or give more texts"
+    if best["step"] == 0:
+        return f"no evaluation was better than the model of --init_from, which is kept unchanged: {advice}"
+    if best["step"] == evaluations[0] and len(evaluations) > 1:
+        return f"the best model is that of the first evaluation, at step {best['step']:,}: {advice}"
+    return None
+
+
+def run_metrics(
+    region: Region, data: Data, state: RunState, best: BestScores, accelerator: Accelerator
+) -> dict[str, Any]:
+    """Return the contents of metrics.json."""
     return {
         "schema_version": METRICS_SCHEMA,
         "region": region.code,
-        "validation": progress["best"] | {"texts": len(data.validation_texts)},
+        "validation": {**best, "texts": len(data.validation_texts)},
         "training": {
-            "steps": progress["step"],
-            "texts": len(data.train_texts),
-            "texts_kept_for_testing": data.kept_for_testing,
+            "steps": state.step,
+            "texts": data.count_train_texts(),
+            "texts_kept_for_testing": data.test_texts,
             "duplicates_left_out": data.duplicates,
-            "texts_seen": progress["texts"],
-            "tokens_seen": progress["tokens"],
-            "bad_batches": progress["bad_batches"],
-            "seconds": round(progress["seconds"], 1),
+            "texts_seen": state.texts,
+            "tokens_seen": state.tokens,
+            "bad_batches": state.bad_batches,
+            "seconds": round(state.seconds, 1),
         },
         "corpus": {
             "names": data.corpus.names(),
@@ -93,5 +113,6 @@ def result(region: Region, data: Data, progress: dict[str, Any], accelerator: Ac
         | {"processes": accelerator.num_processes, "mixed_precision": accelerator.mixed_precision},
         "versions": versions(),
         "commit": commit(),
-        "history": progress["history"],
+        "history": state.history,
+        "base_fingerprint": state.identity["base_fingerprint"],
     }

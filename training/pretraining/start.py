@@ -1,6 +1,5 @@
-"""What a new model begins with instead of random numbers: word vectors, and an output bias of token frequencies."""
+"""Initialise a new model from the texts: word vectors, and an output bias of token frequencies."""
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -13,60 +12,48 @@ from transformers import TokenizersBackend
 from modeling_bilma import BilmaForMaskedLM
 from modeling_bilma.regional import BIAS, log_frequency_ratios
 from training.common.errors import InputError, as_input_error
+from training.common.files import file_sha256
 from training.pretraining.arguments import PretrainArguments
 from training.pretraining.data import Data
-from training.texts.token_cache import TokenRows, count_by_region, count_tokens
-
-VECTORS_FILE = "word_vectors.safetensors"
-VECTORS_NAME = "word_vectors"  # of the tensor in that file
-FACTS_FILE = "word_vectors.json"
-
-
-def vocabulary_fingerprint(tokenizer: TokenizersBackend) -> str:
-    """SHA-256 over all that decides which ids a text gets."""
-    return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+from training.texts.word_vectors import FACTS_FILE, VECTORS_FILE, VECTORS_NAME, vocabulary_fingerprint
 
 
 def start_from_texts(
     args: PretrainArguments, model: BilmaForMaskedLM, data: Data, tokenizer: TokenizersBackend
 ) -> None:
-    """Put the word vectors and the output bias that flags ask for into a new model.
+    """Set the word vectors and the output bias of a new model as the flags say.
 
     Raises:
-        InputError: for word vectors that cannot be read or are of another size than the model's.
+        InputError: if the word vectors cannot be read, or do not have the size of the model.
     """
     if args.word_vectors:
         set_word_vectors(model, Path(args.word_vectors))
     if args.add_regions:
         start_biases(model, data, tokenizer)
     if args.output_bias == "frequencies":
-        counts = count_tokens(data.train_tokens, data.train_texts, model.config.vocab_size)
-        bias = log_frequencies(counts, tokenizer.all_special_ids)
+        bias = log_frequencies(data.count_tokens(model.config.vocab_size), tokenizer.all_special_ids)
         with torch.no_grad():
             model.decoder.bias.copy_(torch.from_numpy(bias))
 
 
 def start_biases(model: BilmaForMaskedLM, data: Data, tokenizer: TokenizersBackend) -> None:
     """Start the bias of each region at the log of how much likelier each token is in its training texts."""
-    config = model.config
-    counts = count_by_region(
-        TokenRows(data.train_tokens),
-        data.train_texts,
-        config.first_region_token_id,
-        len(config.regions),
-        config.vocab_size,
-    )
+    counts = data.count_tokens_by_region(model.config)
     counts[:, tokenizer.all_special_ids] = 0  # never predicted
     with as_input_error(ValueError), torch.no_grad():
         model.get_parameter(BIAS).copy_(log_frequency_ratios(torch.from_numpy(counts)))
 
 
 def set_word_vectors(model: BilmaForMaskedLM, folder: Path) -> None:
-    """Raises `InputError` as `start_from_texts` does."""
+    """Copy word vectors into a model.
+
+    Raises:
+        InputError: if they cannot be read, or do not have the size of the model.
+    """
     path = folder / VECTORS_FILE
     with as_input_error(OSError, SafetensorError, KeyError):
         vectors = load_file(path)[VECTORS_NAME]
-    weight = model.get_input_embeddings().weight
+    weight: torch.Tensor = model.get_input_embeddings().weight  # type: ignore[assignment]  # Module says no more
     if vectors.shape != weight.shape:
         made, needed = (" x ".join(map(str, shape)) for shape in (vectors.shape, weight.shape))
         raise InputError(
@@ -78,10 +65,10 @@ def set_word_vectors(model: BilmaForMaskedLM, folder: Path) -> None:
 
 
 def log_frequencies(counts: np.ndarray, special_ids: list[int]) -> np.ndarray:
-    """The log of every token's share of the tokens that can be masked, each counted once more than it occurs.
+    """Return the log of each token's share of the tokens that can be masked, each counted once more than it occurs.
 
     Args:
-        counts: (V,) of all tokens.
+        counts: (V,) occurrences of each token.
         special_ids: tokens that are never masked; they get the share of a token that does not occur.
 
     Returns:
@@ -93,17 +80,16 @@ def log_frequencies(counts: np.ndarray, special_ids: list[int]) -> np.ndarray:
 
 
 def vectors_fingerprint(folder: str | None, tokenizer: TokenizersBackend) -> str | None:
-    """SHA-256 of the file of word vectors; None without.
+    """Return the SHA-256 of the file of word vectors; None if there is none.
 
     Raises:
-        InputError: if it cannot be read, or the vectors are of the tokens of another tokenizer.
+        InputError: if the file cannot be read, or the vectors were made with another tokenizer.
     """
     if folder is None:
         return None
     with as_input_error(OSError, ValueError, KeyError):
         vocabulary = json.loads((Path(folder) / FACTS_FILE).read_text(encoding="utf-8"))["vocabulary"]
-        with (Path(folder) / VECTORS_FILE).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = file_sha256(Path(folder) / VECTORS_FILE)
     if vocabulary != vocabulary_fingerprint(tokenizer):
         raise InputError(f"--word_vectors {folder}: made with another tokenizer: give that one as --tokenizer")
     return digest

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,12 +17,11 @@ from training.texts.token_cache import TokenRows
 
 @dataclass
 class StepBatch:
-    """What one optimizer step sees in this process.
+    """What one process sees of an optimizer step.
 
-    `scored_tokens` and the other counts are of the whole step, over all processes: the loss is divided by the
-    former, so it is the same however the step is cut up. A process that reads only its own part of a step cannot
-    know them: then they are of that part, `counts_whole_step` is false, and `parquet_stream.count_together`
-    adds them up.
+    The counts are those of the whole step, over all processes. The loss is divided by `scored_tokens`, which makes it
+    the same however the step is cut up. A process that reads only its own part of a step counts that part:
+    `counts_whole_step` is then false, and `streamed_steps.count_together` adds the parts up.
     """
 
     micro_batches: list[dict[str, Tensor]]
@@ -31,8 +31,20 @@ class StepBatch:
     counts_whole_step: bool = True
 
 
+class Steps(Protocol):
+    """The steps of a run: `steps[number]` is the batch of a step, the same every time."""
+
+    steps_per_epoch: int
+
+    def __getitem__(self, step: int) -> StepBatch: ...
+
+
 def pack(lengths: Sequence[int], row_length: int) -> list[list[int]]:
-    """Rows of text numbers whose lengths fit into `row_length`: longest first, each into the fullest row it fits."""
+    """Put texts into rows of at most `row_length` tokens, the longest first, each into the fullest row with room.
+
+    Returns:
+        The indices of the texts in each row.
+    """
     rows: list[list[int]] = []
     rows_with_room: dict[int, list[int]] = {}  # room left -> rows that have it
     for text in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
@@ -49,12 +61,16 @@ def pack(lengths: Sequence[int], row_length: int) -> list[list[int]]:
 
 
 def lay_out(texts: Sequence[np.ndarray], rows: list[list[int]], rest: np.ndarray) -> np.ndarray:
-    """Texts one after another, in rows as long as `rest`, which fills what is left of a row from its beginning."""
+    """Concatenate the texts of each row, and fill what is left of it with the beginning of `rest`.
+
+    Returns:
+        (rows, len(rest)), of the type of the texts.
+    """
     return np.stack([np.concatenate([*(texts[text] for text in row), rest])[: len(rest)] for row in rows])
 
 
 def cut_into_micro_batches(rows: dict[str, Tensor], tokens_per_micro_batch: int) -> list[dict[str, Tensor]]:
-    """Rows in groups of at most so many tokens, but of at least one row."""
+    """Cut rows into groups of at most so many tokens, but of at least one row."""
     rows_at_once = max(1, tokens_per_micro_batch // rows["input_ids"].shape[1])
     parts = {name: values.split(rows_at_once) for name, values in rows.items()}
     return [dict(zip(parts, part, strict=True)) for part in zip(*parts.values(), strict=True)]
@@ -63,7 +79,7 @@ def cut_into_micro_batches(rows: dict[str, Tensor], tokens_per_micro_batch: int)
 def make_collator(
     tokenizer: TokenizersBackend, mlm_probability: float, mask_replace_prob: float
 ) -> DataCollatorForLanguageModeling:
-    """The standard collator; of the tokens to predict that do not become [MASK], one half becomes a random token."""
+    """Make the standard collator; half of the tokens to predict that do not become [MASK] become random tokens."""
     return DataCollatorForLanguageModeling(
         tokenizer,
         mlm_probability=mlm_probability,
@@ -73,22 +89,27 @@ def make_collator(
 
 
 class MaskedSteps:
-    """The steps of a run: `steps[number]` is the batch of that step, the same whenever it is asked for.
+    """Steps over tokenised texts.
 
-    The texts of an epoch are put in one seeded order and cut into steps; a step is masked as a whole, and only
-    then shared out among the processes. So nothing has to be remembered to resume, and every process count trains
-    on the same masks.
+    The texts of an epoch are put in a seeded order and cut into steps; a step is masked as a whole, and only then
+    split among the processes. Resuming therefore needs the step number alone, and any number of processes trains on
+    the same masks.
 
     Args:
-        tokens: dataset of `input_ids`, as `load_tokens` gives it.
-        texts: which rows of it to use.
-        packed: several texts a row with restarting `position_ids`; otherwise one text a row, padded, for models
+        tokens: dataset of `input_ids`, as `load_tokens` returns it.
+        texts: indices of the rows to use.
+        tokenizer: its special tokens are never masked.
+        texts_per_step: texts of one optimizer step, over all processes.
+        tokens_per_micro_batch: most tokens that go through the model at once in one process.
+        mlm_probability: share of the tokens to predict.
+        mask_replace_prob: share of the tokens to predict that become [MASK]; half of the others become random tokens,
+            and the rest stay.
+        packed: several texts in a row, with restarting `position_ids`; otherwise one text in a row, padded, for models
             that attend to their padding.
-        tokens_per_micro_batch: bound on what goes through the model at once in one process.
-        mask_replace_prob: share of the tokens to predict that become [MASK]; of the others one half becomes a random
-            token, and the other stays.
-        shuffle: off for evaluation, which then gives the same texts and masks each time.
-        region_dropout: share of the texts of a step whose region token is left out, if they have one.
+        region_dropout: share of the texts of a step whose region token, if they have one, is removed.
+        seed: of the order and the masks.
+        shuffle: false for evaluation, which then sees the texts in their own order.
+        process, num_processes: which part of each step to return.
     """
 
     def __init__(
@@ -108,7 +129,7 @@ class MaskedSteps:
         region_dropout: float = 0.0,
     ):
         self.tokens = TokenRows(tokens)
-        self.texts = texts.astype(np.uint32 if len(tokens) <= 2**32 else np.int64)  # as many again are shuffled
+        self.texts = texts.astype(np.uint32 if len(tokens) <= 2**32 else np.int64)  # every epoch shuffles as many
         self.texts_per_step = texts_per_step
         self.tokens_per_micro_batch = tokens_per_micro_batch
         self.packed = packed
@@ -147,7 +168,7 @@ class MaskedSteps:
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
         if self._order is None or self._order[0] != epoch:
-            self._order = None  # let go of one before the next is made
+            self._order = None  # free one order before the next is made
             numbers = np.arange(len(self.texts), dtype=self.texts.dtype)
             if self.shuffle:
                 np.random.default_rng((self.seed, epoch)).shuffle(numbers)
@@ -158,14 +179,14 @@ class MaskedSteps:
         return np.isin(ids, self.special_ids).astype(np.int64)
 
     def _pack_and_mask(self, ids: list[np.ndarray]) -> dict[str, Tensor]:
-        """Rows as long as the longest text of the step; what is left of a row is [PAD], a text of its own."""
+        """Pack texts into rows as long as the longest one; the [PAD]s at the end of a row are a text of their own."""
         lengths = [len(text) for text in ids]
         width = max(lengths)
         rows = pack(lengths, width)
         input_ids = lay_out(ids, rows, np.full(width, self.collator.tokenizer.pad_token_id))
         position_ids = lay_out([np.arange(length) for length in lengths], rows, np.arange(width))
         special = torch.from_numpy(self._special(input_ids))
-        # What the collator does after padding, which is done already and takes it most of its time.
+        # The collator itself would pad first, which takes it most of its time and is done already.
         masked, labels = self.collator.torch_mask_tokens(torch.from_numpy(input_ids), special_tokens_mask=special)
         # Without attention_mask: the positions say which tokens belong together, padding included.
         return {"input_ids": masked, "labels": labels, "position_ids": torch.from_numpy(position_ids)}
@@ -177,7 +198,7 @@ class MaskedSteps:
         own = {name: rows[self.process :: self.num_processes] for name, rows in batch.items()}
         rows_of_the_first = -(-len(batch["input_ids"]) // self.num_processes)
         if len(own["input_ids"]) < rows_of_the_first:
-            # All processes take part in a step with the same number of rows; this one's last is nothing but padding.
+            # All processes need the same number of rows in a step; the last one of this process is all padding.
             empty = {name: rows[:1].clone() for name, rows in batch.items()}
             empty["input_ids"].fill_(self.collator.tokenizer.pad_token_id)
             empty["labels"].fill_(IGNORED)

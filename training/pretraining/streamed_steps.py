@@ -1,4 +1,4 @@
-"""Training steps read from a stream of Parquet files."""
+"""Training steps that are read, tokenised and masked from a stream of Parquet files."""
 
 from collections.abc import Callable
 
@@ -15,15 +15,18 @@ from training.texts.splits import text_hashes
 
 
 class StreamedSteps:
-    """What `training.pretraining.steps.MaskedSteps` is for tokenised texts: `steps[number]` is the batch of that step.
+    """Steps over a stream: the counterpart of `training.pretraining.steps.MaskedSteps` for texts not yet tokenised.
 
-    Rows whose texts are held out, empty or not Unicode are read like all others and then left out, so a step may be
-    a little smaller than `texts_per_step`. Masks are a function of (seed, step, lane), the same for any number of
-    processes. Where there are more processes than lanes, some of them share a lane and tokenise its texts each.
+    Texts that are held out, empty or not Unicode are read like all others and then left out, so a step may be a little
+    smaller than `texts_per_step`. Masks are a function of (seed, step, lane), the same for any number of processes.
+    With more processes than lanes, several processes share a lane, and each of them tokenises its texts.
 
     Args:
-        is_for_training: from the hashes of texts, which of them may be trained on.
-        lanes: how many places of the corpus a step is read from.
+        is_for_training: takes the hashes of texts, and returns which of them may be trained on.
+        max_length: texts are cut at this many tokens.
+        lanes: number of places of the corpus that a step is read from.
+
+    The other arguments are those of `MaskedSteps`.
     """
 
     def __init__(
@@ -70,7 +73,7 @@ class StreamedSteps:
             "texts": len(ids),
             "tokens": sum(map(len, ids)),
         }
-        if not ids:  # this process still takes part in the step, with nothing scored
+        if not ids:  # the process takes part in the step with nothing to score
             ids = [np.array([self.tokenizer.cls_token_id, self.tokenizer.sep_token_id])]
             labels = [np.full(2, IGNORED)]
         batch = cut_into_micro_batches(self._rows(ids, labels), self.tokens_per_micro_batch)
@@ -85,7 +88,7 @@ class StreamedSteps:
         return [np.array(ids) for ids in encode(texts, self.tokenizer, self.max_length) if len(ids) > 2]
 
     def _mask(self, ids: list[np.ndarray], seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Masked ids and labels of each text; as one row, so that they do not depend on how texts are packed later."""
+        """Mask all texts as one row, so that masks do not depend on packing; return ids and labels of each text."""
         if not ids:
             return []
         together = np.concatenate(ids)
@@ -111,15 +114,17 @@ class StreamedSteps:
 
 
 def readers(lane: int, lanes: int, num_processes: int) -> list[int]:
-    """The processes that read a lane: one, or several where there are more processes than lanes. Neighbours stand on
-    one machine, so machines share no lane as far as the numbers allow it."""
+    """Return the processes that read a lane: one, or several if there are more processes than lanes.
+
+    Neighbouring processes run on one machine, so machines share a lane only where the numbers leave no choice.
+    """
     if num_processes <= lanes:
         return [lane * num_processes // lanes]
     return [process for process in range(num_processes) if process * lanes // num_processes == lane]
 
 
 def count_together(accelerator: Accelerator, batch: StepBatch) -> StepBatch:
-    """The batch with the counts of the whole step, and as many micro-batches as any other process has of it."""
+    """Return the batch with the counts of the whole step, and with as many micro-batches as any process has."""
     own = [batch.scored_tokens, batch.texts, batch.tokens, len(batch.micro_batches)]
     counts = accelerator.gather(torch.tensor([own], device=accelerator.device)).cpu()
     scored_tokens, texts, tokens, _ = counts.sum(0).tolist()

@@ -1,14 +1,14 @@
-"""The card of a model: the README.md of its repository, from its results, its metrics, and the facts of its region.
+"""The card of a model: the README.md of its repository, made from results, metrics, and the facts of its region.
 
-The words are in `model_cards/card.md.jinja`, in Spanish and English; here is what they are filled with.
+The prose is in `model_cards/card.md.jinja`; this module gathers what fills it.
 """
 
+import json
 import math
-from collections.abc import Sequence
+import re
 from pathlib import Path
 from typing import Any
 
-import yaml
 from huggingface_hub import ModelCardData
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, UndefinedError
@@ -17,62 +17,63 @@ from safetensors import safe_open
 from training.common.errors import InputError
 from training.common.files import read_json
 from training.common.markdown import markdown_table
-from training.common.provenance import weights_fingerprint
 from training.evaluation.results import number
-from training.publishing.card_evaluation import Results, evaluation_facts, score_table
-from training.publishing.eval_results import EVALUATIONS, RESULTS, model_index
-from training.publishing.facts import MODEL_CARDS, read_facts
-from training.publishing.publication import Publication
+from training.publishing.card_evaluation import card_evaluation
+from training.publishing.eval_results import EVALUATIONS, Results, model_index
+from training.publishing.facts import MODEL_CARDS, Facts, read_facts
+from training.publishing.publication import Publication, repository_name
 
 TEMPLATE = "card.md.jinja"
-# The flags that say how a model was trained; those that name texts and folders, or only steer a run, are not shown.
-RECIPE = """
-    pooling class_weights mlm_weight num_train_epochs max_steps patience texts_per_step max_length mlm_probability
-    learning_rate lr_scheduler_type warmup_ratio decay_ratio weight_decay adam_beta1 adam_beta2 adam_epsilon
-    max_grad_norm tie_word_embeddings attend_to_padding config_overrides seed seeds
-"""
+LICENSE_NAME = "bilma-research"  # of the weights: their texts were handed out for research only
+# The flags of a training that its command shows; all of them are in training_args.json.
+COMMAND_FLAGS = ("recipe", "task", "region", "init_from", "model", "max_steps", "num_train_epochs", "learning_rate")
+WATTS_PER_CORE = 10  # an assumption: a server's draw, memory and cooling included, shared out over its cores
+GRAMS_PER_KWH = 475  # of CO2: world mean of electricity, IEA Global Energy & CO2 Status Report 2019
+EXAMPLE = re.compile(r"```python\n(?P<code>(?:(?!```).*\n)*?)(?P<printed>(?:# .*\n)+)```")
 
 
-def render_card(publication: Publication, results: Results, figures: Sequence[str]) -> str:
+def render_card(publication: Publication, results: Results, printed: str, picture: str | None) -> str:
     """The whole README.md.
 
     Args:
-        results: by kind, as `training.evaluation.results.read_results` gives them.
-        figures: names of the pictures that lie in the repository, to be shown.
+        printed: what `example_code` prints.
+        picture: path of a picture in the repository, None for none.
 
     Raises:
-        InputError: if the region's facts, the folder's metrics, or the results of this model are missing.
+        InputError: if the facts, the folder's metrics, or the results of this model are missing.
     """
-    metrics, training_args, config = (
-        read_json(publication.folder / name) for name in ("metrics.json", "training_args.json", "config.json")
-    )
+    metrics, training_args = (read_json(publication.trained / name) for name in ("metrics.json", "training_args.json"))
+    config = read_json(publication.folder / "config.json")
     facts = read_facts(publication.region)
     base = base_model(publication, training_args, metrics, results)
     try:
+        carbon = carbon_footprint(publication, metrics)
         return card_template().render(
-            front_matter=metadata(publication, results, training_args, facts, base).to_yaml(),
+            front_matter=metadata(publication, results, training_args, facts, base, carbon).to_yaml(),
             publication=publication,
             facts=facts,
+            family=read_facts(None),
             metrics=metrics,
-            training_args=training_args,
-            recipe=recipe(training_args),
             config=config,
             parameters=count_parameters(publication.folder / "model.safetensors"),
             base=base,
-            started_from=started_from(training_args),
-            first_part=first_part(publication, training_args, metrics),
-            evaluation=evaluation_facts(publication, results),
-            figures=figures,
+            command=training_command(training_args),
+            seconds=training_seconds(metrics),
+            carbon=carbon,
+            evaluation=card_evaluation(publication, results),
+            code=example_code(publication, facts),
+            printed=printed,
+            picture=picture,
         )
-    except UndefinedError as error:
+    except (UndefinedError, KeyError) as error:
         raise InputError(
-            f"{publication.folder}: its card cannot be filled in ({error}): publish a folder of the present "
+            f"{publication.trained}: its card cannot be filled in ({error}): publish a folder of the present "
             "pretrain.py or finetune.py, with results of the present evaluate_family.py"
         ) from error
 
 
 def card_template() -> Template:
-    """The template, in which what is missing is an error and never an empty place."""
+    """The template, in which a missing value is an error and never an empty place."""
     environment = Environment(
         loader=FileSystemLoader(MODEL_CARDS),
         undefined=StrictUndefined,
@@ -80,32 +81,74 @@ def card_template() -> Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"thousands": thousands, "percent": percent, "duration": duration}
-    helpers = {"markdown_table": markdown_table, "number": number, "score_table": score_table}
-    environment.globals |= helpers | {"results_folder": RESULTS}
+    environment.filters |= {"thousands": thousands, "duration": duration}
+    environment.globals |= {"markdown_table": markdown_table, "number": number, "license_name": LICENSE_NAME}
     return environment.get_template(TEMPLATE)
 
 
+def example_code(publication: Publication, facts: Facts, folder: Path | None = None) -> str:
+    """The first lines of code of the card.
+
+    Args:
+        folder: where the model lies, if it is not to be opened from the Hub.
+    """
+    source = json.dumps(str(folder or publication.repo_id), ensure_ascii=False)
+    pin = f', revision="{publication.tag}"' if publication.tag and not folder else ""
+    start = f"pipe = pipeline({json.dumps(publication.pipeline_tag)}, {source}{pin}, trust_remote_code=True)\n"
+    if not publication.fills_masks:
+        ask = f'print([answer["label"] for answer in pipe({quoted(facts["texts"][0])}, top_k=3)])\n'
+    elif publication.regions:
+        ask = "".join(
+            f'print([answer["token_str"] for answer in pipe({quoted(phrase)})])\n' for phrase in facts["phrases"]
+        )
+    else:
+        ask = f'print([answer["token_str"] for answer in pipe({quoted(facts["phrases"][0])})])\n'
+    return f"from transformers import pipeline\n\n{start}{ask}"
+
+
+def quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def card_example(card: str) -> tuple[str, str]:
+    """The first code of a card that shows its output, and that output.
+
+    Raises:
+        InputError: if there is none.
+    """
+    found = EXAMPLE.search(card)
+    if not found:
+        raise InputError("the card holds no Python code with its output as comments below it")
+    return found["code"], found["printed"].replace("# ", "", 1).replace("\n# ", "\n").strip()
+
+
 def metadata(
-    publication: Publication, results: Results, training_args: dict[str, Any], facts: dict[str, Any], base: str | None
+    publication: Publication,
+    results: Results,
+    training_args: dict[str, Any],
+    facts: Facts,
+    base: str | None,
+    carbon: dict[str, Any] | None,
 ) -> ModelCardData:
     """The front matter: what the Hub files the model under."""
-    locale = f"es-{publication.region.code.upper()}"
-    fills_masks = publication.pipeline_tag == "fill-mask"
+    regions = [publication.region] if publication.region else list(publication.regions)
+    locales = [f"es-{region.upper()}" for region in regions]
     dataset = training_args.get("dataset_name")
-    metric_ids = [metric for metric, _ in EVALUATIONS[publication.pipeline_tag].metrics.values()]
+    evaluation = EVALUATIONS[publication.pipeline_tag]
     return ModelCardData(
         language="es",
-        language_bcp47=[locale],
-        license="mit",
+        license="other",
+        license_name=LICENSE_NAME,
+        license_link="LICENSE",
         library_name="transformers",
         pipeline_tag=publication.pipeline_tag,
-        tags=["bilma", "spanish", "regional-spanish", locale, *([] if fills_masks else ["emoji"])],
+        tags=["bilma", "spanish", "regional-spanish", *locales, *([] if publication.fills_masks else ["emoji"])],
         base_model=base,
         base_model_relation="finetune" if base else None,
         datasets=[dataset] if dataset and is_hub_id(dataset) else None,
-        metrics=metric_ids,
-        widget=[{"text": text} for text in facts["phrases" if fills_masks else "texts"]],
+        metrics=[metric for metric, _ in evaluation.metrics.values()],
+        widget=[{"text": text} for text in facts["phrases" if publication.fills_masks else "texts"]],
+        co2_eq_emissions=carbon,
         model_name=publication.name,
         eval_results=model_index(publication, results),
     )
@@ -114,35 +157,23 @@ def metadata(
 def base_model(
     publication: Publication, training_args: dict[str, Any], metrics: dict[str, Any], results: Results
 ) -> str | None:
-    """The Hub id of the model that this one was trained from, None where there is none or it has no such id.
+    """The Hub id of the model that this one was made from; None if there is none or it is not on the Hub.
 
-    A local folder is known by its weights: those of a model that was compared are the family's of its region. The
-    model itself cannot be its own base.
+    A regional model comes from the body that it was merged out of. A local folder is recognised by its weights, if
+    they are those of a compared model.
     """
-    name = started_from(training_args)
+    body = f"{publication.org}/{repository_name(None)}"
+    if publication.folder != publication.trained:
+        return body
+    name = training_args.get("model" if "task" in training_args else "init_from")
     if name is None:
         return None
-    for model in results.get("mlm_matrix", {}).get("models", []):
-        own = f"bilma-{model['region']}"
-        if model["fingerprint"] == metrics.get("base_fingerprint") and own != publication.name:
-            return f"{publication.org}/{own}"
+    compared = results.get("mlm_matrix", {}).get("models", [])
+    regions = {model["region"] for model in compared if model["fingerprint"] == metrics.get("base_fingerprint")}
+    if regions:
+        base = body if len(regions) > 1 else f"{publication.org}/{repository_name(regions.pop())}"
+        return base if base != publication.repo_id else None
     return name if "/" in name and is_hub_id(name) and name != publication.repo_id else None
-
-
-def started_from(training_args: dict[str, Any]) -> str | None:
-    """The model that was trained on: `--init_from` of pretrain.py, `--model` of finetune.py."""
-    return training_args.get("model" if "task" in training_args else "init_from")
-
-
-def first_part(
-    publication: Publication, training_args: dict[str, Any], metrics: dict[str, Any]
-) -> dict[str, Any] | None:
-    """The metrics.json of the base beside the model, where `train_family.py` leaves it, if these are its weights."""
-    folder = publication.folder.resolve().parent / Path(started_from(training_args) or ".").name
-    known = metrics.get("base_fingerprint")
-    if known is None or not (folder / "metrics.json").is_file() or weights_fingerprint(folder) != known:
-        return None
-    return read_json(folder / "metrics.json")
 
 
 def is_hub_id(name: str) -> bool:
@@ -153,10 +184,37 @@ def is_hub_id(name: str) -> bool:
     return True
 
 
-def recipe(training_args: dict[str, Any]) -> str:
-    """The flags that decided the model, as a recipe of YAML."""
-    told = {name: training_args[name] for name in RECIPE.split() if training_args.get(name) not in (None, "")}
-    return yaml.safe_dump(told, sort_keys=False).strip()
+def training_command(training_args: dict[str, Any]) -> str:
+    """The command that trains such a model, with the flags that say most; texts and folders are the reader's."""
+    script = "finetune.py" if "task" in training_args else "pretrain.py"
+    given = [(name, training_args.get(name)) for name in COMMAND_FLAGS]
+    flags = " ".join(f"--{name} {value}" for name, value in given if value not in (None, ""))
+    return f"accelerate launch training/{script} {flags} --train_file TEXTS --output_dir MODEL"
+
+
+def training_seconds(metrics: dict[str, Any]) -> float:
+    """The wall time of all stages where metrics.json lists them, else of its one training."""
+    if stages := metrics.get("stages"):
+        return sum(stage["seconds"] for stage in stages)
+    return metrics["seconds"] if "seconds" in metrics else metrics["training"]["seconds"]
+
+
+def carbon_footprint(publication: Publication, metrics: dict[str, Any]) -> dict[str, Any] | None:
+    """Emissions in grams of CO2, estimated from the wall time on CPU cores; None on a GPU, whose draw is not known."""
+    machine = metrics["machine"]
+    if "gpus" in machine:
+        return None
+    cores = machine["threads"] * machine.get("processes", 1)
+    kilowatt_hours = training_seconds(metrics) / 3600 * cores * WATTS_PER_CORE / 1000
+    return {
+        "emissions": round(kilowatt_hours * GRAMS_PER_KWH, 1),
+        "source": (
+            f"estimated from the wall time: {cores} {'core' if cores == 1 else 'cores'} at {WATTS_PER_CORE} W, "
+            f"{GRAMS_PER_KWH} g of CO2 per kWh"
+        ),
+        "training_type": "pre-training" if publication.fills_masks else "fine-tuning",
+        "hardware_used": machine["device"],
+    }
 
 
 def count_parameters(weights: Path) -> int:
@@ -166,13 +224,9 @@ def count_parameters(weights: Path) -> int:
     return sum(map(math.prod, shapes))
 
 
-# The filters do arithmetic before they format: on what is missing that is an UndefinedError, and formatting is not.
+# The filters do arithmetic before they format: on a missing value that is an UndefinedError, and formatting is not.
 def thousands(number: float) -> str:
     return f"{+number:,}"
-
-
-def percent(share: float) -> str:
-    return f"{100 * share:.0f}"
 
 
 def duration(seconds: float) -> str:

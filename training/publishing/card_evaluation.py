@@ -1,146 +1,121 @@
-"""What a card shows of the results: the row and the column of its model, completions, words and likeness."""
+"""What a card shows of the results: the headline figure, a table of regions, and the regional tests."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from training.common.markdown import markdown_table
-from training.evaluation import published
-from training.evaluation.results import number
-from training.publishing.eval_results import EVALUATIONS, name_in, own_column, results_of
-from training.publishing.publication import Publication
-
-Results = dict[str, dict[str, Any]]
-TOP_COMPLETIONS = 5
-TOP_WORDS = 12
-PUBLISHED = {"mlm_matrix": "mlm_accuracy", "emoji15_matrix": "emoji15_accuracy"}
-NOT_TRIVIAL = "without_trivial"
+from training.evaluation.results import ALL, WORDS, Estimate, ItemCell, RegionWin, number
+from training.publishing.eval_results import (
+    Results,
+    evaluation_of,
+    find_cell,
+    name_in,
+    regional_cells,
+    regions_own_first,
+    result_of,
+)
+from training.publishing.publication import Publication, repository_name
 
 
 @dataclass(frozen=True)
-class Line:
-    """A line of a matrix: who answered or whose texts were asked, the scores, the published accuracy."""
+class Home:
+    """The model on the texts of its own region.
 
-    name: str
-    is_own: bool
-    scores: list[tuple[dict[str, float] | None, int]]  # estimates, and the digits to show of them
-    published: float | None
+    Args:
+        score: the headline score, over words where tokens are masked.
+        over_all: the same over all masked tokens; None for classifiers.
+        count: masked words, or texts.
+        baselines: name -> headline score of what is no model.
+        win: entry of the result's `wins` about the headline, None if the model was evaluated without another region's.
+    """
 
-    def cells(self, to: str) -> list[str]:
-        shown = [number(estimate, digits, to) for estimate, digits in self.scores]
-        published = "–" if self.published is None else f"{self.published:.3f}"
-        return [f"**{self.name}**" if self.is_own else self.name, *shown, published]
+    score: Estimate
+    over_all: Estimate | None
+    count: int
+    baselines: dict[str, Estimate]
+    win: RegionWin | None
 
 
-def score_table(head: Sequence[str], lines: Sequence[Line], to: str) -> str:
-    """Lines as Markdown; `to` stands between the ends of an interval."""
-    return markdown_table(head, [line.cells(to) for line in lines])
+@dataclass(frozen=True)
+class CardEvaluation:
+    """What the template shows; `home` is None for a model of all regions, `tests` where none were made.
+
+    `resampled` says what the intervals draw, "authors" or "texts"; `texts` is the fingerprint of those of the model's
+    region; `rows` are `region_rows`.
+    """
+
+    resampled: str
+    texts: str | None
+    home: Home | None
+    rows: list[list[str]]
+    tests: ItemCell | None
+    labels: int
 
 
-def evaluation_facts(publication: Publication, results: Results) -> dict[str, Any]:
-    """What the template's evaluation is filled with.
+def card_evaluation(publication: Publication, results: Results) -> CardEvaluation:
+    """Everything that the card shows of the results.
 
     Raises:
-        InputError: if a result is missing, or is not of this model and its region.
+        InputError: if the result is missing, or is not of this model.
     """
-    kind = EVALUATIONS[publication.pipeline_tag].kind
-    result = results_of(results, kind, publication)
-    corpora = {corpus["region"]: corpus for _, corpus in own_column(publication, results)}
-    facts = {
-        "kind": kind,
-        "settings": result["settings"],
-        "asked": corpora[publication.region.code],
-        "row": row(publication, result),
-        "column": column(publication, result, list(corpora)),
-        "baselines": baselines(publication, result),
-        "comparison": comparison(publication, result),
-    }
-    if kind == "mlm_matrix":
-        return facts | {
-            "completions": completions(publication, results_of(results, "completions", publication)),
-            "words": words(publication, results.get("region_words")),
-            "likeness": likeness(publication, results.get("similarity")),
-        }
-    return facts | {"labels": result["labels"], "words": [], "likeness": []}
-
-
-def row(publication: Publication, result: dict[str, Any]) -> list[Line]:
-    """All models and baselines on the texts of the model's region; the model itself first."""
-    own, region = name_in(result, publication), publication.region.code
-    models = list(dict.fromkeys(cell["model"] for cell in result["cells"] if cell["region"] == region))
-    models.sort(key=lambda name: name != own)
-    return [line(result, region, name, publication.name if name == own else name, name == own) for name in models]
-
-
-def column(publication: Publication, result: dict[str, Any], regions: Sequence[str]) -> list[Line]:
-    """The model on the texts of all regions, given with its own first."""
+    result = result_of(results, publication)
     own = name_in(result, publication)
-    return [line(result, region, own, region, region == publication.region.code) for region in regions]
+    home = at_home(publication, result, own) if publication.region else None
+    kinds = {cell["kind"]: cast(ItemCell, cell) for cell in regional_cells(publication, results)}
+    corpora = {corpus["region"]: corpus for corpus in result["corpora"]}
+    region = publication.region or next(iter(corpora))
+    return CardEvaluation(
+        texts=corpora[publication.region]["fingerprint"] if publication.region in corpora else None,
+        resampled=corpora.get(region, {}).get("resampled", "texts"),
+        home=home,
+        rows=region_rows(publication, result, own),
+        tests=kinds.get("all"),
+        labels=len(result.get("labels", [])),
+    )
 
 
-def line(result: dict[str, Any], region: str, model: str, name: str, is_own: bool) -> Line:
-    cells = {
-        cell.get("targets", "all"): cell
-        for cell in result["cells"]
-        if (cell["region"], cell["model"]) == (region, model)
-    }
-    regions = {entry["name"]: entry["region"] for entry in result["models"]}
-    if result["kind"] == "mlm_matrix":
-        not_trivial = cells.get(NOT_TRIVIAL, {}).get("masked_accuracy")
-        scores = [(cells["all"]["masked_accuracy"], 3), (not_trivial, 3), (cells["all"]["perplexity"], 1)]
-    else:
-        scores = [(cells["all"]["accuracy"], 3), (cells["all"]["macro_f1"], 3)]
-    theirs = published.matrix(PUBLISHED[result["kind"]]).get((region, regions.get(model)))
-    return Line(name, is_own, scores, theirs)
+def at_home(publication: Publication, result: dict[str, Any], own: str) -> Home | None:
+    """The scores on the texts of the model's region; None if there are no such texts."""
+    headline, region = evaluation_of(publication).headline, str(publication.region)
+    cell = find_cell(result, own, region)
+    if cell is None:
+        return None
+    over_all = find_cell(result, own, region, ALL) if publication.fills_masks else None
+    return Home(
+        score=cell[headline],
+        over_all=over_all[headline] if over_all else None,
+        count=cell["count"],
+        baselines=baselines(result, region, headline),
+        win=find_win(result, own),
+    )
 
 
-def baselines(publication: Publication, result: dict[str, Any]) -> list[str]:
-    """What answered about the model's region and is no model."""
+def baselines(result: dict[str, Any], region: str, headline: str) -> dict[str, Estimate]:
+    """Headline score of everything that answered about a region and is no model."""
     models = {model["name"] for model in result["models"]}
-    answered = (cell["model"] for cell in result["cells"] if cell["region"] == publication.region.code)
-    return [name for name in dict.fromkeys(answered) if name not in models]
+    answered = dict.fromkeys(cell["model"] for cell in result["cells"] if cell["region"] == region)
+    cells = {name: find_cell(result, name, region) for name in answered if name not in models}
+    return {name: cell[headline] for name, cell in cells.items() if cell}
 
 
-def comparison(publication: Publication, result: dict[str, Any]) -> dict[str, Any] | None:
-    """The model against the best other one on the texts of its region, over all targets."""
-    place = (name_in(result, publication), publication.region.code)
-    for entry in result["comparisons"]:
-        if (entry["own"], entry["region"]) == place and entry.get("targets", "all") == "all":
-            score = "masked_accuracy_difference" if "targets" in entry else "accuracy_difference"
-            return {"best_other": entry["best_other"], "difference": entry[score]}
+def find_win(result: dict[str, Any], own: str) -> RegionWin | None:
+    """Whether the model beats every other at home, by the test that the result holds."""
+    for entry in result.get("wins", []):
+        if entry["own"] == own and entry.get("targets", WORDS) == WORDS:
+            return entry
     return None
 
 
-def completions(publication: Publication, result: dict[str, Any]) -> list[list[str]]:
-    """Of each phrase the model's likeliest words with their probabilities, and the words that the authors report."""
-    own = name_in(result, publication)
-    theirs = published.completions()
+def region_rows(publication: Publication, result: dict[str, Any], own: str) -> list[list[str]]:
+    """Per region: its model, the headline score of that model on the region's texts, and this model's."""
+    headline = evaluation_of(publication).headline
+    ending = "" if publication.fills_masks else "-emoji"
+    at = {model["region"]: model["name"] for model in reversed(result["models"])}  # the first of each region
     rows = []
-    for entry in result["phrases"]:
-        answers = next(column["answers"] for column in entry["by_model"] if column["model"] == own)
-        told = theirs.get(entry["phrase"], {}).get(publication.region.code, [])
-        ours = (f"{answer['word']} {answer['probability']:.2f}" for answer in answers[:TOP_COMPLETIONS])
-        rows.append([f"`{entry['phrase']}`", " · ".join(ours), " · ".join(told[:TOP_COMPLETIONS]) or "–"])
+    for region in regions_own_first(publication, result):
+        cell, of_region = find_cell(result, own, region), at.get(region)
+        theirs = find_cell(result, of_region, region) if of_region else None
+        name = repository_name(region, ending)
+        link = f"[{name}](https://huggingface.co/{publication.org}/{name})" if of_region else "–"
+        shown = [number(one[headline]) if one else "–" for one in (theirs, cell)]
+        rows.append([region, f"**{name}**" if name == publication.name else link, *shown])
     return rows
-
-
-def words(publication: Publication, result: dict[str, Any] | None) -> list[str]:
-    """The words that the model prefers where the others do not; none where it was evaluated alone."""
-    if result is None:
-        return []
-    own = name_in(result, publication)
-    entry = next(entry for entry in result["by_model"] if entry["model"] == own)
-    return [word["word"] for word in entry["words"][:TOP_WORDS]]
-
-
-def likeness(publication: Publication, result: dict[str, Any] | None) -> list[tuple[str, dict[str, float]]]:
-    """The other models with their correlations, the most alike first."""
-    if result is None:
-        return []
-    own = name_in(result, publication)
-    pairs = [
-        (next(name for name in pair["models"] if name != own), pair["correlation"])
-        for pair in result["correlations"]
-        if own in pair["models"]
-    ]
-    return sorted(pairs, key=lambda pair: -pair[1]["value"])

@@ -1,43 +1,49 @@
-"""What has to hold before a tree is pushed. Each check raises `InputError` with what is wrong, and where.
+"""What must hold of the files of a tree before it is pushed. Each check raises `InputError` with what is wrong, where.
 
-What they do not prove: that the model is good (that is what its results are for), or that no text of the files is
-personal. They keep out what is published by mistake.
+They keep out what is published by mistake. They do not prove that a model is good, which its results are for, or that
+no text in the files is personal.
 """
 
 import json
-import math
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
 import yaml
-from huggingface_hub import ModelCard, parse_eval_result_entries
+from huggingface_hub import DatasetCard, ModelCard, RepoCard, SpaceCard, parse_eval_result_entries
 from safetensors import SafetensorError, safe_open
 
 from modeling_bilma.tokenization_bilma import load_tokenizer
 from training.common.errors import InputError
-from training.evaluation import published
-from training.publishing import clean_opening
-from training.publishing.eval_results import RESULTS, name_in
+from training.publishing.eval_results import EVAL_RESULTS, RESULTS
 from training.publishing.publication import Publication
-from training.publishing.tree import ABOUT, CODE, LOSS_CURVE, TAKEN, TOLD, WEIGHTS, files_of
+from training.publishing.tree import (
+    ABOUT,
+    CARD,
+    CODE,
+    PICTURES,
+    RECORDS,
+    SHOWN_RESULTS,
+    TAKEN,
+    WEIGHTS,
+    files_of,
+)
 
-ALLOWED = (
+MODEL_FILES = (
     *TAKEN,
+    *RECORDS,
     *ABOUT,
     *(path.name for path in CODE),
-    LOSS_CURVE,
     "config.json",
-    "README.md",
-    ".eval_results/*.yaml",
-    *(f"{RESULTS}/{kind}.json" for kinds in TOLD.values() for kind in kinds),
-    *(f"figures/{picture}.png" for kinds in TOLD.values() for picture in kinds.values() if picture),
+    CARD,
+    EVAL_RESULTS,
+    *(f"{RESULTS}/{kind}.json" for kinds in SHOWN_RESULTS.values() for kind in kinds),
+    *(picture for picture in PICTURES.values() if picture),
+)
+DATASET_FILES = ("README.md", "LICENSE", "*.jsonl", "*.parquet", "*.py", "*.yaml")
+SPACE_FILES = (
+    *("README.md", "LICENSE*", "*.html", "*.css", "*.js", "*.mjs", "*.json", "*.svg", "*.png", "*.ico", "*.woff2"),
+    *("*.wasm", "*.onnx", "*.webmanifest", "*.txt"),
 )
 PNG = b"\x89PNG\r\n\x1a\n"
 PICKLE = re.compile(rb"PK\x03\x04|\x80[\x02-\x05]")  # a zip, as torch.save writes, or a pickle itself
@@ -53,27 +59,43 @@ TOKEN = re.compile(
     r"|xox[abprs]-[\w-]{10,}|AIza[\w-]{35})|-----BEGIN [A-Z ]*PRIVATE KEY-----"
 )
 UNFINISHED = re.compile(r"\{\{|\}\}|\{%|%\}|\bTODO\b|\bFIXME\b|\bNone\b|\| *nan *[|(]")  # `todo` is a word of Spanish
-METADATA = ("language", "license", "pipeline_tag", "library_name", "tags")
+METADATA = ("language", "license", "license_name", "license_link", "pipeline_tag", "library_name", "tags", "widget")
 SPECIAL_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
-ANSWERS = 5
-AS_MEASURED = 0.005  # how far a probability may be from the one in the results, made on another machine
+LIBRARIES = (".js", ".mjs")  # of a page: made elsewhere, with paths of a pretended file system in them
 
 
 def check_tree(tree: Path, publication: Publication) -> None:
-    """Everything that can be seen without running the model."""
-    check_names(tree)
-    check_no_pickle(tree)
-    check_pictures(tree)
-    check_no_secrets(tree)
+    """Check everything about a model that can be seen without running it."""
+    check_files(tree, MODEL_FILES)
     check_sizes(tree)
     check_card(tree, publication)
     check_eval_results(tree)
 
 
-def check_names(tree: Path) -> None:
-    """Only files that are meant to be published: no corpus, no checkpoint, no log."""
+def check_dataset(tree: Path) -> None:
+    check_files(tree, DATASET_FILES)
+    check_metadata(read_card(tree, DatasetCard), tree, ("license", "configs"))
+
+
+def check_space(tree: Path) -> None:
+    check_files(tree, SPACE_FILES)
+    card = read_card(tree, SpaceCard)
+    check_metadata(card, tree, ("title", "sdk"))
+    if card.data.get("sdk") != "static" or not (tree / "index.html").is_file():
+        raise InputError(f"{tree.name}: not a static Space: README.md says sdk: static, and index.html is the page")
+
+
+def check_files(tree: Path, allowed: tuple[str, ...]) -> None:
+    check_names(tree, allowed)
+    check_no_pickle(tree)
+    check_pictures(tree)
+    check_no_secrets(tree)
+
+
+def check_names(tree: Path, allowed: tuple[str, ...]) -> None:
+    """Allow only files that are meant to be published: no corpus, no checkpoint, no log."""
     for path in files_of(tree):
-        if (tree / path).is_symlink() or not any(fnmatch(path, allowed) for allowed in ALLOWED):
+        if (tree / path).is_symlink() or not any(fnmatch(path, pattern) for pattern in allowed):
             raise InputError(f"{tree.name}/{path}: not a file that is published")
 
 
@@ -87,14 +109,14 @@ def check_no_pickle(tree: Path) -> None:
 
 
 def check_pictures(tree: Path) -> None:
-    """What is called a picture is one: nothing else looks into these files."""
+    """Check that pictures are pictures: nothing else looks into these files."""
     for path in files_of(tree):
         if path.endswith(".png") and not (tree / path).read_bytes().startswith(PNG):
             raise InputError(f"{tree.name}/{path}: not a PNG picture")
 
 
 def check_no_secrets(tree: Path) -> None:
-    """No path of this machine and no key in any text."""
+    """Refuse a path of this machine or a key in any text."""
     for path in files_of(tree):
         try:
             text = (tree / path).read_text(encoding="utf-8")
@@ -102,12 +124,12 @@ def check_no_secrets(tree: Path) -> None:
             continue  # weights and pictures
         if TOKEN.search(text):  # not shown: it would be in the log as well
             raise InputError(f"{tree.name}/{path}: holds an access token or a private key: take it out")
-        if found := ABSOLUTE_PATH.search(text):
+        if not path.endswith(LIBRARIES) and (found := ABSOLUTE_PATH.search(text)):
             raise InputError(f"{tree.name}/{path}: holds a path of a machine ({found[0]}): take it out")
 
 
 def check_sizes(tree: Path) -> None:
-    """Weights, tokenizer and configuration are of one model."""
+    """Check that weights, tokenizer and configuration are of one model."""
     config = json.loads((tree / "config.json").read_text(encoding="utf-8"))
     try:
         tokenizer = load_tokenizer(tree)
@@ -131,7 +153,7 @@ def check_sizes(tree: Path) -> None:
 
 
 def embedding_rows(tree: Path) -> int:
-    """The size of the vocabulary by the header of the weights."""
+    """The size of the vocabulary, from the header of the weights."""
     try:
         with safe_open(tree / WEIGHTS, "pt") as weights:
             names = [name for name in weights.keys() if name.endswith("word_embeddings.weight")]  # noqa: SIM118
@@ -142,16 +164,33 @@ def embedding_rows(tree: Path) -> int:
         raise InputError(f"{tree.name}/{WEIGHTS}: cannot be read ({error})") from error
 
 
-def check_card(tree: Path, publication: Publication) -> None:
-    """The card is finished, its metadata are there, and what it links to in the repository as well."""
-    where = f"{tree.name}/README.md"
+def read_card(tree: Path, kind: type[RepoCard]) -> RepoCard:
+    """The README.md of a tree.
+
+    Raises:
+        InputError: if it is missing, or its metadata cannot be read.
+    """
+    if not (tree / CARD).is_file():
+        raise InputError(f"{tree.name}/{CARD}: missing")
     try:
-        card = ModelCard((tree / "README.md").read_text(encoding="utf-8"))
+        return kind((tree / CARD).read_text(encoding="utf-8"))
     except (ValueError, yaml.YAMLError) as error:
-        raise InputError(f"{where}: its metadata cannot be read ({' '.join(str(error).split())})") from error
-    for name in METADATA:
+        raise InputError(
+            f"{tree.name}/{CARD}: its metadata cannot be read ({' '.join(str(error).split())})"
+        ) from error
+
+
+def check_metadata(card: RepoCard, tree: Path, names: tuple[str, ...]) -> None:
+    for name in names:
         if not card.data.get(name):
-            raise InputError(f"{where}: its metadata lack {name}")
+            raise InputError(f"{tree.name}/{CARD}: its metadata lack {name}")
+
+
+def check_card(tree: Path, publication: Publication) -> None:
+    """Check that the card is finished, that it has its metadata, and that everything it links to is there."""
+    where = f"{tree.name}/{CARD}"
+    card = read_card(tree, ModelCard)
+    check_metadata(card, tree, METADATA)
     if card.data.pipeline_tag != publication.pipeline_tag:
         raise InputError(f"{where}: says {card.data.pipeline_tag}, and the model is for {publication.pipeline_tag}")
     if found := UNFINISHED.search(card.text):
@@ -159,7 +198,7 @@ def check_card(tree: Path, publication: Publication) -> None:
     if empty := empty_section(card.text):
         raise InputError(f"{where}: the section {empty!r} is empty")
     for link in re.findall(r"\]\(([^)\s]+)\)", card.text):
-        if not re.match(r"[a-z]+:|#", link) and not (tree / link).is_file():
+        if not re.match(r"[a-z]+:|#", link) and not (tree / link).exists():
             raise InputError(f"{where}: links to {link}, which is not in the repository")
 
 
@@ -175,7 +214,7 @@ def empty_section(markdown: str) -> str | None:
 
 
 def check_eval_results(tree: Path) -> None:
-    """The results that the Hub reads are as it reads them."""
+    """Check that the Hub can read the results that are meant for it."""
     for path in files_of(tree):
         if path.startswith(".eval_results/"):
             try:
@@ -185,101 +224,3 @@ def check_eval_results(tree: Path) -> None:
                 raise InputError(f"{tree.name}/{path}: not as the Hub reads results ({reason})") from error
             if not entries:
                 raise InputError(f"{tree.name}/{path}: holds no result")
-
-
-def check_opening(trees: Sequence[tuple[Path, Publication]], results: dict[str, dict[str, Any]]) -> None:
-    """Every tree opens in a clean process by its own code, and answers sanely: as the results say it did.
-
-    Raises:
-        InputError: for the first that does not.
-    """
-    measured = [measured_answers(publication, results) for _, publication in trees]
-    questions = [
-        {
-            "folder": str(tree),
-            "pipeline_tag": publication.pipeline_tag,
-            "texts": list(dict.fromkeys([*published.completions(), *answers])),
-            "top_k": ANSWERS,
-        }
-        for (tree, publication), answers in zip(trees, measured, strict=True)
-    ]
-    reports = open_in_clean_process(questions)
-    for (tree, _), question, report, answers in zip(trees, questions, reports, measured, strict=True):
-        config = json.loads((tree / "config.json").read_text(encoding="utf-8"))
-        check_report(tree.name, report, question["pipeline_tag"] == "fill-mask" and config["tie_word_embeddings"])
-        found = dict(zip(question["texts"], report["answers"], strict=True))
-        check_answers(tree.name, report["special"], found, answers)
-
-
-def measured_answers(publication: Publication, results: dict[str, dict[str, Any]]) -> dict[str, tuple[str, float]]:
-    """Phrase -> the first word and its probability, as the results have it of this model; classifiers have none."""
-    if publication.pipeline_tag != "fill-mask" or "completions" not in results:
-        return {}
-    name = name_in(results["completions"], publication)
-    return {
-        entry["phrase"]: (column["answers"][0]["word"], column["answers"][0]["probability"])
-        for entry in results["completions"]["phrases"]
-        for column in entry["by_model"]
-        if column["model"] == name
-    }
-
-
-def open_in_clean_process(questions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What `clean_opening.py` finds in each folder, without this project, the Hub or anyone's token for it."""
-    with TemporaryDirectory() as home:
-        private = ("HF_", "HUGGING", "PYTHONPATH")
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(private)}
-        completed = subprocess.run(
-            [sys.executable, "-I", clean_opening.__file__],
-            input=json.dumps(questions),
-            capture_output=True,
-            text=True,
-            cwd=home,
-            env=clean | {"HF_HOME": home, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
-        )
-    reports = [json.loads(line) for line in completed.stdout.splitlines() if line.startswith("{")]
-    if len(reports) < len(questions):
-        folder = Path(questions[len(reports)]["folder"]).name
-        last = (completed.stderr.strip().splitlines() or ["no message"])[-1]
-        raise InputError(f"{folder}: the process that opened it ended with status {completed.returncode}: {last}")
-    return reports
-
-
-def check_report(name: str, report: dict[str, Any], tied: bool) -> None:
-    """A model that opened is whole, and its probabilities are some."""
-    if "error" in report:
-        raise InputError(f"{name}: does not open in a clean process: {' '.join(report['error'].split())}")
-    if report["mismatched"]:
-        raise InputError(f"{name}: weights and code do not fit: {report['mismatched'][0]}")
-    if report["not_finite"]:
-        raise InputError(f"{name}: {report['not_finite'][0]} holds a value that is no number")
-    if report["tied"] != tied:
-        raise InputError(f"{name}: config.json says tie_word_embeddings={tied}, and the opened model is not so")
-    if not all(math.isclose(total, 1, abs_tol=1e-3) for total in report["sums"]):
-        raise InputError(f"{name}: probabilities sum to {report['sums'][0]} to {report['sums'][1]}, not to 1")
-
-
-def check_answers(
-    name: str,
-    special: Iterable[str],
-    answers: dict[str, list[tuple[str, float]]],
-    measured: dict[str, tuple[str, float]],
-) -> None:
-    """The answers to several texts are words, are not all the same, and are those of the evaluation.
-
-    Args:
-        answers: text -> answers with their probabilities, the likeliest first.
-        measured: text -> the likeliest answer and its probability, as the results have them.
-    """
-    for text, found in answers.items():
-        if found[0][0] in special:
-            raise InputError(f"{name}: answers {found[0][0]} to {text!r}, which is no word")
-    if len({tuple((word, round(probability, 4)) for word, probability in found) for found in answers.values()}) == 1:
-        raise InputError(f"{name}: gives the same answers to every text, such as {min(answers)!r}")
-    for text, (word, probability) in measured.items():
-        now = dict(answers[text]).get(word, 0.0)
-        if abs(now - probability) > AS_MEASURED:
-            raise InputError(
-                f"{name}: gives {word!r} the probability {now:.3f} in {text!r}, and completions.json says "
-                f"{probability:.3f}: run evaluate_family.py again"
-            )

@@ -1,9 +1,11 @@
-"""Open model folders as a stranger does, with the code that lies in them, and say what was found.
+"""Open models as a stranger does, with the code that lies beside their weights, and report what was found.
 
-`checks.py` runs this file in a process of its own, without this project: stdin is a list of folders with the texts to
-ask each, stdout one line of JSON for each folder.
+`opening.py` runs this file in a process of its own, without this project. On stdin is a JSON list of questions: `code`
+to run, and for a model that lies in a folder what `inspect` takes. On stdout is one line of JSON per question.
 """
 
+import contextlib
+import io
 import json
 import sys
 
@@ -17,11 +19,13 @@ AUTO_CLASSES = {
 }
 
 
-def look_at(folder: str, pipeline_tag: str, texts: list[str], top_k: int) -> dict:
-    """What has to be known of a model: whether it is whole, and its `top_k` answers to each text."""
+def inspect(folder: str, pipeline_tag: str, texts: list[str], top_k: int) -> dict:
+    """Whether a model is whole, and its `top_k` answers to each text, in fp32 as they were evaluated."""
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     auto_class = getattr(transformers, AUTO_CLASSES[pipeline_tag])
-    model, info = auto_class.from_pretrained(folder, trust_remote_code=True, output_loading_info=True)
+    model, info = auto_class.from_pretrained(
+        folder, dtype=torch.float32, trust_remote_code=True, output_loading_info=True
+    )
     inputs = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
     with torch.no_grad():
         probabilities = model.eval()(**inputs).logits.double().softmax(-1)
@@ -45,12 +49,21 @@ def ask(ready, pipeline_tag: str, texts: list[str], top_k: int) -> list[list[tup
     return [[(answer["label"], answer["score"]) for answer in answers] for answers in found]
 
 
+def printed_by(code: str) -> str:
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(code, {"__name__": "__example__"})
+    return printed.getvalue().strip()
+
+
 def main() -> None:
-    sys.modules["modeling_bilma"] = None  # imported by anything, its classes would win over the folder's own code
+    # Imported by anything, the package's classes would win over the repository's own code.
+    sys.modules["modeling_bilma"] = None  # type: ignore[assignment]
     for question in json.load(sys.stdin):
+        code = question.pop("code")
         try:
-            found = look_at(**question)
-        except Exception as error:  # whatever the folder's code raises is what has to be told
+            found = inspect(**question) if question else {}
+            found["printed"] = printed_by(code)
+        except Exception as error:  # whatever the repository's code raises is what has to be reported
             found = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(found), flush=True)
 

@@ -1,8 +1,7 @@
-"""The evaluation of a model as the Hub reads it: `.eval_results/*.yaml`, and `model-index` in the front matter.
+"""The evaluation of a model as the Hub reads it: headline figures in `model-index`, regional tests in `.eval_results`.
 
-Both say the same numbers, those of the result's JSON. A task is the test texts of a region: `mlm_mx`, `emoji15_mx`.
-The Hub wants the id of a benchmark, a dataset repository that declares the tasks; ours is `ORG/bilma-benchmark`. Until
-there is one that the Hub has admitted, it keeps the files and shows no leaderboard.
+Both repeat numbers of the result's JSON, which lies in the repository whole. The Hub files `.eval_results` under a
+data set: ours is that of the regional tests, whose kinds of items are its tasks.
 """
 
 from collections.abc import Iterator
@@ -13,157 +12,156 @@ from huggingface_hub import EvalResult, EvalResultEntry, eval_result_entries_to_
 from huggingface_hub.utils import yaml_dump
 
 from training.common.errors import InputError
-from training.common.provenance import weights_fingerprint
-from training.publishing.publication import Publication
+from training.evaluation.results import ALL, WORDS
+from training.publishing.publication import CLASSIFICATION, FILL_MASK, Publication
 
-BENCHMARK = "bilma-benchmark"
+Results = dict[str, dict[str, Any]]  # by kind, as `training.evaluation.results.read_results` gives them
+REGIONAL_TESTS = "regional_tests"  # the kind of the result
+REGIONAL_TESTS_NAME = "bilma-regional-tests"  # the repository of the data set
+EVAL_RESULTS = f".eval_results/{REGIONAL_TESTS_NAME}.yaml"
 RESULTS = "results"  # the folder of the repository that holds the JSON
 DIGITS = 4  # more than the intervals allow
+MOST_HEADLINES = 10
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Which result measures the models of a pipeline, and what the Hub calls its scores.
-
-    `metrics` are score -> (the Hub's metric, name to show); the first one is the score of `.eval_results`.
-    """
+    """Which result measures the models of a pipeline; `metrics` are score -> (the Hub's metric, name to show)."""
 
     kind: str
-    prefix: str
     name: str
+    headline: str
     metrics: dict[str, tuple[str, str]]
 
 
 EVALUATIONS = {
-    "fill-mask": Evaluation(
+    FILL_MASK: Evaluation(
         "mlm_matrix",
-        "mlm",
         "Masked language modelling",
-        {"masked_accuracy": ("accuracy", "Masked accuracy"), "perplexity": ("perplexity", "Masked perplexity")},
+        "masked_accuracy",
+        {"masked_accuracy": ("accuracy", "Masked accuracy"), "perplexity": ("perplexity", "Perplexity")},
     ),
-    "text-classification": Evaluation(
+    CLASSIFICATION: Evaluation(
         "emoji15_matrix",
-        "emoji15",
         "Emoji-15",
+        "accuracy",
         {"accuracy": ("accuracy", "Accuracy"), "macro_f1": ("f1", "Macro-F1")},
     ),
 }
 
 
-def eval_result_files(publication: Publication, results: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Path in the repository -> text of every file under `.eval_results`.
+def evaluation_of(publication: Publication) -> Evaluation:
+    return EVALUATIONS[publication.pipeline_tag]
+
+
+def result_of(results: Results, publication: Publication) -> dict[str, Any]:
+    """The result that measures the model.
 
     Raises:
-        InputError: if the results are not of this model and its region.
+        InputError: if it is missing.
     """
-    entries = eval_result_entries_to_yaml(eval_entries(publication, results))
-    return {f".eval_results/{BENCHMARK}.yaml": yaml_dump(entries, sort_keys=False)}
-
-
-def eval_entries(publication: Publication, results: dict[str, dict[str, Any]]) -> list[EvalResultEntry]:
-    """One value for each region of texts."""
-    evaluation = EVALUATIONS[publication.pipeline_tag]
-    score = next(iter(evaluation.metrics))
-    settings = results_of(results, evaluation.kind, publication)["settings"]
-    return [
-        EvalResultEntry(
-            dataset_id=f"{publication.org}/{BENCHMARK}",
-            task_id=f"{evaluation.prefix}_{cell['region']}",
-            value=round(cell[score]["value"], DIGITS),
-            source_url=source_url(publication, evaluation),
-            source_name=f"{RESULTS}/{evaluation.kind}.json",
-            notes=note(cell, corpus, score, settings),
-        )
-        for cell, corpus in own_column(publication, results)
-    ]
-
-
-def model_index(publication: Publication, results: dict[str, dict[str, Any]]) -> list[EvalResult]:
-    """Every score for each region of texts, as the older format has it."""
-    evaluation = EVALUATIONS[publication.pipeline_tag]
-    return [
-        EvalResult(
-            task_type=publication.pipeline_tag,
-            task_name=evaluation.name,
-            dataset_type=f"{publication.org}/{BENCHMARK}",
-            dataset_name=f"test texts of {cell['region']}: {', '.join(corpus['names'])}",
-            dataset_config=f"{evaluation.prefix}_{cell['region']}",
-            dataset_split="test",
-            metric_type=metric,
-            metric_name=name,
-            metric_value=round(cell[score]["value"], DIGITS),
-            source_url=source_url(publication, evaluation),
-            source_name=f"{RESULTS}/{evaluation.kind}.json",
-        )
-        for cell, corpus in own_column(publication, results)
-        for score, (metric, name) in evaluation.metrics.items()
-    ]
-
-
-def own_column(
-    publication: Publication, results: dict[str, dict[str, Any]]
-) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """The model's cells over all targets, with the facts of their texts: those of its own region first.
-
-    Raises:
-        InputError: if the results are not of this model, or hold no texts of its region.
-    """
-    kind = EVALUATIONS[publication.pipeline_tag].kind
-    result = results_of(results, kind, publication)
-    name = name_in(result, publication)
-    cells = [cell for cell in result["cells"] if cell["model"] == name and cell.get("targets", "all") == "all"]
-    corpora = {corpus["region"]: corpus for corpus in result["corpora"]}
-    own = publication.region.code
-    if own not in corpora:
-        raise InputError(
-            f"{publication.folder}: {kind}.json has no texts of {own}: run evaluate_family.py with a corpus of {own}"
-        )
-    for cell in sorted(cells, key=lambda cell: cell["region"] != own):
-        yield cell, corpora[cell["region"]]
-
-
-def results_of(results: dict[str, dict[str, Any]], kind: str, publication: Publication) -> dict[str, Any]:
+    kind = evaluation_of(publication).kind
     if kind not in results:
         raise InputError(
-            f"{publication.folder}: a card without {kind}.json is incomplete: run evaluate_family.py with this model, "
-            "and give its output folder as --results"
+            f"{publication.name}: no {kind}.json, and a card without it is incomplete: run evaluate_family.py with "
+            "this model, and give its output folder as --results"
         )
     return results[kind]
 
 
 def name_in(result: dict[str, Any], publication: Publication) -> str:
-    """What a result calls the model, which it knows by its weights.
+    """The name under which a result holds the model, known by its weights and its region.
 
     Raises:
-        InputError: if the result is of other weights.
+        InputError: if the result is of other weights, or of these for other regions only.
     """
-    fingerprint = weights_fingerprint(publication.folder)
-    for model in result["models"]:
-        if model["fingerprint"] == fingerprint and model["region"] != publication.region.code:
-            raise InputError(
-                f"{publication.folder}: is of region {publication.region.code}, and {result['kind']}.json says "
-                f"{model['region']} of the same weights: run evaluate_family.py with this model"
-            )
-        if model["fingerprint"] == fingerprint:
+    same_weights = [model for model in result["models"] if model["fingerprint"] == publication.fingerprint]
+    for model in same_weights:
+        if model["region"] == publication.region:
             return model["name"]
-    raise InputError(
-        f"{publication.folder}: its weights are none of those in {result['kind']}.json "
-        f"({', '.join(model['name'] for model in result['models'])}): run evaluate_family.py with this model"
+    where, file = f"{publication.trained} as {publication.name}", f"{result['kind']}.json"
+    if same_weights:
+        found = ", ".join(str(model["region"]) for model in same_weights)
+        raise InputError(f"{where}: {file} holds these weights for the regions {found}: run evaluate_family.py again")
+    names = ", ".join(model["name"] for model in result["models"])
+    raise InputError(f"{where}: its weights are none of those in {file} ({names}): run evaluate_family.py again")
+
+
+def find_cell(result: dict[str, Any], model: str, region: str, targets: str = WORDS) -> dict[str, Any] | None:
+    """The scores of a model or baseline on one region's texts; results without sets of targets have one cell."""
+    for cell in result["cells"]:
+        if (cell["model"], cell["region"], cell.get("targets", targets)) == (model, region, targets):
+            return cell
+    return None
+
+
+def regions_own_first(publication: Publication, result: dict[str, Any]) -> list[str]:
+    regions = [corpus["region"] for corpus in result["corpora"]]
+    return sorted(regions, key=lambda region: region != publication.region)
+
+
+def model_index(publication: Publication, results: Results) -> list[EvalResult]:
+    """The headline figures: all scores at home, or for a model of all regions the headline score on each one's texts.
+
+    Raises:
+        InputError: if the results are not of this model.
+    """
+    evaluation, result = evaluation_of(publication), result_of(results, publication)
+    name = name_in(result, publication)
+    if publication.region is None:
+        scores = [(region, evaluation.headline, WORDS) for region in regions_own_first(publication, result)]
+    else:
+        scores = [(publication.region, score, WORDS) for score in evaluation.metrics]
+        scores += [(publication.region, evaluation.headline, ALL)] if publication.fills_masks else []
+    figures = []
+    for region, score, targets in scores[:MOST_HEADLINES]:
+        cell = find_cell(result, name, region, targets)
+        if cell and cell[score]:
+            over = {WORDS: " over words", ALL: " over all tokens"}[targets] if publication.fills_masks else ""
+            figures.append(headline(publication, region, score, over, cell[score]["value"]))
+    return figures
+
+
+def headline(publication: Publication, region: str, score: str, over: str, value: float) -> EvalResult:
+    evaluation = evaluation_of(publication)
+    metric, metric_name = evaluation.metrics[score]
+    return EvalResult(
+        task_type=publication.pipeline_tag,
+        task_name=evaluation.name,
+        dataset_type="regional-test-texts",
+        dataset_name="Held-out texts of the region",
+        dataset_split="test",
+        metric_type=metric,
+        metric_name=f"{metric_name}{over}, {region.upper()}",
+        metric_value=round(value, DIGITS),
+        source_url=f"https://huggingface.co/{publication.repo_id}",
+        source_name=f"{RESULTS}/{evaluation.kind}.json",
     )
 
 
-def source_url(publication: Publication, evaluation: Evaluation) -> str:
-    revision = publication.tag or "main"
-    return f"https://huggingface.co/{publication.repo_id}/blob/{revision}/{RESULTS}/{evaluation.kind}.json"
+def regional_cells(publication: Publication, results: Results) -> Iterator[dict[str, Any]]:
+    """How the model did on the regional tests of its own region, by kind of item; nothing where it was not tested."""
+    result = results.get(REGIONAL_TESTS)
+    if result is None or publication.region is None or not publication.fills_masks:
+        return
+    name = name_in(result, publication)
+    yield from (cell for cell in result["cells"] if (cell["model"], cell["region"]) == (name, publication.region))
 
 
-def note(cell: dict[str, Any], corpus: dict[str, Any], score: str, settings: dict[str, Any]) -> str:
-    """What was asked, so that the value can be understood away from the card."""
-    texts = corpus["texts"] if "texts" in corpus else corpus["test_texts"]
-    asked = f"{cell['count']:,} hidden tokens of {texts:,} texts" if "targets" in cell else f"{texts:,} texts"
-    how = f", {100 * settings['mlm_probability']:.0f} % hidden, all as [MASK]" if "targets" in cell else ""
-    low, high = (f"{cell[score][end]:.{DIGITS}f}" for end in ("low", "high"))
-    return (
-        f"{asked} of {', '.join(corpus['names'])} (fingerprint {corpus['fingerprint'][:12]}){how}; "
-        f"95 % interval {low} to {high}"
-    )
+def eval_result_file(publication: Publication, results: Results) -> str | None:
+    """The text of `.eval_results`: one value per kind of item; None where there is nothing to say."""
+    entries = [
+        EvalResultEntry(
+            dataset_id=f"{publication.org}/{REGIONAL_TESTS_NAME}",
+            task_id=f"{cell['kind']}_{cell['region']}",
+            value=round(cell["chosen"]["value"], DIGITS),
+            source_url=f"https://huggingface.co/{publication.repo_id}/blob/main/{RESULTS}/{REGIONAL_TESTS}.json",
+            source_name=f"{RESULTS}/{REGIONAL_TESTS}.json",
+            notes=(
+                f"share of {cell['count']:,} items where a form of the region beats every form that only others use; "
+                f"95 % interval {cell['chosen']['low']:.{DIGITS}f} to {cell['chosen']['high']:.{DIGITS}f}"
+            ),
+        )
+        for cell in regional_cells(publication, results)
+    ]
+    return yaml_dump(eval_result_entries_to_yaml(entries), sort_keys=False) if entries else None

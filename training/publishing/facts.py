@@ -1,12 +1,12 @@
-"""What a card says that no program knows: the region's names, how it speaks, phrases to try, what its corpora are."""
+"""What only people know about a region: its names, how it speaks, phrases to try, where texts come from."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict, cast
 
 import yaml
 
 from training.common.errors import InputError
-from training.texts.regions import Region
+from training.publishing.publication import repository_name
 
 # A part of the repository and not of the package: people write there, and publish.py is run from a checkout.
 MODEL_CARDS = Path(__file__).parents[2] / "model_cards"
@@ -15,35 +15,53 @@ IN_BOTH_LANGUAGES = ("country", "variety", "speech")
 LISTS = ("phrases", "texts")
 
 
-def read_facts(region: Region, folder: Path = MODEL_CARDS) -> dict[str, Any]:
-    """The facts of a region, whole; `corpora` is empty where the file describes none.
+class InLanguages(TypedDict):
+    es: str
+    en: str
+
+
+class Facts(TypedDict):
+    """A facts.yaml. `corpora` describes texts by their fingerprint; `memorisation` says what a test for texts that
+    the model gives back has found."""
+
+    country: InLanguages
+    variety: InLanguages
+    speech: InLanguages
+    phrases: list[str]
+    texts: list[str]
+    corpora: dict[str, InLanguages]
+    memorisation: NotRequired[InLanguages]
+
+
+def read_facts(region: str | None, folder: Path = MODEL_CARDS) -> Facts:
+    """The facts of a region, or with None of the family; `corpora` is empty where the file describes none.
 
     Raises:
-        InputError: if there is no facts.yaml of the region, or it lacks something.
+        InputError: if there is no facts.yaml, or it lacks something.
     """
-    path = folder / f"bilma-{region.code}" / "facts.yaml"
+    path = folder / repository_name(region) / "facts.yaml"
     if not path.is_file():
-        raise InputError(f"{path}: no facts for the card of {region.code}: write them as {folder / 'README.md'} says")
+        raise InputError(f"{path}: missing, and cards are made from it: write it as docs/publishing.md describes")
     try:
         facts = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise InputError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from error
     if not isinstance(facts, dict):
-        raise InputError(f"{path}: not a list of `key: value` lines")
-    for key in IN_BOTH_LANGUAGES:
+        raise InputError(f"{path}: not a mapping of keys to values")
+    for key in (*IN_BOTH_LANGUAGES, *({"memorisation"} & facts.keys())):
         check_languages(facts.get(key), f"{path}: {key}")
     for key in LISTS:
         if not (isinstance(facts.get(key), list) and facts[key] and all(isinstance(text, str) for text in facts[key])):
             raise InputError(f"{path}: {key} is not a list of texts")
     corpora = facts.setdefault("corpora", {})
     if not isinstance(corpora, dict):
-        raise InputError(f"{path}: corpora is not fingerprints with their descriptions")
-    for fingerprint, words in corpora.items():
-        check_languages(words, f"{path}: corpora: {fingerprint}")
-    return facts
+        raise InputError(f"{path}: corpora is not a mapping of fingerprints to descriptions")
+    for fingerprint, description in corpora.items():
+        check_languages(description, f"{path}: corpora: {fingerprint}")
+    return cast(Facts, facts)
 
 
-def check_languages(words: Any, where: str) -> None:
+def check_languages(text: Any, where: str) -> None:
     for language in LANGUAGES:
-        if not (isinstance(words, dict) and isinstance(words.get(language), str) and words[language].strip()):
+        if not (isinstance(text, dict) and isinstance(text.get(language), str) and text[language].strip()):
             raise InputError(f"{where} lacks its text in {language}")

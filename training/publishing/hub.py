@@ -1,34 +1,46 @@
-"""The Hub: what it holds, what has to change there, and the one commit, the tag and the collection that change it.
+"""The Hub: what a repository holds, what has to change there, and the one commit and the tag that change it.
 
 An upload can have succeeded although its answer was lost, so after any error the Hub is asked what it holds now,
-before anything is said. Every error becomes one line, without the token.
+before anything is reported. Every error becomes one line, without the token.
 """
 
-import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, RepositoryNotFoundError
-from huggingface_hub.hf_api import Collection, RepoFile
+from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils.sha import git_hash
 
 from training.common.errors import InputError
+from training.common.files import file_sha256
 from training.publishing.tree import files_of
 
-COLLECTION = "BILMA"
-OF_COLLECTION = f"collection {COLLECTION}"  # in the table and in messages
+MODEL, DATASET, SPACE = "model", "dataset", "space"
 # What the client raises: its own HTTP errors and httpx2's; ConnectionError of Xet; RuntimeError around a failed
-# upload; ValueError for a card that the Hub refuses and for a token that cannot stand in a header.
+# upload; ValueError for a card that the Hub refuses and for a token that does not fit into a header.
 HUB_ERRORS = (HTTPError, OSError, RuntimeError, ValueError)
-OF_THE_HUB = {".gitattributes"}  # made and kept by the Hub itself: which files are large
+KEPT_BY_THE_HUB = {".gitattributes"}  # which files are large
 REASONS = {
     401: "the token is not valid: log in with `hf auth login`, or set HF_TOKEN",
     403: "the token may not write there: take one with the right to write to that organization",
     412: "another commit came first",
 }
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A folder whose files a repository is to hold, exactly; `kind` is MODEL, DATASET or SPACE."""
+
+    repo_id: str
+    kind: str
+    tree: Path
+
+    @property
+    def megabytes(self) -> float:
+        return sum((self.tree / path).stat().st_size for path in files_of(self.tree)) / 1e6
 
 
 @dataclass(frozen=True)
@@ -50,13 +62,28 @@ class Changes:
         return bool(self.sent or self.removed)
 
     def __str__(self) -> str:
-        parts = ((self.sent, "updated"), (self.removed, "removed"))
+        parts = ((self.sent, "update"), (self.removed, "remove"))
         return ", ".join(f"{verb} {len(files)} file{'s' * (len(files) > 1)}" for files, verb in parts if files)
 
 
 @dataclass(frozen=True)
+class Plan:
+    """What is to happen to a repository; `remote` is None where there is none yet."""
+
+    upload: Upload
+    remote: Remote | None
+    changes: Changes
+    new_tag: str | None
+
+    def __str__(self) -> str:
+        create = "" if self.remote and set(self.remote.files) - KEPT_BY_THE_HUB else "create with "
+        changes = f"{create}{len(self.changes.sent)} files" if create else str(self.changes)
+        return ", ".join(filter(None, (changes, self.new_tag and f"add tag {self.new_tag}"))) or "nothing new"
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """What became of a repository or of the collection; `failed` tells apart what is in `changed`."""
+    """What became of a repository or of the collection; `failed` says whether `changed` is an error."""
 
     name: str
     commit: str | None
@@ -65,7 +92,7 @@ class Outcome:
 
 
 def check_login(api: HfApi) -> None:
-    """The Hub knows the token.
+    """Check that the Hub knows the token.
 
     Raises:
         InputError: if there is none, if it is not valid, or if the Hub does not answer.
@@ -80,86 +107,91 @@ def check_login(api: HfApi) -> None:
         raise InputError(f"{api.endpoint}: cannot log in: {in_one_line(error, api)}") from error
 
 
-def push(
-    api: HfApi, repo_id: str, tree: Path, *, private: bool, tag: str | None, say: Callable[[str], None]
-) -> Outcome:
-    """Make the repository hold exactly the files of `tree`, by one commit, and `tag` name that commit.
+def plan(api: HfApi, upload: Upload, *, private: bool, tag: str | None) -> Plan:
+    """What a repository lacks; nothing is changed.
 
-    What is there already is not sent again, so a run that broke off is finished by the next one.
+    Raises:
+        InputError: if the repository cannot be read, is public and meant to be private, or has the tag elsewhere.
+    """
+    remote = read(api, upload)
+    if remote is None:
+        return Plan(upload, None, compare({}, upload.tree), tag)
+    if private and not remote.private:
+        raise InputError(f"{upload.repo_id} is public: make it private on the Hub first, or leave out --private")
+    changes = compare(remote.files, upload.tree)
+    tagged = remote.tags.get(tag) if tag else None
+    if tagged and (changes or tagged != remote.tip):
+        raise InputError(
+            f"{upload.repo_id}: the tag {tag} names another commit, {tagged[:8]}, and is not moved: give a new --tag"
+        )
+    return Plan(upload, remote, changes, None if tagged else tag)
+
+
+def push(api: HfApi, planned: Plan, *, private: bool, say: Callable[[str], None]) -> Outcome:
+    """Carry out a plan: one commit, then the tag that names it.
+
+    A run that broke off is finished by the next one, which sends only what is not there.
 
     Raises:
         InputError: if it cannot be done; the message says what arrived.
     """
-    remote = open_repository(api, repo_id, private)
-    changes = compare(remote.files, tree)
-    tagged = remote.tags.get(tag)
-    if tagged and (changes or tagged != remote.tip):
-        raise InputError(
-            f"{repo_id}: the tag {tag} names another commit, {tagged[:8]}, and is not moved: give a new --tag"
-        )
-    done, commit = [], remote.tip
-    if changes:
-        megabytes = sum((tree / path).stat().st_size for path in changes.sent) / 1e6
-        removed = ", ".join(changes.removed) or "none"
-        say(f"{repo_id}: files to send: {len(changes.sent)} ({megabytes:.1f} MB), to remove: {removed}")
-        commit = send(api, repo_id, tree, changes, remote, say)
-        done.append(str(changes) if set(remote.files) - OF_THE_HUB else f"created with {len(changes.sent)} files")
-    if tag and not tagged:
-        add_tag(api, repo_id, tag, commit)
-        done.append(f"tag {tag} added")
-    return Outcome(repo_id, commit, ", ".join(done) or "nothing new")
+    upload = planned.upload
+    remote = planned.remote or create(api, upload, private)
+    commit = send(api, upload, remote, say) if planned.changes else remote.tip
+    if planned.new_tag:
+        add_tag(api, upload, planned.new_tag, commit)
+    return Outcome(upload.repo_id, commit, str(planned))
 
 
-def add_tag(api: HfApi, repo_id: str, tag: str, commit: str) -> None:
-    settled(
-        lambda: api.create_tag(repo_id, tag=tag, revision=commit),
-        lambda: read_tags(api, repo_id).get(tag) == commit,
-        f"{repo_id}: commit {commit[:8]} is there, and the tag {tag} is not",
-        api,
-    )
-
-
-def open_repository(api: HfApi, repo_id: str, private: bool) -> Remote:
-    """The repository as it is, made if there is none.
+def create(api: HfApi, upload: Upload, private: bool) -> Remote:
+    """Create the repository, and return it as it is then.
 
     Raises:
-        InputError: if it can be neither read nor made, or is public and meant to be private.
+        InputError: if it can be neither created nor read.
     """
-    remote = read(api, repo_id)
+    settle(
+        lambda: api.create_repo(
+            upload.repo_id,
+            repo_type=upload.kind,
+            private=private or None,
+            exist_ok=True,
+            space_sdk="static" if upload.kind == SPACE else None,
+        ),
+        lambda: read(api, upload) is not None,
+        f"{upload.repo_id} was not created",
+        api,
+    )
+    remote = read(api, upload)
     if remote is None:
-        settled(
-            lambda: api.create_repo(repo_id, private=private or None, exist_ok=True),
-            lambda: read(api, repo_id) is not None,
-            f"{repo_id} was not created",
-            api,
-        )
-        remote = read(api, repo_id)
-    if remote is None:
-        raise InputError(f"{repo_id} is there, and cannot be read with this token")
-    if private and not remote.private:
-        raise InputError(f"{repo_id} is public: make it private on the Hub first, or leave out --private")
+        raise InputError(f"{upload.repo_id} is there, and cannot be read with this token")
     return remote
 
 
-def read(api: HfApi, repo_id: str) -> Remote | None:
-    """What the Hub holds; None if it has no such repository."""
+def read(api: HfApi, upload: Upload) -> Remote | None:
+    """What the Hub holds; None if it has no such repository.
+
+    Raises:
+        InputError: if the Hub does not say.
+    """
     try:
-        info = api.repo_info(repo_id)
-        return Remote(info.sha, bool(info.private), read_files(api, repo_id, info.sha), read_tags(api, repo_id))
+        info = api.repo_info(upload.repo_id, repo_type=upload.kind)
+        files = read_files(api, upload, str(info.sha))
+        return Remote(str(info.sha), bool(info.private), files, read_tags(api, upload))
     except RepositoryNotFoundError:
         return None
     except HUB_ERRORS as error:
-        raise InputError(f"{repo_id}: cannot be read: {in_one_line(error, api)}: run again later") from error
+        raise InputError(f"{upload.repo_id}: cannot be read: {in_one_line(error, api)}: run again later") from error
 
 
-def read_files(api: HfApi, repo_id: str, revision: str) -> dict[str, str]:
-    entries = api.list_repo_tree(repo_id, recursive=True, revision=revision)
+def read_files(api: HfApi, upload: Upload, revision: str) -> dict[str, str]:
+    entries = api.list_repo_tree(upload.repo_id, recursive=True, revision=revision, repo_type=upload.kind)
     files = (entry for entry in entries if isinstance(entry, RepoFile))
     return {file.path: file.lfs.sha256 if file.lfs else file.blob_id for file in files}
 
 
-def read_tags(api: HfApi, repo_id: str) -> dict[str, str]:
-    return {tag.name: tag.target_commit for tag in api.list_repo_refs(repo_id).tags}
+def read_tags(api: HfApi, upload: Upload) -> dict[str, str]:
+    refs = api.list_repo_refs(upload.repo_id, repo_type=upload.kind)
+    return {tag.name: tag.target_commit for tag in refs.tags}
 
 
 def compare(remote: Mapping[str, str], tree: Path) -> Changes:
@@ -167,53 +199,48 @@ def compare(remote: Mapping[str, str], tree: Path) -> Changes:
     local = files_of(tree)
     return Changes(
         sent=[path for path in local if path not in remote or digest(tree / path, remote[path]) != remote[path]],
-        removed=sorted(set(remote) - set(local) - OF_THE_HUB),
+        removed=sorted(set(remote) - set(local) - KEPT_BY_THE_HUB),
     )
 
 
 def digest(path: Path, like: str) -> str:
     """The digest of a file in the manner of `like`: 64 digits are a SHA-256, 40 are git's SHA-1."""
-    if len(like) == 64:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    return git_hash(path.read_bytes())
+    return file_sha256(path) if len(like) == 64 else git_hash(path.read_bytes())
 
 
-def send(api: HfApi, repo_id: str, tree: Path, changes: Changes, remote: Remote, say: Callable[[str], None]) -> str:
-    """One commit on top of what was read; returns its id once it is seen to hold the tree."""
+def send(api: HfApi, upload: Upload, remote: Remote, say: Callable[[str], None]) -> str:
+    """Commit the tree on top of what was read; return the commit once it is seen to hold the tree."""
+    repo_id = upload.repo_id
     try:
-        commit = api.create_commit(
-            repo_id,
-            [
-                *(CommitOperationAdd(path, tree / path) for path in changes.sent),
-                *(CommitOperationDelete(path) for path in changes.removed),
-            ],
-            commit_message=f"Publish {tree.name}",
+        commit = api.upload_folder(
+            repo_id=repo_id,
+            repo_type=upload.kind,
+            folder_path=upload.tree,
+            delete_patterns="*",
+            commit_message=f"Publish {upload.tree.name}",
             parent_commit=remote.tip,
         ).oid
-        arrived = read_files(api, repo_id, commit)
+        arrived = read_files(api, upload, commit)
     except HUB_ERRORS as error:
-        return found_after(error, api, repo_id, tree, remote, say)
-    if unlike := compare(arrived, tree):
+        return found_after(error, api, upload, remote, say)
+    if unlike := compare(arrived, upload.tree):
         names = ", ".join(unlike.sent + unlike.removed)
         raise InputError(f"{repo_id}: commit {commit[:8]} does not hold what was sent: look at its {names}")
     return commit
 
 
-def found_after(
-    error: Exception, api: HfApi, repo_id: str, tree: Path, remote: Remote, say: Callable[[str], None]
-) -> str:
+def found_after(error: Exception, api: HfApi, upload: Upload, remote: Remote, say: Callable[[str], None]) -> str:
     """The commit that holds the tree in spite of `error`.
 
     Raises:
-        InputError: if there is none; the message says whether somebody else's is there, or nothing new.
+        InputError: if there is none; the message says whether there is somebody else's, or nothing new.
     """
-    reason = in_one_line(error, api)
+    reason, repo_id = in_one_line(error, api), upload.repo_id
     try:
-        now = read(api, repo_id)
+        now = read(api, upload)
     except InputError as unread:
         raise InputError(f"{reason}; then {unread}, which looks first whether it arrived") from error
-    if now and not compare(now.files, tree):
+    if now and not compare(now.files, upload.tree):
         say(f"{repo_id}: commit {now.tip[:8]} holds all that was sent, although the answer was an error ({reason})")
         return now.tip
     if now and now.tip != remote.tip:
@@ -223,11 +250,23 @@ def found_after(
     raise InputError(f"{repo_id}: nothing was published: {reason}: run again") from error
 
 
-def settled(action: Callable[[], object], arrived: Callable[[], bool], without: str, api: HfApi) -> None:
+def add_tag(api: HfApi, upload: Upload, tag: str, commit: str) -> None:
+    settle(
+        lambda: api.create_tag(upload.repo_id, tag=tag, revision=commit, repo_type=upload.kind),
+        lambda: read_tags(api, upload).get(tag) == commit,
+        f"{upload.repo_id}: commit {commit[:8]} is there, and the tag {tag} is not",
+        api,
+    )
+
+
+def settle(action: Callable[[], object], arrived: Callable[[], bool], without: str, api: HfApi) -> None:
     """Carry out `action`, or find that it was carried out although its answer was an error.
 
     Args:
-        without: what is to be said if it was not.
+        without: what the message says if it was not.
+
+    Raises:
+        InputError: if it was not, or the Hub does not say.
     """
     try:
         action()
@@ -241,54 +280,14 @@ def settled(action: Callable[[], object], arrived: Callable[[], bool], without: 
             raise InputError(f"{without}: {reason}: run again") from error
 
 
-def collect(api: HfApi, org: str, repo_ids: Sequence[str], private: bool) -> Outcome:
-    """The organization's collection holds all of the repositories; nothing is taken out of it.
-
-    Raises:
-        InputError: if it could not be brought about.
-    """
-    collection = find_collection(api, org)
-    if collection is None:
-        settled(
-            lambda: api.create_collection(COLLECTION, namespace=org, private=private, exists_ok=True),
-            lambda: find_collection(api, org) is not None,
-            f"{OF_COLLECTION} was not made",
-            api,
-        )
-        collection = find_collection(api, org)
-    if collection is None:
-        raise InputError(f"{OF_COLLECTION} was made and cannot be read: run again")
-    held = {item.item_id for item in collection.items}
-    missing = [repo_id for repo_id in repo_ids if repo_id not in held]
-    for repo_id in missing:
-        settled(
-            lambda repo_id=repo_id: api.add_collection_item(collection.slug, repo_id, "model", exists_ok=True),
-            lambda repo_id=repo_id: repo_id in (item.item_id for item in find_collection(api, org).items),
-            f"{OF_COLLECTION}: {repo_id} was not added",
-            api,
-        )
-    return Outcome(OF_COLLECTION, None, f"{len(missing)} added" if missing else "nothing new")
-
-
-def find_collection(api: HfApi, org: str) -> Collection | None:
-    """The collection of our title with all of its items, of which the list itself shows only some."""
-    try:
-        for collection in api.list_collections(owner=org):
-            if collection.title == COLLECTION:
-                return api.get_collection(collection.slug)
-        return None
-    except HUB_ERRORS as error:
-        raise InputError(f"{OF_COLLECTION}: cannot be read: {in_one_line(error, api)}: run again") from error
-
-
 def in_one_line(error: Exception, api: HfApi) -> str:
     """What an error of the client says, with the remedy where there is one; without the token or a signed address."""
     causes = [error, error.__cause__] if type(error) is RuntimeError and error.__cause__ else [error]
     known = (cause for cause in causes if status_of(cause) in REASONS)
     if first := next(known, None):
-        text = REASONS[status_of(first)] + what_the_hub_said(first)
+        text = REASONS[status_of(first) or 0] + message_of_the_hub(first)
     else:
-        text = " ".join(map(in_words, causes))
+        text = " ".join(map(first_line, causes))
     text = re.sub(r"\?[^\s']+", "", text)
     return text.replace(api.token, "<token>") if isinstance(api.token, str) else text
 
@@ -297,13 +296,13 @@ def status_of(error: BaseException) -> int | None:
     return getattr(getattr(error, "response", None), "status_code", None)
 
 
-def in_words(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     if isinstance(error, HfHubHTTPError):
-        return str(error).strip().splitlines()[0] + what_the_hub_said(error)
+        return str(error).strip().splitlines()[0] + message_of_the_hub(error)
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def what_the_hub_said(error: BaseException) -> str:
-    """Its own words in brackets: a 403, for one, is also a full storage."""
-    said = getattr(error, "server_message", None)
-    return f" ({' '.join(said.split())})" if said else ""
+def message_of_the_hub(error: BaseException) -> str:
+    """Its own message in brackets: a 403, for one, is also a full storage."""
+    message = getattr(error, "server_message", None)
+    return f" ({' '.join(message.split())})" if message else ""

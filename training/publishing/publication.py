@@ -1,42 +1,120 @@
-"""A trained folder and the repository it is to become."""
+"""What becomes a model repository: a trained folder, or one region of a body with regional parts."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from modeling_bilma.convert_keras import EMOJI_15
-from training.common.errors import InputError
-from training.common.files import read_json
-from training.texts.regions import ALL_REGIONS, Region, get_region
+from huggingface_hub.utils import HFValidationError, validate_repo_id
 
-# The pipeline of each architecture that is published, and what its repository's name ends with.
+from modeling_bilma import BilmaForMaskedLM
+from modeling_bilma.convert_keras import EMOJI_15
+from modeling_bilma.regional import merge_region
+from modeling_bilma.tokenization_bilma import load_tokenizer
+from training.common.errors import InputError, as_input_error
+from training.common.files import read_json
+from training.common.provenance import weights_fingerprint
+from training.engine.models import open_whole
+from training.texts.regions import ALL_REGIONS, get_region
+
+FILL_MASK, CLASSIFICATION = "fill-mask", "text-classification"
+# The pipeline of each architecture that is published, and how the name of its repository ends.
 TASKS = {
-    "BilmaForMaskedLM": ("fill-mask", ""),
-    "BilmaForSequenceClassification": ("text-classification", "-emoji"),
+    "BilmaForMaskedLM": (FILL_MASK, ""),
+    "BilmaForSequenceClassification": (CLASSIFICATION, "-emoji"),
 }
 
 
 @dataclass(frozen=True)
 class Publication:
-    """A trained folder on its way to the repository `repo_id` of the Hub, where `tag` will name the commit."""
+    """A model on its way to the repository `repo_id`, where `tag` will name the commit.
+
+    Args:
+        folder: weights, tokenizer and configuration as they are published.
+        trained: the folder that was trained and evaluated, with metrics.json and training_args.json. It differs
+            from `folder` for a regional model that was merged out of a body with regional parts.
+        region: country code, None for a model of all regions.
+        regions: the regions that the model has parts for; empty for a plain model.
+    """
 
     folder: Path
-    region: Region
+    trained: Path
+    region: str | None
     pipeline_tag: str
     name: str
     org: str
     tag: str | None
+    regions: tuple[str, ...] = ()
 
     @property
     def repo_id(self) -> str:
         return f"{self.org}/{self.name}"
 
+    @property
+    def fills_masks(self) -> bool:
+        return self.pipeline_tag == FILL_MASK
 
-def open_publication(folder: Path, org: str, tag: str | None) -> Publication:
-    """What a folder of pretrain.py or finetune.py is published as.
+    @cached_property
+    def fingerprint(self) -> str:
+        """That of the weights that were evaluated."""
+        return weights_fingerprint(self.trained)
+
+
+def repository_name(region: str | None, ending: str = "") -> str:
+    return f"bilma-{region}{ending}" if region else f"bilma{ending}"
+
+
+def open_publications(folder: Path, org: str, tag: str | None, home: Path) -> Iterator[Publication]:
+    """The repositories that a trained folder becomes: one, or for a body with regional parts one more per region.
+
+    Args:
+        home: folder in which the merged regional models are written.
 
     Raises:
-        InputError: if it is no trained BILMA folder, or is of no region or of a task that is not published.
+        InputError: if the folder holds no trained BILMA, its task is not published, or the Hub would not accept the
+            name of its repository.
+    """
+    config = read_config(folder)
+    pipeline_tag, ending = TASKS[config["architectures"][0]]
+    region = config.get("region")
+    region = None if region in (None, ALL_REGIONS) else get_region(str(region)).code
+    regions = tuple(config.get("regions") or ())
+    if pipeline_tag == CLASSIFICATION:
+        check_labels(folder, config)
+    elif region is None and not regions:
+        raise InputError(
+            f"{folder}: a model of no region without regional parts is not published: train it with --region, or add "
+            "regional parts"
+        )
+    name = repository_name(region, ending)
+    with as_input_error(HFValidationError):
+        validate_repo_id(f"{org}/{name}")
+    whole = Publication(folder, folder, region, pipeline_tag, name, org, tag, regions)
+    yield whole
+    if regions and whole.fills_masks:
+        yield from merged_publications(whole, home)
+
+
+def merged_publications(body: Publication, home: Path) -> Iterator[Publication]:
+    """Write the plain model of every region below `home`."""
+    model = open_whole(BilmaForMaskedLM, str(body.folder), dtype="auto")
+    with as_input_error(OSError, ValueError):
+        tokenizer = load_tokenizer(body.folder)
+    for region in body.regions:
+        name = repository_name(region)
+        with as_input_error(OSError, ValueError):
+            plain, plain_tokenizer = merge_region(model, tokenizer, region)
+            plain.save_pretrained(home / name)
+            plain_tokenizer.save_pretrained(home / name)
+        yield Publication(home / name, body.trained, region, FILL_MASK, name, body.org, body.tag)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The configuration of a model whose architecture is published.
+
+    Raises:
+        InputError: if the folder holds none.
     """
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder}: not a model folder, it holds no config.json")
@@ -44,18 +122,10 @@ def open_publication(folder: Path, org: str, tag: str | None) -> Publication:
     architecture = (config.get("architectures") or ["no architecture"])[0]
     if architecture not in TASKS:
         raise InputError(f"{folder}: holds {architecture}; published are {' and '.join(TASKS)}")
-    if not config.get("region"):
-        raise InputError(f"{folder}: config.json names no region: train it with --region")
-    region = get_region(str(config["region"]))
-    if region.code == ALL_REGIONS:
-        raise InputError(f"{folder}: is of all regions; published are the models of one region each")
-    pipeline_tag, ending = TASKS[architecture]
-    if pipeline_tag == "text-classification":
-        check_labels(folder, config)
-    return Publication(folder, region, pipeline_tag, f"bilma-{region.code}{ending}", org, tag)
+    return config
 
 
 def check_labels(folder: Path, config: dict[str, Any]) -> None:
-    """Of classifiers only those of emoji are published: the name, the card and the results speak of Emoji-15."""
+    """Raise `InputError` unless all labels are Emoji-15: name, card and results of a classifier speak of that task."""
     if others := sorted(set((config.get("id2label") or {0: "no labels"}).values()) - set(EMOJI_15)):
         raise InputError(f"{folder}: a classifier with the label {others[0]}; published are those of Emoji-15")

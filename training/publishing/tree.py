@@ -1,78 +1,75 @@
-"""The tree of a repository: exactly the files that are pushed, made from a trained folder and the family's results."""
+"""The tree of a repository: exactly the files that are pushed, put together from a folder and the family's results."""
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from modeling_bilma import configuration_bilma, modeling_bilma
 from modeling_bilma.configuration_bilma import AUTO_MAP
 from training.common.errors import InputError, as_input_error
-from training.common.files import read_json, write_text, written_whole
-from training.publishing.card import render_card
-from training.publishing.eval_results import RESULTS, eval_result_files, name_in
-from training.publishing.publication import Publication
+from training.common.files import file_sha256, read_json, write_text, written_whole
+from training.publishing.eval_results import EVAL_RESULTS, REGIONAL_TESTS, RESULTS, Results, eval_result_file, name_in
+from training.publishing.facts import MODEL_CARDS
+from training.publishing.publication import CLASSIFICATION, FILL_MASK, Publication
 
 ROOT = Path(__file__).resolve().parents[2]
-ABOUT = ("LICENSE", "CITATION.cff")
+CARD = "README.md"
 WEIGHTS = "model.safetensors"
-# Of a trained folder nothing else is published, whatever lies there.
-TAKEN = (WEIGHTS, "tokenizer.json", "tokenizer_config.json", "metrics.json", "training_args.json")
-LOSS_CURVE = "loss_curve.png"  # finetune.py draws none
-# The package's code and not the folder's copy: it is what the evaluation ran, and one code for the whole family. That
-# it opens these weights, and answers what the results say, is seen in a clean process before anything is pushed.
-CODE = tuple(Path(module.__file__) for module in (configuration_bilma, modeling_bilma))
-# The results that tell of a model, by its pipeline, each with the picture that the card shows, if a table is not
-# enough.
-TOLD = {
-    "fill-mask": {
-        "mlm_matrix": "mlm_matrix_masked_accuracy_all",
-        "completions": None,
-        "region_words": None,
-        "similarity": "similarity",
-    },
-    "text-classification": {"emoji15_matrix": "emoji15_accuracy"},
+TAKEN = (WEIGHTS, "tokenizer.json", "tokenizer_config.json")
+RECORDS = ("metrics.json", "training_args.json")
+# Name in the repository -> file of this checkout. The weights have a licence of their own.
+ABOUT = {
+    "LICENSE": MODEL_CARDS / "LICENSE",
+    "LICENSE.code": ROOT / "LICENSE",
+    "CITATION.cff": ROOT / "CITATION.cff",
 }
-MANIFEST = "dry_run.json"  # what a dry run wrote, so that the next one replaces that and nothing else
+# The package's code and not the folder's copy: the evaluation ran it, and the family shares it. That it opens these
+# weights, and answers as the results say, is checked in a clean process before anything is pushed.
+CODE = tuple(Path(module.__file__ or "") for module in (configuration_bilma, modeling_bilma))
+# The results that lie beside a model, by its pipeline, as far as they were made, and the picture of its card.
+SHOWN_RESULTS = {FILL_MASK: ("mlm_matrix", REGIONAL_TESTS, "completions"), CLASSIFICATION: ("emoji15_matrix",)}
+PICTURES = {FILL_MASK: "figures/mlm_matrix_masked_accuracy_words.png", CLASSIFICATION: None}
+MANIFEST = "dry_run.json"  # the digests of what a dry run wrote, so that the next one replaces that and nothing else
 
 
-def build_tree(publication: Publication, results_dir: Path, results: dict[str, dict[str, Any]], tree: Path) -> None:
-    """Fill the empty folder `tree`; the same input gives the same bytes.
+def build_tree(publication: Publication, results_dir: Path, results: Results, tree: Path) -> None:
+    """Fill the folder `tree` with everything but the card; the same input gives the same bytes.
 
     Args:
-        results_dir: output folder of evaluate_family.py, for its pictures.
+        results_dir: output folder of evaluate_family.py.
         results: what `read_results` read there.
 
     Raises:
-        InputError: if a file is not there, or the results are not of these weights.
+        InputError: if a file is missing, or the results are not of these weights.
     """
     for name in TAKEN:
         copy(publication.folder / name, tree / name, "not a finished folder of pretrain.py or finetune.py")
-    pictures_of = TOLD[publication.pipeline_tag]
-    told = {kind: results[kind] for kind in pictures_of if kind in results}
-    for result in told.values():
-        name_in(result, publication)  # measured on these very weights
+    for name in RECORDS:
+        copy(publication.trained / name, tree / name, "not a finished folder of pretrain.py or finetune.py")
     write_config(publication.folder / "config.json", tree / "config.json")
-    for path in (*CODE, *(ROOT / name for name in ABOUT)):
+    for path in CODE:
         copy(path, tree / path.name, "run this from a whole checkout")
-    for kind in told:
-        copy(results_dir / f"{kind}.json", tree / RESULTS / f"{kind}.json", "")
-    pictures = []
-    if (publication.folder / LOSS_CURVE).is_file():
-        copy(publication.folder / LOSS_CURVE, tree / LOSS_CURVE, "")
-        pictures.append(LOSS_CURVE)
-    for name in (f"figures/{pictures_of[kind]}.png" for kind in told if pictures_of[kind]):
-        copy(results_dir / name, tree / name, "draw it with evaluate_family.py --redraw")
-        pictures.append(name)
-    for path, text in eval_result_files(publication, told).items():
-        write_text(tree / path, text)
-    write_text(tree / "README.md", render_card(publication, results, pictures))
+    for name, path in ABOUT.items():
+        copy(path, tree / name, "run this from a whole checkout")
+    for kind in SHOWN_RESULTS[publication.pipeline_tag]:
+        if kind in results:
+            name_in(results[kind], publication)  # measured on these very weights
+            copy(results_dir / f"{kind}.json", tree / RESULTS / f"{kind}.json", "run evaluate_family.py again")
+    picture = PICTURES[publication.pipeline_tag]
+    if picture and (results_dir / picture).is_file():
+        copy(results_dir / picture, tree / picture, "")
+    if text := eval_result_file(publication, results):
+        write_text(tree / EVAL_RESULTS, text)
+
+
+def picture_in(tree: Path) -> str | None:
+    """The picture that the card of a tree shows."""
+    return next((path for path in PICTURES.values() if path and (tree / path).is_file()), None)
 
 
 def write_config(source: Path, target: Path) -> None:
-    """The configuration, with the code that lies beside it: one loaded from the Hub names that repository's code."""
+    """Copy the configuration, pointing at the code beside it: one from the Hub names that repository's code."""
     config = json.loads(source.read_text(encoding="utf-8")) | {"auto_map": AUTO_MAP}
     write_text(target, json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
@@ -85,6 +82,18 @@ def copy(source: Path, target: Path, remedy: str) -> None:
         shutil.copyfile(source, target)
 
 
+def copy_folder(source: Path, tree: Path) -> None:
+    """Fill the folder `tree` with a data set or a Space as it lies in `source`, without hidden files and caches.
+
+    Raises:
+        InputError: if there is no such folder.
+    """
+    if not source.is_dir():
+        raise InputError(f"{source}: no such folder")
+    with as_input_error(OSError):
+        shutil.copytree(source, tree, ignore=shutil.ignore_patterns(".*", "__pycache__", "node_modules"))
+
+
 def files_of(tree: Path) -> list[str]:
     """The paths of all files below a folder, as a repository writes them, in order."""
     return sorted(path.relative_to(tree).as_posix() for path in tree.rglob("*") if not path.is_dir())
@@ -92,11 +101,7 @@ def files_of(tree: Path) -> list[str]:
 
 def digests(tree: Path) -> dict[str, str]:
     """The SHA-256 of every file, by its path."""
-    found = {}
-    for path in files_of(tree):
-        with (tree / path).open("rb") as file:
-            found[path] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+    return {path: file_sha256(tree / path) for path in files_of(tree)}
 
 
 def read_manifest(dry_run: Path) -> dict[str, dict[str, str]]:
@@ -106,10 +111,10 @@ def read_manifest(dry_run: Path) -> dict[str, dict[str, str]]:
 
 
 def check_dry_run(dry_run: Path, names: Iterable[str]) -> None:
-    """What would be replaced is, byte by byte, what an earlier dry run wrote.
+    """Check that everything to be replaced is, byte by byte, what an earlier dry run wrote.
 
     Raises:
-        InputError: else.
+        InputError: if a file or folder of the user's would be replaced.
     """
     if dry_run.exists() and not dry_run.is_dir():
         raise InputError(f"--dry_run {dry_run} is a file: give a folder")
@@ -125,7 +130,7 @@ def check_dry_run(dry_run: Path, names: Iterable[str]) -> None:
 
 
 def write_dry_run(dry_run: Path, trees: Sequence[Path]) -> Iterator[Path]:
-    """Put every tree below `dry_run`, each whole or as it was before; yields where they lie."""
+    """Put every tree below `dry_run`, each whole or as it was before; yield where they lie."""
     manifest = read_manifest(dry_run)
     for tree in trees:
         with as_input_error(OSError):

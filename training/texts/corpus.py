@@ -1,65 +1,79 @@
-"""Texts from files or a Hub dataset, and their tokens in a memory-mapped cache; no corpus is held in memory."""
+"""Corpora: texts by name, from files or a dataset of the Hub, read anew each time and never held in memory."""
 
-import dataclasses
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
 from training.common.arguments import option
 from training.common.errors import InputError, as_input_error
-from training.texts.files import Row, file_rows, find_files, hub_rows
+from training.common.files import file_sha256
+from training.texts.columns import Columns, Row
+from training.texts.files import file_rows, find_files, hub_rows
+from training.texts.lines import LINE_LIMIT, UTF8, FileFormat, unicode_error
 from training.texts.regions import region_of_file
+from training.texts.report import HARMLESS, ReadingReport, Reason
+
+# Categories of Unicode in which no character is visible by itself: control, format, separators, combining marks.
+INVISIBLE = {"Cc", "Cf", "Zs", "Zl", "Zp", "Mn", "Me"}
+GroupedText = tuple[str, str | None]  # with the name of its group
 
 
-@dataclasses.dataclass(kw_only=True)
-class CorpusArguments:
-    """The flags that name the texts to learn from; `training.texts.corpus.open_corpus` opens them."""
+@dataclass(kw_only=True)
+class FormatArguments:
+    """Flags that say how files of texts are written."""
 
-    train_file: list[str] = dataclasses.field(
+    text_column: str = option("text", "column or field that holds the texts")
+    encoding: str | None = option(
+        None, "encoding of text files without a byte-order mark, such as latin-1 (default: UTF-8)"
+    )
+    delimiter: str | None = option(
+        None, "character between the columns of .csv and .tsv files (default: a comma in .csv, a tab in .tsv)"
+    )
+
+    @property
+    def file_format(self) -> FileFormat:
+        return FileFormat(self.encoding, self.delimiter)
+
+
+@dataclass(kw_only=True)
+class CorpusArguments(FormatArguments):
+    """Flags that name the texts to learn from; `open_corpus` opens them."""
+
+    train_file: list[str] = field(
         default_factory=list,
         metadata={
-            "help": "files (.txt .jsonl .csv .tsv .parquet, or with .gz) or folders of texts, one text a record"
+            "help": "files (.txt .jsonl .csv .tsv .parquet, or with .gz) or folders of texts, one text a record; "
+            "hidden files in a folder are not read"
         },
     )
     dataset_name: str | None = option(None, "take the texts of a dataset of the Hub instead")
     dataset_config_name: str | None = option(None, "configuration of that dataset")
     dataset_revision: str | None = option(None, "commit, tag or branch of that dataset (default: its main branch)")
-    text_column: str = option("text", "column or field that holds the texts")
     test_fraction: float = option(
-        0.05, "share of the texts kept out for testing, chosen by a hash of the text; evaluate_family.py asks these"
+        0.05, "share of the texts kept for testing, chosen by a hash of the text; evaluate_family.py scores these"
     )
     group_column: str | None = option(
         None,
         "column or field that names a text's group, such as its author: a group is on one side of every split, by a "
         "hash of its name; a text without one goes by its own hash",
     )
-    strict: bool = option(False, "refuse texts that are not UTF-8 instead of skipping and counting them")
-
-
-GroupedText = tuple[str, str | None]  # with the name of its group
-
-
-@dataclass
-class ReadingReport:
-    """What was met while a corpus was read; `invalid` texts are not UTF-8, `empty` ones hold no token."""
-
-    texts: int = 0
-    tokens: int = 0
-    invalid: int = 0
-    empty: int = 0
+    strict: bool = option(
+        False, "refuse texts that are not Unicode, over 1 MB or without their label, instead of counting them"
+    )
 
 
 @dataclass
 class Corpus:
     """Texts by name: local files, or a dataset on the Hub. One text is one example.
 
-    With `label_column` every text has to have a label; `optional_columns` and `group_column` may be missing.
+    With `label_column` every text needs a label; `optional_columns` and `group_column` may be missing from a file.
+    `report` counts what the last reading left out.
     """
 
     files: tuple[Path, ...] = ()
@@ -71,150 +85,163 @@ class Corpus:
     label_column: str | None = None
     optional_columns: tuple[str, ...] = ()
     group_column: str | None = None
+    file_format: FileFormat = UTF8
     strict: bool = False
     report: ReadingReport = field(default_factory=ReadingReport)
 
     def __iter__(self) -> Iterator[str]:
-        """Every usable text, stripped.
+        """Yield every usable text, stripped.
 
         Raises:
-            InputError: for a file that cannot be read as what its name says (with the line), for a missing text
-                column, and with `strict` for text that is not UTF-8.
+            InputError: if a file cannot be read as what its name says (with the line) or lacks the text column; with
+                `strict`, for a text that is left out but neither empty nor a notice.
         """
         for text, *_ in self.rows():
             yield text
 
-    def rows(self) -> Iterator[Row]:
-        """Every usable text with its label, if there is a label column, its values in the optional columns, and, if
-        there is a group column, its group.
+    def rows(self) -> Iterator[tuple[str, *Row]]:
+        """Yield every usable text with its label, if there is a label column, its values in the optional columns, and,
+        if there is a group column, its group.
 
         Raises:
-            InputError: as iterating does, and for a missing label column or label.
+            InputError: as iterating does, and if the label column is missing.
         """
-        self.report.invalid = self.report.empty = 0
+        self.report.forget_left_out()
         if self.dataset_name:
-            yield from self.usable(hub_rows(self), self.dataset_name)
+            rows = hub_rows(self.dataset_name, self.dataset_config_name, self.split, self.dataset_commit, self.columns)
+            yield from self.usable(rows, self.dataset_name)
         for path in self.files:
-            yield from self.usable(file_rows(path, self), str(path))
+            yield from self.usable(file_rows(path, self.columns, self.file_format, self.leave_out), str(path))
 
     def grouped(self) -> Iterator[GroupedText]:
-        """Every usable text with its group; None where it has none.
+        """Yield every usable text with its group; None where it has none.
 
         Raises:
             InputError: as iterating does.
         """
         if self.group_column is None:
             return ((text, None) for text in self)
-        return ((text, group) for text, *_, group in self.rows())
+        return ((row[0], row[-1]) for row in self.rows())
 
-    def usable(self, rows: Iterable[Row], source: str) -> Iterator[Row]:
-        """Those whose text is text, stripped; the others are counted in the report."""
+    def usable(self, rows: Iterable[Row], source: str) -> Iterator[tuple[str, *Row]]:
+        """Yield the rows with a text, stripped; count the others in the report.
+
+        Raises:
+            InputError: with `strict`, for a text that is left out but not empty.
+        """
         for text, *values in rows:
-            if text is None or not (text := text.strip()):
-                self.report.empty += 1
-            elif _is_unicode(text):
-                yield text, *values
-            else:
-                self.refuse_invalid(
-                    f"{source}: a text is not Unicode ({text.encode(errors='replace').decode()[:40]!r})"
+            if text is None or is_blank(text := text.strip()):
+                self.leave_out(Reason.EMPTY, source)
+            elif any(map(unicode_error, filter(None, (text, *values)))):
+                self.leave_out(Reason.INVALID, f"{source}: a text is not Unicode ({_shown(text)})")
+            elif len(text) > LINE_LIMIT:
+                self.leave_out(Reason.TOO_LONG, f"{source}: a text of over 1 MB ({_shown(text)})")
+            elif self.label_column and values[0] is None:
+                self.leave_out(
+                    Reason.UNLABELLED, f"{source}: no label in column {self.label_column!r} ({_shown(text)})"
                 )
+            else:
+                yield text, *values
 
-    def refuse_invalid(self, message: str) -> None:
-        if self.strict:
+    def leave_out(self, reason: Reason, message: str) -> None:
+        """Count a text that is left out.
+
+        Raises:
+            InputError: with `strict`, if the reason is not harmless.
+        """
+        if self.strict and reason not in HARMLESS:
             raise InputError(f"{message}: mend it, or leave out --strict to skip such texts")
-        self.report.invalid += 1
+        self.report.count(reason)
 
     @property
-    def columns(self) -> tuple[str, ...]:
-        """Those that a row is made of, in its order."""
-        beside = (self.label_column, *self.optional_columns, self.group_column)
-        return (self.text_column, *filter(None, beside))
-
-    def check_columns(self, there: Iterable[str], where: str) -> None:
-        """Raise `InputError` if the text column or the label column is missing."""
-        for flag, column in (("--text_column", self.text_column), ("--label_column", self.label_column)):
-            if column and column not in there:
-                names = ", ".join(there) or "none"
-                raise InputError(f"{where}: no column {column!r}; there are: {names}; name the right one with {flag}")
-
-    def row(self, record: Mapping[str, Any], where: str) -> Row:
-        """The row of a record that may hold more; a label may be a whole number too."""
-        self.check_columns(record, where)
-        text = record[self.text_column]
-        if not isinstance(text, str | None):
-            raise InputError(f"{where}: {self.text_column!r} holds a {type(text).__name__}, not a string")
-        values = []
-        for column in self.columns[1:]:
-            value = record.get(column)
-            if not isinstance(value, str | int | None):
-                raise InputError(f"{where}: {column!r} holds a {type(value).__name__}, not a string or whole number")
-            values.append(None if value is None else str(value).strip() or None)
-        if self.label_column and text and not values[0]:
-            raise InputError(f"{where}: no label in column {self.label_column!r}: fill it in or remove the text")
-        return text, *values
+    def columns(self) -> Columns:
+        return Columns(self.text_column, self.label_column, self.optional_columns, self.group_column)
 
     @cached_property
     def dataset_commit(self) -> str:
-        """The commit of the Hub dataset that is read, asked for once, so that what is recorded is what is read."""
+        """The commit of the Hub dataset, resolved once, so that the commit recorded is the one read."""
         with as_input_error(OSError, ValueError, HfHubHTTPError):
             return HfApi().dataset_info(self.dataset_name, revision=self.dataset_revision).sha
 
     @cached_property
     def sources(self) -> list[tuple[str, bytes]]:
-        """Every file's name and the SHA-256 of its content; of a Hub dataset, its name and what says which texts."""
+        """Each file's name and the SHA-256 of its content; of a Hub dataset, its name, configuration and commit."""
         if self.dataset_name:
             version = repr((self.dataset_name, self.dataset_config_name, self.split, self.dataset_commit)).encode()
             return [(self.dataset_name, version)]
-        digests = []
-        for path in self.files:
-            with path.open("rb") as file:
-                digests.append((path.name, hashlib.file_digest(file, "sha256").digest()))
-        return digests
+        with as_input_error(OSError):
+            return [(path.name, bytes.fromhex(file_sha256(path))) for path in self.files]
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the contents (of a Hub dataset, over its name and commit): the same texts, the same value."""
-        columns = "".join(filter(None, (self.text_column, self.label_column)))
-        return hashlib.sha256(b"".join([digest for _, digest in self.sources] + [columns.encode()])).hexdigest()
+        """SHA-256 over the contents (of a Hub dataset, over its name and commit), the columns and the file format."""
+        read_by = (self.text_column, self.label_column, self.file_format.encoding, self.file_format.delimiter)
+        read_as = "".join(filter(None, read_by))
+        return hashlib.sha256(b"".join([digest for _, digest in self.sources] + [read_as.encode()])).hexdigest()
+
+    def no_text_error(self) -> InputError:
+        """Return the error for a corpus whose reading gave no text."""
+        reason = self.report.summary() if self.report.left_out else "no record: empty files, or a header alone"
+        return InputError(f"{', '.join(self.names())}: no usable text ({reason})")
 
     def names(self) -> list[str]:
-        """What a report may call the sources: no folders of the user's machine."""
+        """Return the names of the sources for reports, without folders of the user's machine."""
         return [self.dataset_name] if self.dataset_name else [path.name for path in self.files]
 
 
-def open_corpus(args: CorpusArguments) -> Corpus:
-    """The corpus that flags name.
+def open_corpus(args: CorpusArguments, files: Sequence[str] | None = None) -> Corpus:
+    """Open the corpus that flags name, or other files that are read in the same way.
 
     Raises:
-        InputError: as `find_files` does.
+        InputError: as `find_files` and `FileFormat` do.
     """
+    found = find_files(args.train_file if files is None else files)
+    read_by = {
+        "text_column": args.text_column,
+        "group_column": args.group_column,
+        "file_format": args.file_format,
+        "strict": args.strict,
+    }
+    if files is not None:
+        return Corpus(found, **read_by)
     return Corpus(
-        files=find_files(args.train_file),
+        found,
         dataset_name=args.dataset_name,
         dataset_config_name=args.dataset_config_name,
         dataset_revision=args.dataset_revision,
-        text_column=args.text_column,
-        group_column=args.group_column,
-        strict=args.strict,
+        **read_by,
     )
 
 
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair, from a JSON escape or a byte that is no UTF-8
-        return False
-    return True
-
-
-def open_corpora(paths: Sequence[str], text_column: str, group_column: str | None = None) -> dict[str, Corpus]:
-    """A corpus for each region: the files whose names hold its code, such as `mx.jsonl.gz`.
+def open_corpora(
+    paths: Sequence[str | Path],
+    text_column: str,
+    group_column: str | None = None,
+    file_format: FileFormat = UTF8,
+) -> dict[str, Corpus]:
+    """Open a corpus for each region: the files whose names hold its code, such as `mx.jsonl.gz`.
 
     Raises:
-        InputError: for a file that names no region, and as `find_files` does.
+        InputError: if the name of a file holds no region, and as `find_files` does.
     """
     files: dict[str, list[Path]] = {}
     for path in find_files(paths):
         files.setdefault(region_of_file(path), []).append(path)
-    columns = {"text_column": text_column, "group_column": group_column}
-    return {region: Corpus(tuple(files[region]), **columns) for region in sorted(files)}
+    return {
+        region: Corpus(
+            tuple(files[region]), text_column=text_column, group_column=group_column, file_format=file_format
+        )
+        for region in sorted(files)
+    }
+
+
+def is_blank(text: str) -> bool:
+    """Tell whether a text holds no visible character."""
+    if text[:1].isalnum():  # nearly every text
+        return False
+    return all(unicodedata.category(character) in INVISIBLE for character in text)
+
+
+def _shown(text: str) -> str:
+    """Return the beginning of a text for a message."""
+    return repr(text[:40].encode(errors="replace").decode())

@@ -1,105 +1,39 @@
-"""The kinds of files that texts come in, and datasets of the Hub: each gives the rows of a corpus."""
+"""Files that hold texts, and datasets of the Hub: finding them, and the rows of each kind."""
 
-import csv
 import gzip
-import io
 import json
-import sys
+import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import NoReturn
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from datasets import load_dataset
 from huggingface_hub.errors import HfHubHTTPError
 
 from training.common.errors import InputError, as_input_error
+from training.texts.columns import Columns, Row
+from training.texts.lines import FileFormat, TextFile
+from training.texts.report import LeaveOut, Reason
+from training.texts.tables import csv_rows, parquet_rows, tsv_rows
 
-if TYPE_CHECKING:
-    from training.texts.corpus import Corpus
-
-SUFFIXES = (".txt", ".jsonl", ".csv", ".tsv", ".parquet")
-# A text, and what stands beside it in the label column and the optional ones; None where there is nothing.
-Row = tuple[str | None, ...]
-
-
-def find_files(paths: Sequence[str | Path]) -> tuple[Path, ...]:
-    """The corpus files that the paths name, in order; of a folder, all with a known suffix, sorted.
-
-    Raises:
-        InputError: for a path that does not exist, a kind of file not known, or a folder without corpus files.
-    """
-    known = f"{', '.join(SUFFIXES)}, each but .parquet also with .gz"
-    files: list[Path] = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.is_file() and _kind(file))
-            if not inside:
-                raise InputError(f"{path}: no corpus file in this folder (looked for {known})")
-            files += inside
-        elif not path.exists():
-            raise InputError(f"{path}: no such file or folder (for a dataset on the Hub use --dataset_name)")
-        elif not _kind(path):
-            raise InputError(f"{path}: unknown kind of file (known: {known})")
-        else:
-            files.append(path)
-    return tuple(dict.fromkeys(files))  # a file named twice is read once
+Reader = Callable[[Path, Columns, FileFormat, LeaveOut], Iterator[Row]]
+# The one field of lines of the Twitter API that are no tweets.
+NOTICES = {"delete", "scrub_geo", "limit", "status_withheld", "user_withheld", "disconnect", "warning", "friends"}
 
 
-def _kind(path: Path) -> str | None:
-    zipped = path.name.endswith(".gz")
-    suffix = Path(path.name.removesuffix(".gz")).suffix
-    return suffix if suffix in SUFFIXES and not (zipped and suffix == ".parquet") else None
-
-
-def file_rows(path: Path, corpus: "Corpus") -> Iterator[Row]:
-    """The rows of a file, one after the other.
-
-    Raises:
-        InputError: if it cannot be read as what its name says, with the line.
-    """
-    readers = {
-        ".txt": lambda: _text_rows(path, corpus),
-        ".jsonl": lambda: _json_rows(path, corpus),
-        ".csv": lambda: _table_rows(path, corpus, _Csv),
-        ".tsv": lambda: _table_rows(path, corpus, _PlainTsv),
-        ".parquet": lambda: _parquet_rows(path, corpus),
-    }
-    try:
-        yield from readers[_kind(path)]()
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(f"{path}: damaged gzip file ({error}): fetch or pack it again") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-
-
-def _open(path: Path) -> IO[bytes]:
-    return (gzip.open if path.suffix == ".gz" else open)(path, "rb")
-
-
-def _lines(path: Path, corpus: "Corpus") -> Iterator[tuple[int, str]]:
-    """Numbered lines, decoded one by one so that a bad byte costs one line and not the file."""
-    with _open(path) as file:
-        for number, raw in enumerate(file, start=1):
-            try:
-                yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                byte = f"0x{raw[error.start]:02x}"
-                corpus.refuse_invalid(f"{path}, line {number}: not UTF-8 (byte {byte} at {error.start})")
-
-
-def _text_rows(path: Path, corpus: "Corpus") -> Iterator[Row]:
-    if corpus.label_column:
+def text_rows(path: Path, columns: Columns, file_format: FileFormat, leave_out: LeaveOut) -> Iterator[Row]:
+    """Yield a row for each line of a text file."""
+    if columns.label:
         raise InputError(f"{path}: a .txt file has no labels: give .jsonl, .csv, .tsv or .parquet")
-    nothing = (None,) * (len(corpus.columns) - 1)
-    for _, line in _lines(path, corpus):
-        yield line, *nothing
+    no_values = (None,) * (len(columns.names) - 1)
+    for _, line in TextFile(path, file_format.encoding, leave_out).lines():
+        yield line, *no_values
 
 
-def _json_rows(path: Path, corpus: "Corpus") -> Iterator[Row]:
-    for number, line in _lines(path, corpus):
+def json_rows(path: Path, columns: Columns, file_format: FileFormat, leave_out: LeaveOut) -> Iterator[Row]:
+    """Yield a row for each JSON object, one a line; notices of the Twitter API are left out."""
+    for number, line in TextFile(path, file_format.encoding, leave_out).lines():
         if not line.strip():
             continue
         where = f"{path}, line {number}"
@@ -108,98 +42,102 @@ def _json_rows(path: Path, corpus: "Corpus") -> Iterator[Row]:
         except (ValueError, RecursionError) as error:  # ValueError also for a number of thousands of digits
             raise InputError(f"{where}: not valid JSON ({error}): mend or remove the line") from error
         if not isinstance(record, dict):
-            raise InputError(f'{where}: not a JSON object; a line looks like {{"{corpus.text_column}": "..."}}')
-        yield corpus.row(record, where)
+            raise InputError(f'{where}: not a JSON object; a line looks like {{"{columns.text}": "..."}}')
+        if columns.text not in record and len(record) == 1 and not NOTICES.isdisjoint(record):
+            leave_out(Reason.NOTICE, where)
+        else:
+            yield columns.row(record, where)
 
 
-class _Csv(csv.excel):
-    """Strict, so that a quotation mark that is never closed is an error and does not swallow the file."""
-
-    strict = True
-
-
-class _PlainTsv(csv.excel_tab):
-    """Tab-separated as IANA has it, without quoting: a tweet may begin with a quotation mark."""
-
-    quoting = csv.QUOTE_NONE
+READERS: dict[str, Reader] = {
+    ".txt": text_rows,
+    ".jsonl": json_rows,
+    ".csv": csv_rows,
+    ".tsv": tsv_rows,
+    ".parquet": parquet_rows,
+}
 
 
-def _table_rows(path: Path, corpus: "Corpus", dialect: type[csv.Dialect]) -> Iterator[Row]:
-    csv.field_size_limit(sys.maxsize)  # the default refuses a text of over 128 KiB
-    # A record may go over several lines, so a bad byte is not judged here: as a lone surrogate it makes its own
-    # text, and no other, one that is not Unicode.
-    file = io.TextIOWrapper(_open(path), encoding="utf-8-sig", errors="surrogateescape", newline="")
-    rows = csv.reader(file, dialect)
-    try:
-        columns = next(rows, [])
-        corpus.check_columns(columns, f"{path}, line 1")
-        wanted = {column: columns.index(column) for column in corpus.columns if column in columns}
-        for row in rows:
-            if row and len(row) != len(columns):
-                raise InputError(
-                    f"{path}, line {rows.line_num}: {len(row)} fields where the header has {len(columns)}: "
-                    "quote the field or mend the line"
-                )
-            record = {column: row[place] if row else None for column, place in wanted.items()}
-            yield corpus.row(record, f"{path}, line {rows.line_num}")
-    except csv.Error as error:
-        raise InputError(f"{path}, line {rows.line_num}: not a valid table ({error})") from error
-    finally:
-        file.close()
+def find_files(paths: Sequence[str | Path], suffixes: Collection[str] = tuple(READERS)) -> tuple[Path, ...]:
+    """Find the files that paths name, in order, each once; of a folder, all with a known suffix, sorted.
 
+    Hidden files, editors' backups and what is in hidden folders are not looked for in a folder.
 
-def _parquet_rows(path: Path, corpus: "Corpus") -> Iterator[Row]:
-    try:
-        with pq.ParquetFile(path) as table:
-            corpus.check_columns(table.schema_arrow.names, str(path))
-            wanted = [column for column in corpus.columns if column in table.schema_arrow.names]
-            first = 1
-            for batch in table.iter_batches(columns=wanted):
-                columns = [_values(batch[column], f"{path}: column {column!r}") for column in wanted]
-                for number, values in enumerate(zip(*columns, strict=True), start=first):
-                    yield corpus.row(dict(zip(wanted, values, strict=True)), f"{path}, row {number}")
-                first += len(batch)
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from error
-
-
-def _values(values: pa.Array, where: str) -> Iterator[str | int | None]:
-    if pa.types.is_dictionary(values.type):  # what pandas calls a category
-        values = values.dictionary_decode()
-    if pa.types.is_integer(values.type):
-        yield from values.to_pylist()
-    else:
-        yield from decoded(strings_as_bytes(values, where))
-
-
-def strings_as_bytes(values: pa.Array, where: str) -> pa.LargeBinaryArray:
-    """The strings of a column, undecoded: Arrow does not promise that its own are UTF-8.
+    Args:
+        suffixes: kinds of files that are known; each but .parquet may be packed with gzip, with .gz behind.
 
     Raises:
-        InputError: if the column holds something else.
+        InputError: if a path does not exist or cannot be read, is neither file nor folder, is of an unknown kind, or
+            is a folder without any such file.
     """
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    if values.type not in (pa.null(), pa.string(), pa.large_string(), pa.string_view()):
-        raise InputError(f"{where} holds {values.type}, not strings")
-    return values.cast(pa.large_binary())
+    known = f"{', '.join(suffixes)}, each but .parquet also with .gz"
+    files: list[Path] = []
+    with as_input_error(OSError):  # a name too long, a folder that may not be entered
+        for path in map(Path, paths):
+            if path.is_dir():
+                inside = sorted(file for file in _visible_files(path) if _suffix(file, suffixes))
+                if not inside:
+                    raise InputError(f"{path}: no corpus file in this folder (looked for {known}; not hidden ones)")
+                for file in inside:
+                    _check_regular(file)
+                files += inside
+            elif not path.exists() and not path.is_symlink():
+                raise InputError(f"{path}: no such file or folder (for a dataset on the Hub use --dataset_name)")
+            elif not _suffix(path, suffixes):
+                raise InputError(f"{path}: unknown kind of file (known: {known})")
+            else:
+                _check_regular(path)
+                files.append(path)
+    return tuple(dict.fromkeys(files))
 
 
-def decoded(values: pa.LargeBinaryArray) -> Iterator[str | None]:
-    """Python strings; what is not UTF-8 makes its own text one that is not Unicode, and no other."""
-    for raw in values.to_pylist():
-        yield None if raw is None else raw.decode(errors="surrogateescape")
+def _visible_files(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder, onerror=_refuse_folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(parent, name) for name in names if not name.startswith((".", "~", "#")))
 
 
-def hub_rows(corpus: "Corpus") -> Iterator[Row]:
-    """The rows of a dataset on the Hub, as they arrive.
+def _refuse_folder(error: OSError) -> NoReturn:
+    raise InputError(f"{error.filename}: this folder cannot be read ({error.strerror})") from error
+
+
+def _check_regular(path: Path) -> None:
+    if not path.exists():
+        raise InputError(f"{path}: a link to {os.readlink(path)}, which does not exist: mend or remove it")
+    if not path.is_file():
+        raise InputError(f"{path}: a pipe or device, not a file: write the texts to a file first")
+
+
+def _suffix(path: Path, suffixes: Collection[str]) -> str:
+    """Return the suffix that says the kind of a file, without .gz; "" if it is none of these."""
+    packed = path.name.endswith(".gz")
+    suffix = Path(path.name.removesuffix(".gz")).suffix
+    return suffix if suffix in suffixes and not (packed and suffix == ".parquet") else ""
+
+
+def file_rows(path: Path, columns: Columns, file_format: FileFormat, on_left_out: LeaveOut) -> Iterator[Row]:
+    """Yield the rows of a file, one after the other, in bounded memory.
+
+    Args:
+        on_left_out: called with the reason and the place of each text that cannot be given.
+
+    Raises:
+        InputError: if the file cannot be read as what its name says, with the line.
+    """
+    try:
+        yield from READERS[_suffix(path, READERS)](path, columns, file_format, on_left_out)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"{path}: damaged gzip file ({error}): fetch or pack it again") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def hub_rows(name: str, config: str | None, split: str, commit: str, columns: Columns) -> Iterator[Row]:
+    """Yield the rows of a dataset on the Hub at a commit, as they arrive.
 
     Raises:
         InputError: if it cannot be fetched, or lacks a column.
     """
-    name = corpus.dataset_name
     with as_input_error(ValueError, OSError, HfHubHTTPError):
-        commit = corpus.dataset_commit
-        rows = load_dataset(name, corpus.dataset_config_name, split=corpus.split, revision=commit, streaming=True)
-        for record in rows:
-            yield corpus.row(record, f"dataset {name}")
+        for record in load_dataset(name, config, split=split, revision=commit, streaming=True):
+            yield columns.row(record, f"dataset {name}")

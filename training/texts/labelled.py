@@ -11,6 +11,7 @@ import numpy as np
 from modeling_bilma.convert_keras import EMOJI_15
 from training.common.arguments import option
 from training.common.errors import InputError
+from training.texts.columns import sorted_names
 from training.texts.corpus import Corpus, CorpusArguments
 from training.texts.emoji15 import _PARTS, EMOJI_TASK, emoji15
 from training.texts.files import find_files
@@ -35,17 +36,19 @@ class LabelledArguments(CorpusArguments):
 
 @dataclass
 class LabelledTexts:
-    """Texts and their labels, in the order of the files."""
+    """Texts and their labels, in the order of the files, and their regions, where the column `region` names them."""
 
     texts: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
+    regions: list[str | None] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.texts)
 
-    def add(self, text: str, label: str) -> None:
+    def add(self, text: str, label: str, region: str | None = None) -> None:
         self.texts.append(text)
         self.labels.append(label)
+        self.regions.append(region)
 
     @property
     def fingerprint(self) -> str:
@@ -115,6 +118,7 @@ def open_labelled(args: LabelledArguments) -> LabelledSplits:
         text_column=args.text_column,
         label_column=args.label_column,
         group_column=args.group_column,
+        file_format=args.file_format,
         strict=args.strict,
     )
     return load_labelled(args.task, corpus, args.region, args.test_fraction, args.validation_fraction)
@@ -148,13 +152,13 @@ def load_labelled(
     found = list(_labelled(task, corpus, region))
     named = {part for *_, part in found if part}
     parts = {name: LabelledTexts() for name in ("train", "validation", "test")}
-    for text, label, hash_, part in found:
+    for text, label, text_region, hash_, part in found:
         if part in (None, "train"):
             if "test" not in named and is_test(hash_, test_fraction):
                 part = "test"
             elif "validation" not in named and is_validation(hash_, validation_fraction):
                 part = "validation"
-        parts[part or "train"].add(text, label)
+        parts[part or "train"].add(text, label, text_region)
     duplicates = _leave_out_duplicates(parts)
     names = ", ".join(corpus.names())
     for part, texts in parts.items():
@@ -169,8 +173,8 @@ def load_labelled(
     )
 
 
-def _labelled(task: str, corpus: Corpus, region: str | None) -> Iterator[tuple[str, str, int, str | None]]:
-    """Text, label, the hash that decides the part, and the part that the file puts it in."""
+def _labelled(task: str, corpus: Corpus, region: str | None) -> Iterator[tuple[str, str, str | None, int, str | None]]:
+    """Text, label, region, the hash that decides the part, and the part that the file puts it in."""
     regions, read, used = Counter(), 0, 0
     for text_as_read, *values in corpus.rows():
         group = values.pop() if corpus.group_column else None
@@ -181,19 +185,18 @@ def _labelled(task: str, corpus: Corpus, region: str | None) -> Iterator[tuple[s
         read += 1
         if pair := (text_as_read, label[0]) if label else emoji15(text_as_read):
             used += 1
-            yield *pair, split_hash(text_as_read, group), _part(split, corpus)
+            yield *pair, text_region, split_hash(text_as_read, group), _part(split, corpus)
     names = ", ".join(corpus.names())
     if region and not read:
         there = ", ".join(sorted(filter(None, regions))) or "nothing"
         raise InputError(f"{names}: no text of region {region!r}; the column region holds: {there}")
+    if not read:
+        raise corpus.no_text_error()
     if not used:
-        reason = "no usable text"
-        if read:
-            reason = (
-                f"none of the {read} texts has exactly one kind of the fifteen emoji; "
-                "if they have labels already, name the column with --label_column"
-            )
-        raise InputError(f"{names}: {reason}")
+        raise InputError(
+            f"{names}: none of the {read} texts has exactly one kind of the fifteen emoji; "
+            "if they have labels already, name the column with --label_column"
+        )
 
 
 def _part(split: str | None, corpus: Corpus) -> str | None:
@@ -213,9 +216,9 @@ def _leave_out_duplicates(parts: dict[str, LabelledTexts]) -> int:
         part = parts[name]
         hashes = [text_hash(text) for text in part.texts]
         parts[name] = LabelledTexts()
-        for text, label, hash_ in zip(part.texts, part.labels, hashes, strict=True):
+        for text, label, region, hash_ in zip(part.texts, part.labels, part.regions, hashes, strict=True):
             if hash_ not in later:
-                parts[name].add(text, label)
+                parts[name].add(text, label, region)
         left_out += len(part) - len(parts[name])
         later.update(hashes)
     return left_out
@@ -223,7 +226,7 @@ def _leave_out_duplicates(parts: dict[str, LabelledTexts]) -> int:
 
 def _label_names(task: str, parts: dict[str, LabelledTexts], source: str) -> list[str]:
     """The classes of a model: the fifteen emoji in the published order, else the labels of the training texts."""
-    seen = sorted(set(parts["train"].labels))
+    seen = sorted_names(parts["train"].labels)
     if len(seen) < 2:
         raise InputError(f"{source}: all training texts have the label {seen[0]!r}: a classifier needs two or more")
     names = list(EMOJI_15) if task == EMOJI_TASK else seen

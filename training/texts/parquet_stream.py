@@ -30,8 +30,8 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from training.common.errors import InputError, as_input_error
 from training.texts.corpus import Corpus
-from training.texts.files import decoded, strings_as_bytes
 from training.texts.splits import is_validation, text_hash
+from training.texts.tables import PARQUET_ERRORS, decoded, first_line, strings_as_bytes
 
 WINDOW_ROWS = 2**16
 Order = tuple[int, int]  # the seed and the epoch that a sequence of all rows depends on
@@ -100,7 +100,7 @@ def open_shards(corpus: Corpus) -> list[Shard]:
 def open_shard(url: str, name: str, corpus: Corpus) -> Shard:
     with opened(url) as file:
         metadata = pq.read_metadata(file)
-        corpus.check_columns(metadata.schema.to_arrow_schema().names, url)
+        corpus.columns.check(metadata.schema.to_arrow_schema().names, url)
         size = file.seek(0, os.SEEK_END)
         file.seek(-FOOTER_END - metadata.serialized_size, os.SEEK_END)
         return Shard(
@@ -121,8 +121,8 @@ def opened(url: str) -> Iterator[IO[bytes]]:
     try:
         with fsspec.open(url, "rb") as file:
             yield file
-    except (OSError, pa.ArrowInvalid, HfHubHTTPError) as error:
-        raise InputError(f"{url}: not a readable Parquet file ({str(error).splitlines()[0]})") from error
+    except (*PARQUET_ERRORS, HfHubHTTPError) as error:
+        raise InputError(f"{url}: not a readable Parquet file ({first_line(error)})") from error
 
 
 def read_row_group(shard: Shard, number: int, corpus: Corpus) -> pa.LargeBinaryArray:

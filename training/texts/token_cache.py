@@ -17,14 +17,15 @@ from datasets import Dataset
 from huggingface_hub.constants import HF_HOME
 from transformers import TokenizersBackend
 
-from training.common.errors import InputError
-from training.texts.corpus import Corpus, GroupedText, ReadingReport
+from training.texts.corpus import Corpus, GroupedText
 from training.texts.encoding import encode
+from training.texts.report import ReadingReport
 from training.texts.splits import group_hash, text_hashes
 
-CACHE_VERSION = 3  # raise it when what is written below changes
+CACHE_VERSION = 4  # raise it when what is written below changes
 SCHEMA = pa.schema({"input_ids": pa.list_(pa.int32()), "text_hash": pa.int64(), "split_hash": pa.int64()})
 TEXTS_PER_BATCH = 2048
+CHARACTERS_PER_BATCH = 2**20  # `tokenizers` takes some 170 bytes of memory for each
 BATCHES_AHEAD = 2
 BATCHES_PER_CHUNK = 64  # in the file the hashes of so many stand together, apart from tokens, and can be read so
 ROWS_AT_ONCE = 4096
@@ -115,8 +116,7 @@ def load_tokens(
         _write_tokens(parts, tokenizer, max_length, folder)
     report = ReadingReport(**json.loads((folder / "report.json").read_text()))
     if not report.texts:
-        names = ", ".join(corpus.names())
-        raise InputError(f"{names}: no usable text ({report.empty} empty, {report.invalid} not UTF-8)")
+        raise replace(corpus, report=report).no_text_error()
     return Dataset.from_file(str(folder / "tokens.arrow")), report
 
 
@@ -145,8 +145,16 @@ def _write_tokens(
 
 
 def _batches(texts: Iterable[GroupedText]) -> Iterator[list[GroupedText]]:
-    texts = iter(texts)
-    while batch := list(islice(texts, TEXTS_PER_BATCH)):
+    """Yield neighbours, at most so many that the batch bounds allow; a longer text is alone."""
+    batch: list[GroupedText] = []
+    characters = 0
+    for text in texts:
+        if batch and (len(batch) == TEXTS_PER_BATCH or characters + len(text[0]) > CHARACTERS_PER_BATCH):
+            yield batch
+            batch, characters = [], 0
+        batch.append(text)
+        characters += len(text[0])
+    if batch:
         yield batch
 
 
@@ -210,3 +218,13 @@ def count_by_region(tokens: TokenRows, texts: np.ndarray, first_token: int, regi
         for region, rows in by_region.items():
             counts[region] += np.bincount(np.concatenate(rows), minlength=size)
     return counts
+
+
+def hashes_of(tokens: Dataset) -> np.ndarray:
+    """Return (N,) hashes of the texts themselves."""
+    return tokens.data.column("text_hash").to_numpy()
+
+
+def split_hashes_of(tokens: Dataset) -> np.ndarray:
+    """Return (N,) hashes that decide the side of each text: its own, or its group's."""
+    return tokens.data.column("split_hash").to_numpy()

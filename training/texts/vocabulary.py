@@ -7,7 +7,7 @@ from transformers import TokenizersBackend
 
 from modeling_bilma.tokenization_bilma import PUBLISHED_VOCAB_SIZE, build_tokenizer, train_vocabulary
 from training.common.arguments import option
-from training.common.errors import InputError, as_input_error
+from training.common.errors import as_input_error
 from training.texts.corpus import CorpusArguments, open_corpus
 from training.texts.splits import is_test, split_hash
 
@@ -35,7 +35,6 @@ def learn(args: TokenizerArguments) -> TokenizersBackend:
             show_progress=True,
         )
     if not bar.n:
-        raise InputError(f"{', '.join(corpus.names())}: no usable text to learn a vocabulary from")
-    report = corpus.report
-    print(f"{bar.n:,} texts read; skipped {report.empty} empty and {report.invalid} not UTF-8")
+        raise corpus.no_text_error()
+    print(f"{bar.n:,} texts learnt from; {corpus.report.summary()}")
     return build_tokenizer(vocabulary)

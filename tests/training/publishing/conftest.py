@@ -1,14 +1,19 @@
-"""The trees of the small family, and clients of a Hub in this process."""
+"""A small family, its publications and trees, and clients of a Hub in this process."""
 
+import json
 import shutil
+from pathlib import Path
 
 import pytest
+import torch
 from huggingface_hub import HfApi
 
-from tests.training.conftest import REGIONS
-from training.evaluation.results import read_results
-from training.publishing.publication import open_publication
+from tests.training.publishing.trained_folder import write_family
+from training.publishing.card import render_card
+from training.publishing.publication import open_publications
 from training.publishing.tree import build_tree
+
+PRINTED = "['tacos', 'pizza']"
 
 
 @pytest.fixture
@@ -17,23 +22,35 @@ def api(loopback_hub, online):
 
 
 @pytest.fixture(scope="session")
-def publications(family, evaluated_family):
-    """What is published of the small family, by name: two regions and a classifier."""
-    folders = (*(family / f"bilma-{region}" for region in REGIONS), evaluated_family / "bilma-mx-emoji")
-    return {folder.name: open_publication(folder, "org", "v1.0") for folder in folders}
+def made(tokenizer, tmp_path_factory) -> Path:
+    """A folder with `bilma`, `bilma-mx-emoji` and `results`, as the scripts leave them."""
+    home = tmp_path_factory.mktemp("made")
+    torch.manual_seed(0)
+    write_family(home, tokenizer)
+    return home
+
+
+@pytest.fixture
+def results(made):
+    return {path.stem: json.loads(path.read_text()) for path in (made / "results").glob("*.json")}
 
 
 @pytest.fixture(scope="session")
-def results(evaluated_family):
-    return read_results(evaluated_family / "results")
+def publications(made, tmp_path_factory):
+    """By name: the body, both regional models and the classifier."""
+    home = tmp_path_factory.mktemp("merged")
+    folders = (made / "bilma", made / "bilma-mx-emoji")
+    return {one.name: one for folder in folders for one in open_publications(folder, "org", "v1.0", home)}
 
 
 @pytest.fixture(scope="session")
-def trees(publications, results, evaluated_family, tmp_path_factory):
-    """The trees of these publications, by name; tests that change one take a copy of it."""
+def trees(publications, made, tmp_path_factory):
+    """Their trees by name, with cards whose output is made up; tests that change one take a copy of it."""
     home = tmp_path_factory.mktemp("trees")
+    results = {path.stem: json.loads(path.read_text()) for path in (made / "results").glob("*.json")}
     for name, publication in publications.items():
-        build_tree(publication, evaluated_family / "results", results, home / name)
+        build_tree(publication, made / "results", results, home / name)
+        (home / name / "README.md").write_text(render_card(publication, results, PRINTED, None), encoding="utf-8")
     return {name: home / name for name in publications}
 
 

@@ -1,3 +1,5 @@
+"""Checks of the files of a tree: each finds what must not be published."""
+
 import json
 import shutil
 
@@ -5,24 +7,23 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.conftest import ROOT
 from training.common.errors import InputError
-from training.publishing import checks
 from training.publishing.checks import (
-    check_answers,
+    DATASET_FILES,
+    MODEL_FILES,
     check_card,
+    check_dataset,
     check_names,
     check_no_pickle,
     check_no_secrets,
-    check_opening,
     check_pictures,
-    check_report,
     check_sizes,
+    check_space,
     check_tree,
     empty_section,
-    open_in_clean_process,
 )
 
-PHRASES = ["vamos a comer [MASK]", "el [MASK] subio de precio"]
 SECRET = "hf_" + "x" * 30
 
 
@@ -30,16 +31,28 @@ def edit(path, **changes):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def change_weights(tree, change):
-    weights = load_file(tree / "model.safetensors")
-    change(weights)
-    save_file(weights, tree / "model.safetensors", metadata={"format": "pt"})
-
-
-def test_the_trees_of_the_family_pass_every_check(trees, publications, results):
+def test_the_trees_of_the_family_pass_every_check(trees, publications):
     for name, tree in trees.items():
         check_tree(tree, publications[name])
-    check_opening([(trees[name], publications[name]) for name in trees], results)
+
+
+def test_the_regional_tests_pass_every_check(tmp_path):
+    check_dataset(shutil.copytree(ROOT / "regional_tests", tmp_path / "tests"))
+
+
+@pytest.mark.parametrize("broken", [None, "sdk: gradio", "no page", "weights.pt"])
+def test_a_static_space(tmp_path, broken):
+    sdk = broken if broken == "sdk: gradio" else "sdk: static"
+    (tmp_path / "README.md").write_text(f"---\ntitle: BILMA\n{sdk}\n---\n")
+    (tmp_path / "library.js").write_text("const home = '/home/web_user';")
+    if broken != "no page":
+        (tmp_path / "index.html").write_text("<p>")
+    if broken == "weights.pt":
+        (tmp_path / broken).write_text("")
+    if broken is None:
+        return check_space(tmp_path)
+    with pytest.raises(InputError, match="static Space|weights.pt"):
+        check_space(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -49,27 +62,33 @@ def test_only_known_files(tree, name):
     (tree / name).parent.mkdir(exist_ok=True)
     (tree / name).write_text("{}")
     with pytest.raises(InputError, match=f"bilma-mx/{name}: not a file that is published"):
-        check_names(tree)
+        check_names(tree, MODEL_FILES)
+
+
+def test_a_data_set_holds_no_weights(tmp_path):
+    (tmp_path / "model.safetensors").write_text("")
+    with pytest.raises(InputError, match="model.safetensors"):
+        check_names(tmp_path, DATASET_FILES)
 
 
 def test_no_link_out_of_the_tree(tree):
     (tree / "LICENSE").unlink()
     (tree / "LICENSE").symlink_to("/etc/hostname")
     with pytest.raises(InputError, match="LICENSE: not a file that is published"):
-        check_names(tree)
+        check_names(tree, MODEL_FILES)
 
 
 @pytest.mark.parametrize("new_zip", [True, False])
 def test_no_pickle_under_any_name(tree, new_zip):
-    torch.save({"weight": torch.ones(2)}, tree / "loss_curve.png", _use_new_zipfile_serialization=new_zip)
-    with pytest.raises(InputError, match="loss_curve.png: a pickle or a zip"):
+    torch.save({"weight": torch.ones(2)}, tree / "picture.png", _use_new_zipfile_serialization=new_zip)
+    with pytest.raises(InputError, match="picture.png: a pickle or a zip"):
         check_no_pickle(tree)
 
 
 def test_what_is_called_a_picture_is_one(tree):
     check_pictures(tree)
-    (tree / "loss_curve.png").write_text("not to be published")
-    with pytest.raises(InputError, match="bilma-mx/loss_curve.png: not a PNG picture"):
+    (tree / "picture.png").write_text("not to be published")
+    with pytest.raises(InputError, match="bilma-mx/picture.png: not a PNG picture"):
         check_pictures(tree)
 
 
@@ -134,9 +153,10 @@ def test_weights_tokenizer_and_configuration_fit(tree, changes, message):
 
 def test_a_tokenizer_with_more_tokens_than_the_weights(tree):
     name = "bilma.embeddings.word_embeddings.weight"
-    change_weights(tree, lambda weights: weights.update({name: weights[name][:300].clone()}))
-    edit(tree / "config.json", vocab_size=300)
-    with pytest.raises(InputError, match=r"the tokenizer has \d+ tokens and the weights 300"):
+    weights = load_file(tree / "model.safetensors")
+    save_file(weights | {name: weights[name][:30].clone()}, tree / "model.safetensors", metadata={"format": "pt"})
+    edit(tree / "config.json", vocab_size=30)
+    with pytest.raises(InputError, match=r"the tokenizer has \d+ tokens and the weights 30"):
         check_sizes(tree)
 
 
@@ -155,15 +175,15 @@ def test_a_tokenizer_that_is_none(tree):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("license: mit\n", "", "its metadata lack license"),
-        ("pipeline_tag: fill-mask", "pipeline_tag: text-classification", "says text-classification"),
-        ("language: es\n", "language: [es\n", "README.md: its metadata cannot be read"),
-        ("## English", "TODO\n## English", "unfinished, it says 'TODO'"),
-        ("## English", "{{ name }}\n## English", "unfinished, it says '{{'"),
-        ("## English", "| es | None |\n## English", "unfinished, it says 'None'"),
-        ("## English", "### Nothing\n\n## English", "the section 'Nothing' is empty"),
-        ("](LICENSE)", "](LICENCE)", "links to LICENCE, which is not in the repository"),
-        ("](loss_curve.png)", "](loss.png)", "links to loss.png"),
+        ("license: other\n", "", "license"),
+        ("pipeline_tag: fill-mask", "pipeline_tag: text-classification", "text-classification"),
+        ("language: es\n", "language: [es\n", "metadata cannot be read"),
+        ("## Citation", "TODO\n## Citation", "'TODO'"),
+        ("## Citation", "{{ name }}\n## Citation", "'{{'"),
+        ("## Citation", "| es | None |\n## Citation", "'None'"),
+        ("## Citation", "### Nothing\n\n## Citation", "'Nothing' is empty"),
+        ("](LICENSE)", "](LICENCE)", "links to LICENCE"),
+        ("](results)", "](figures)", "links to figures"),
     ],
 )
 def test_the_card_is_complete(tree, publications, old, new, message):
@@ -190,84 +210,6 @@ def test_empty_sections(markdown, title):
 
 
 def test_results_for_the_hub_that_it_cannot_read(tree, publications):
-    (tree / ".eval_results" / "bilma-benchmark.yaml").write_text("- value: 1\n")
-    with pytest.raises(InputError, match="bilma-benchmark.yaml: not as the Hub reads results"):
+    (tree / ".eval_results" / "bilma-regional-tests.yaml").write_text("- value: 1\n")
+    with pytest.raises(InputError, match="bilma-regional-tests.yaml: not as the Hub reads results"):
         check_tree(tree, publications["bilma-mx"])
-
-
-@pytest.fixture(scope="module")
-def opened(trees, tmp_path_factory):
-    """What the clean process reports of broken trees, by what is broken; all in one process."""
-    home = tmp_path_factory.mktemp("broken")
-    broken = {name: shutil.copytree(trees["bilma-mx"], home / name) for name in ("whole", "lacks", "nan", "code")}
-    weights = load_file(broken["lacks"] / "model.safetensors")
-    layer = next(name for name, tensor in weights.items() if "layers.0" in name and tensor.ndim == 2)
-    change_weights(broken["lacks"], lambda weights: weights.pop(layer))
-    change_weights(broken["nan"], lambda weights: weights[layer].fill_(float("nan")))
-    (broken["code"] / "modeling_bilma.py").write_text(
-        "import os, sys\nraise RuntimeError([os.environ.get('HF_TOKEN'), sys.modules['modeling_bilma']])\n"
-    )
-    questions = [
-        {"folder": str(tree), "pipeline_tag": "fill-mask", "texts": PHRASES, "top_k": 3} for tree in broken.values()
-    ]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HF_TOKEN", SECRET)
-        reports = open_in_clean_process(questions)
-    return dict(zip(broken, reports, strict=True)) | {"layer": layer}
-
-
-def test_a_whole_model_is_reported_whole(opened):
-    check_report("bilma-mx", opened["whole"], tied=True)
-    assert [len(answers) for answers in opened["whole"]["answers"]] == [3, 3]
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("lacks", "weights and code do not fit: {layer}"),
-        ("nan", "{layer} holds a value that is no number"),
-        # It is the folder's code that is run, without a token and without the package.
-        ("code", r"does not open in a clean process: RuntimeError: \[None, None\]"),
-    ],
-)
-def test_a_broken_model_is_told_by_what_is_broken(opened, name, message):
-    with pytest.raises(InputError, match=message.format(layer=opened["layer"])):
-        check_report("bilma-mx", opened[name], tied=True)
-
-
-def test_a_process_that_dies_is_told(tree):
-    (tree / "modeling_bilma.py").write_text("import os\nos._exit(3)\n")
-    question = {"folder": str(tree), "pipeline_tag": "fill-mask", "texts": ["a [MASK]"], "top_k": 3}
-    with pytest.raises(InputError, match="bilma-mx: the process that opened it ended with status 3"):
-        open_in_clean_process([question])
-
-
-def test_a_head_that_is_not_tied_as_the_configuration_says(opened):
-    with pytest.raises(InputError, match="tie_word_embeddings=False"):
-        check_report("bilma-mx", opened["whole"], tied=False)
-
-
-def test_probabilities_that_are_none(opened):
-    with pytest.raises(InputError, match="sum to nan"):
-        check_report("bilma-mx", opened["whole"] | {"sums": [float("nan"), 1.0]}, tied=True)
-
-
-@pytest.mark.parametrize(
-    ("answers", "measured", "message"),
-    [
-        ({"a": [("[UNK]", 0.5)], "b": [("no", 0.5)]}, {}, r"answers \[UNK\] to 'a'"),
-        ({"a": [("no", 0.5)], "b": [("no", 0.5)]}, {}, "the same answers to every text"),
-        ({"a": [("no", 0.5)], "b": [("si", 0.5)]}, {"a": ("no", 0.51)}, "completions.json says 0.510"),
-        ({"a": [("no", 0.5)], "b": [("si", 0.5)]}, {"a": ("pues", 0.5)}, "gives 'pues' the probability 0.000"),
-    ],
-)
-def test_answers_that_are_not_sane(answers, measured, message):
-    with pytest.raises(InputError, match=message):
-        check_answers("bilma-mx", ["[UNK]", "[PAD]"], answers, measured)
-
-
-def test_what_the_results_say_of_a_model(publications, results):
-    measured = checks.measured_answers(publications["bilma-mx"], results)
-    assert "vamos a comer [MASK]" in measured
-    assert measured != checks.measured_answers(publications["bilma-ar"], results)
-    assert checks.measured_answers(publications["bilma-mx-emoji"], results) == {}

@@ -8,7 +8,18 @@ import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 
 from training.common.errors import InputError
-from training.publishing.hub import COLLECTION, Changes, check_login, collect, compare, in_one_line, push
+from training.publishing.hub import (
+    DATASET,
+    MODEL,
+    SPACE,
+    Changes,
+    Upload,
+    check_login,
+    compare,
+    in_one_line,
+    plan,
+    push,
+)
 from training.publishing.tree import files_of
 
 REPO = "org/bilma-mx"
@@ -41,7 +52,8 @@ def publish(api, tree):
     """Push the tree; what was said on the way is in `publish.said`."""
 
     def publish(tag="v1.0", private=False, api=api):
-        return push(api, REPO, tree, private=private, tag=tag, say=publish.said.append)
+        planned = plan(api, Upload(REPO, MODEL, tree), private=private, tag=tag)
+        return push(api, planned, private=private, say=publish.said.append)
 
     publish.said = []
     return publish
@@ -69,9 +81,28 @@ def test_one_commit_with_exactly_the_tree_and_the_tag(loopback_hub, online, publ
     assert contents(loopback_hub) == local(tree)
     assert published_commits(loopback_hub) == [outcome.commit]
     assert loopback_hub.tags(REPO) == {"v1.0": outcome.commit}
-    assert outcome.changed == "created with 3 files, tag v1.0 added"
+    assert outcome.changed == "create with 3 files, add tag v1.0"
     used = {request.step for request in loopback_hub.requests}
     assert ("xet_xorb" in used, "lfs_put" in used) == (transport == "xet", transport == "lfs")
+
+
+@pytest.mark.parametrize("kind", [DATASET, SPACE])
+@pytest.mark.parametrize("transport", STEPS)
+def test_data_sets_and_spaces(loopback_hub, online, api, tree, transport, kind):
+    online(transport == "xet")
+    upload = Upload("org/other", kind, tree)
+    outcome = push(api, plan(api, upload, private=False, tag="v1.0"), private=False, say=print)
+    held = loopback_hub.files(f"{kind}s/org/other", "v1.0")
+    assert {path: held[path] for path in files_of(tree)} == local(tree)
+    assert not plan(api, upload, private=False, tag="v1.0").changes
+    assert loopback_hub.tags(f"{kind}s/org/other") == {"v1.0": outcome.commit}
+
+
+def test_a_plan_changes_nothing(loopback_hub, api, tree):
+    planned = plan(api, Upload(REPO, MODEL, tree), private=False, tag="v1.0")
+    assert str(planned) == "create with 3 files, add tag v1.0"
+    assert planned.upload.megabytes == pytest.approx(sum(map(len, local(tree).values())) / 1e6)
+    assert {request.method for request in loopback_hub.requests} == {"GET"}
 
 
 def test_a_second_run_with_nothing_new_writes_nothing(loopback_hub, publish):
@@ -87,7 +118,7 @@ def test_only_what_changed_is_sent_and_what_is_gone_is_removed(loopback_hub, pub
     (tree / "README.md").write_text(CARD + "More.\n")
     (tree / "results" / "mlm_matrix.json").unlink()
     outcome = publish(tag="v1.1")
-    assert outcome.changed == "updated 1 file, removed 1 file, tag v1.1 added"
+    assert outcome.changed == "update 1 file, remove 1 file, add tag v1.1"
     assert contents(loopback_hub) == local(tree)
     assert [request.step for request in loopback_hub.requests].count("lfs_put") == 1  # in the first run
     assert len(published_commits(loopback_hub)) == 2
@@ -96,7 +127,7 @@ def test_only_what_changed_is_sent_and_what_is_gone_is_removed(loopback_hub, pub
 def test_a_missing_tag_is_added_to_the_commit_that_is_there(loopback_hub, publish):
     first = publish(tag=None)
     outcome = publish()
-    assert (outcome.commit, outcome.changed) == (first.commit, "tag v1.0 added")
+    assert (outcome.commit, outcome.changed) == (first.commit, "add tag v1.0")
     assert loopback_hub.tags(REPO) == {"v1.0": first.commit}
 
 
@@ -155,7 +186,7 @@ def test_a_lost_answer_to_the_commit_is_found_out(loopback_hub, online, publish,
     loopback_hub.faults.lose_answer("commit")
     outcome = publish()
     assert published_commits(loopback_hub) == [outcome.commit]
-    assert outcome.changed == "created with 3 files, tag v1.0 added"
+    assert outcome.changed == "create with 3 files, add tag v1.0"
     assert "holds all that was sent, although the answer was an error" in publish.said[-1]
 
 
@@ -181,7 +212,7 @@ def test_a_hub_that_is_gone_after_the_commit_is_said_not_to_be_known(loopback_hu
     with pytest.raises(InputError, match="cannot be read: .*run again later, which looks first whether it arrived"):
         publish()
     loopback_hub.faults.clear()
-    assert publish().changed == "tag v1.0 added"
+    assert publish().changed == "add tag v1.0"
 
 
 def test_a_tag_of_which_nothing_can_be_known(loopback_hub, publish):
@@ -191,7 +222,7 @@ def test_a_tag_of_which_nothing_can_be_known(loopback_hub, publish):
     with pytest.raises(InputError, match="the tag v1.0 is not, or it is not known: .*: run again"):
         publish()
     loopback_hub.faults.clear()
-    assert publish().changed == "tag v1.0 added"
+    assert publish().changed == "add tag v1.0"
 
 
 def test_somebody_else_pushed_in_between(loopback_hub, publish, tree):
@@ -222,7 +253,8 @@ def test_of_two_publishers_at_once_one_wins_and_the_other_is_told(loopback_hub, 
         (mine / "README.md").write_text(CARD + user)
         own = HfApi(endpoint=loopback_hub.endpoint, token=loopback_hub.tokens[user])
         try:
-            said[user] = push(own, REPO, mine, private=False, tag=None, say=lambda text: None).changed
+            planned = plan(own, Upload(REPO, MODEL, mine), private=False, tag=None)
+            said[user] = push(own, planned, private=False, say=lambda text: None).changed
         except InputError as error:
             said[user] = str(error)
 
@@ -231,7 +263,7 @@ def test_of_two_publishers_at_once_one_wins_and_the_other_is_told(loopback_hub, 
         thread.start()
     for thread in threads:
         thread.join()
-    (winner,) = [user for user, text in said.items() if text == "updated 1 file, removed 2 files"]
+    (winner,) = [user for user, text in said.items() if text == "update 1 file, remove 2 files"]
     (loser,) = set(said) - {winner}
     assert f"{REPO}: somebody else pushed commit" in said[loser]
     assert contents(loopback_hub) == {"README.md": (CARD + winner).encode()}
@@ -292,29 +324,6 @@ def test_a_file_that_the_hub_leaves_out_is_noticed(loopback_hub, publish, monkey
     monkeypatch.setattr(loopback_hub.store, "add_commit", without_the_last)
     with pytest.raises(InputError, match="does not hold what was sent: look at its results/mlm_matrix.json"):
         publish()
-
-
-def test_the_collection_is_made_once_and_grows(loopback_hub, api):
-    for name in ("bilma-ar", "bilma-mx"):
-        api.create_repo(f"org/{name}")
-    assert collect(api, "org", ["org/bilma-ar"], private=False).changed == "1 added"
-    assert collect(api, "org", ["org/bilma-ar", "org/bilma-mx"], private=False).changed == "1 added"
-    assert collect(api, "org", ["org/bilma-mx"], private=False).changed == "nothing new"
-    assert loopback_hub.collections() == {COLLECTION: ["org/bilma-ar", "org/bilma-mx"]}
-
-
-@pytest.mark.parametrize("step", ["collection_list", "collection_create", "collection_get", "collection_item"])
-@pytest.mark.parametrize("kind", FAULTS)
-def test_a_collection_is_mended_by_a_rerun(loopback_hub, api, step, kind):
-    api.create_repo(REPO)
-    getattr(loopback_hub.faults, kind)(step)
-    try:
-        collect(api, "org", [REPO], private=False)
-    except InputError as error:
-        assert str(error).startswith("collection BILMA")
-        assert api.token not in str(error)
-    collect(api, "org", [REPO], private=False)
-    assert loopback_hub.collections() == {COLLECTION: [REPO]}
 
 
 def test_comparing_knows_both_kinds_of_digests(tree):

@@ -1,55 +1,82 @@
+"""Which repositories a folder becomes, and which folders become none."""
+
 import json
 
 import pytest
+import torch
 
+from modeling_bilma import BilmaForMaskedLM
+from modeling_bilma.tokenization_bilma import load_tokenizer
+from tests.training.publishing.trained_folder import PHRASE, REGIONS
 from training.common.errors import InputError
-from training.publishing.publication import open_publication
+from training.publishing.publication import open_publications
 
 
-def folder(tmp_path, **config):
+def open_folder(tmp_path, **config):
     (tmp_path / "config.json").write_text(json.dumps(config))
-    return tmp_path
+    return list(open_publications(tmp_path, "org", "v1.0", tmp_path / "home"))
 
 
 @pytest.mark.parametrize(
-    ("architecture", "repo_id", "pipeline_tag"),
+    ("architecture", "region", "repo_id", "pipeline_tag"),
     [
-        ("BilmaForMaskedLM", "org/bilma-mx", "fill-mask"),
-        ("BilmaForSequenceClassification", "org/bilma-mx-emoji", "text-classification"),
+        ("BilmaForMaskedLM", "mx", "org/bilma-mx", "fill-mask"),
+        ("BilmaForSequenceClassification", "mx", "org/bilma-mx-emoji", "text-classification"),
+        ("BilmaForSequenceClassification", "all", "org/bilma-emoji", "text-classification"),
     ],
 )
-def test_the_repository_follows_from_region_and_task(tmp_path, architecture, repo_id, pipeline_tag):
-    config = {"architectures": [architecture], "region": "mx", "id2label": {"0": "😍", "1": "😭"}}
-    publication = open_publication(folder(tmp_path, **config), "org", "v1.0")
-    assert (publication.repo_id, publication.pipeline_tag) == (repo_id, pipeline_tag)
+def test_the_repository_follows_from_region_and_task(tmp_path, architecture, region, repo_id, pipeline_tag):
+    [one] = open_folder(tmp_path, architectures=[architecture], region=region, id2label={"0": "😍", "1": "😭"})
+    assert (one.repo_id, one.pipeline_tag, one.folder) == (repo_id, pipeline_tag, one.trained)
+
+
+def test_a_body_becomes_itself_and_one_plain_model_per_region(publications, made):
+    assert [name for name in publications if "emoji" not in name] == ["bilma", *(f"bilma-{code}" for code in REGIONS)]
+    body = BilmaForMaskedLM.from_pretrained(made / "bilma", dtype=torch.float32).eval()
+    tokenizer = load_tokenizer(made / "bilma")
+    for region in REGIONS:
+        own = publications[f"bilma-{region}"]
+        assert (own.region, own.regions, own.trained) == (region, (), made / "bilma")
+        plain = BilmaForMaskedLM.from_pretrained(own.folder, dtype=torch.float32).eval()
+        with torch.no_grad():
+            behind_token = body(**tokenizer(f"[{region.upper()}] {PHRASE}", return_tensors="pt")).logits[0, -2]
+            alone = plain(**load_tokenizer(own.folder)(PHRASE, return_tensors="pt")).logits[0, -2]
+        assert torch.allclose(alone, behind_token[: len(alone)], atol=0.2)  # rounded to bf16
+        assert BilmaForMaskedLM.from_pretrained(own.folder, dtype="auto").dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"architectures": ["BertForMaskedLM"], "region": "mx"}, "holds BertForMaskedLM"),
-        ({"architectures": ["BilmaForMaskedLM"]}, "names no region"),
-        ({"architectures": ["BilmaForMaskedLM"], "region": "all"}, "is of all regions"),
+        ({"architectures": ["BertForMaskedLM"], "region": "mx"}, "BertForMaskedLM"),
+        ({"architectures": ["BilmaForMaskedLM"]}, "--region"),
+        ({"architectures": ["BilmaForMaskedLM"], "region": "all"}, "--region"),
         ({"architectures": ["BilmaForMaskedLM"], "region": 5}, "two-letter"),
         (
             {"architectures": ["BilmaForSequenceClassification"], "region": "mx", "id2label": {"0": "😍", "1": "NEG"}},
-            "a classifier with the label NEG; published are those of Emoji-15",
+            "the label NEG",
         ),
         ({"architectures": ["BilmaForSequenceClassification"], "region": "mx"}, "no labels"),
     ],
 )
-def test_what_is_not_published_is_said(tmp_path, config, message):
+def test_what_is_not_published(tmp_path, config, message):
     with pytest.raises(InputError, match=message):
-        open_publication(folder(tmp_path, **config), "org", None)
+        open_folder(tmp_path, **config)
 
 
-def test_a_folder_without_a_model_is_said(tmp_path):
+def test_a_name_that_the_hub_does_not_take(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": ["BilmaForMaskedLM"], "region": "mx"}))
+    with pytest.raises(InputError, match="Repo id"):
+        list(open_publications(tmp_path, "no/org", None, tmp_path))
+
+
+def test_a_folder_without_a_model(tmp_path):
     with pytest.raises(InputError, match="no config.json"):
-        open_publication(tmp_path, "org", None)
+        list(open_publications(tmp_path, "org", None, tmp_path))
 
 
 @pytest.mark.parametrize("content", ["[]", "{"])
-def test_a_configuration_that_is_none_is_named(tmp_path, content):
+def test_a_damaged_configuration_is_named(tmp_path, content):
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(InputError, match="config.json"):
-        open_publication(tmp_path, "org", None)
+        list(open_publications(tmp_path, "org", None, tmp_path))

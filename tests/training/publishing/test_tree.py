@@ -1,3 +1,5 @@
+"""What a tree holds, what it is made of, and dry runs."""
+
 import json
 import shutil
 from dataclasses import replace
@@ -7,12 +9,21 @@ import pytest
 from modeling_bilma.configuration_bilma import AUTO_MAP
 from tests.conftest import ROOT
 from training.common.errors import InputError
-from training.publishing.tree import MANIFEST, build_tree, check_dry_run, digests, files_of, write_dry_run
+from training.publishing.tree import (
+    MANIFEST,
+    build_tree,
+    check_dry_run,
+    copy_folder,
+    digests,
+    files_of,
+    picture_in,
+    write_dry_run,
+)
 
 ALWAYS = {
-    ".eval_results/bilma-benchmark.yaml",
     "CITATION.cff",
     "LICENSE",
+    "LICENSE.code",
     "README.md",
     "config.json",
     "configuration_bilma.py",
@@ -23,48 +34,50 @@ ALWAYS = {
     "tokenizer_config.json",
     "training_args.json",
 }
-OF_MASKED_LM = {
-    "figures/mlm_matrix_masked_accuracy_all.png",
-    "figures/similarity.png",
-    "loss_curve.png",
-    "results/completions.json",
-    "results/mlm_matrix.json",
-    "results/region_words.json",
-    "results/similarity.json",
-}
+OF_MASKED_LM = {f"results/{kind}.json" for kind in ("completions", "mlm_matrix", "regional_tests")}
 
 
-def test_the_files_of_a_masked_language_model_and_of_a_classifier(trees):
-    assert set(files_of(trees["bilma-mx"])) == ALWAYS | OF_MASKED_LM
-    of_emoji = {"figures/emoji15_accuracy.png", "results/emoji15_matrix.json"}
-    assert set(files_of(trees["bilma-mx-emoji"])) == ALWAYS | of_emoji
+def test_the_files_of_every_kind_of_model(trees):
+    assert set(files_of(trees["bilma"])) == ALWAYS | OF_MASKED_LM
+    assert set(files_of(trees["bilma-mx"])) == ALWAYS | OF_MASKED_LM | {".eval_results/bilma-regional-tests.yaml"}
+    assert set(files_of(trees["bilma-mx-emoji"])) == ALWAYS | {"results/emoji15_matrix.json"}
 
 
-def test_the_same_input_gives_the_same_bytes(trees, publications, results, evaluated_family, tmp_path):
-    build_tree(publications["bilma-mx"], evaluated_family / "results", results, tmp_path / "again")
-    assert digests(tmp_path / "again") == digests(trees["bilma-mx"])
-
-
-def test_weights_and_tokenizer_are_those_of_the_folder(trees, family):
-    for name in ("model.safetensors", "tokenizer.json", "tokenizer_config.json"):
-        assert (trees["bilma-mx"] / name).read_bytes() == (family / "bilma-mx" / name).read_bytes()
+def test_the_weights_have_a_licence_of_their_own(trees):
+    assert "research" in (trees["bilma-mx"] / "LICENSE").read_text()
+    assert (trees["bilma-mx"] / "LICENSE.code").read_text() == (ROOT / "LICENSE").read_text()
 
 
 @pytest.fixture
-def build(family, publications, results, evaluated_family, tmp_path):
-    """Build the tree of a copy of bilma-mx that `change` was done to."""
+def build(made, publications, results, tmp_path):
+    """Build the tree of a copy of the classifier, or of what is named, that `change` was done to."""
 
-    def build(change=lambda folder: None, results=results, results_dir=evaluated_family / "results"):
-        folder = shutil.copytree(family / "bilma-mx", tmp_path / "changed")
+    def build(change=lambda folder: None, name="bilma-mx-emoji", results=results, results_dir=made / "results"):
+        folder = shutil.copytree(publications[name].folder, tmp_path / "changed")
         change(folder)
-        build_tree(replace(publications["bilma-mx"], folder=folder), results_dir, results, tmp_path / "tree")
+        trained = folder if publications[name].trained == publications[name].folder else publications[name].trained
+        build_tree(
+            replace(publications[name], folder=folder, trained=trained), results_dir, results, tmp_path / "tree"
+        )
         return tmp_path / "tree"
 
     return build
 
 
-def test_only_what_is_meant_to_be_published_is_taken(build, trees):
-    """What else lies in the folder stays there, and does not count among the weights."""
+@pytest.mark.parametrize("name", ["bilma-mx", "bilma-mx-emoji"])
+def test_the_same_input_gives_the_same_bytes(build, trees, name):
+    written = digests(trees[name])
+    del written["README.md"]
+    assert digests(build(name=name)) == written
+
+
+def test_weights_and_tokenizer_are_those_of_the_folder(trees, publications):
+    for name in ("model.safetensors", "tokenizer.json", "tokenizer_config.json"):
+        assert (trees["bilma-mx"] / name).read_bytes() == (publications["bilma-mx"].folder / name).read_bytes()
+
+
+def test_nothing_else_is_taken(build, trees):
+    """Other files in the folder stay there, and do not count among the weights."""
 
     def add_others(folder):
         (folder / "unfinished_run").mkdir()
@@ -72,7 +85,7 @@ def test_only_what_is_meant_to_be_published_is_taken(build, trees):
             (folder / name).write_text("not to be published")
         (folder / "model.safetensors.index.json").write_text("{}")
 
-    assert digests(build(add_others)) == digests(trees["bilma-mx"])
+    assert set(files_of(build(add_others))) == set(files_of(trees["bilma-mx-emoji"])) - {"README.md"}
 
 
 def test_the_code_is_the_present_one_and_the_configuration_names_it(build):
@@ -89,8 +102,8 @@ def test_the_code_is_the_present_one_and_the_configuration_names_it(build):
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "metrics.json", "training_args.json"])
-def test_a_file_that_is_missing_is_said(build, name):
-    with pytest.raises(InputError, match=f"{name}: no such file"):
+def test_a_missing_file_is_named(build, name):
+    with pytest.raises(InputError, match=name):
         build(lambda folder: (folder / name).unlink())
 
 
@@ -101,18 +114,26 @@ def test_results_of_other_weights_are_refused(build):
         content[-1] ^= 1
         weights.write_bytes(content)
 
-    with pytest.raises(InputError, match="its weights are none of those in mlm_matrix.json"):
+    with pytest.raises(InputError, match="its weights are none of those in emoji15_matrix.json"):
         build(train_on)
 
 
-def test_results_and_pictures_that_are_missing_are_said(build, results, evaluated_family, tmp_path):
-    with pytest.raises(InputError, match="mlm_matrix"):
-        build(results={kind: result for kind, result in results.items() if kind != "mlm_matrix"})
-    shutil.rmtree(tmp_path / "changed")
-    without = shutil.copytree(evaluated_family / "results", tmp_path / "results")
-    (without / "figures" / "similarity.png").unlink()
-    with pytest.raises(InputError, match="similarity.png: no such file: draw it with"):
-        build(results_dir=without)
+def test_the_picture_is_taken_where_there_is_one(build, made, tmp_path):
+    with_picture = shutil.copytree(made / "results", tmp_path / "results")
+    (with_picture / "figures").mkdir()
+    (with_picture / "figures" / "mlm_matrix_masked_accuracy_words.png").write_bytes(b"picture")
+    tree = build(name="bilma-mx", results_dir=with_picture)
+    assert picture_in(tree) == "figures/mlm_matrix_masked_accuracy_words.png"
+
+
+def test_a_folder_is_copied_without_what_is_hidden(tmp_path):
+    for name in ("README.md", "data/a.jsonl", ".git/config", "__pycache__/a.pyc"):
+        (tmp_path / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "source" / name).write_text(name)
+    copy_folder(tmp_path / "source", tmp_path / "tree")
+    assert files_of(tmp_path / "tree") == ["README.md", "data/a.jsonl"]
+    with pytest.raises(InputError, match="nowhere"):
+        copy_folder(tmp_path / "nowhere", tmp_path / "other")
 
 
 def test_a_dry_run_replaces_what_one_wrote_and_nothing_else(trees, tmp_path):

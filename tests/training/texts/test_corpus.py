@@ -102,7 +102,7 @@ def test_tokens_are_made_once_and_again_when_anything_changed(tmp_path, tokenize
 
 def test_a_corpus_without_usable_text_is_refused(tmp_path, tokenizer):
     path = write(tmp_path, "", "   ")
-    with pytest.raises(InputError, match="a.txt: no usable text \\(2 empty, 0 not UTF-8\\)"):
+    with pytest.raises(InputError, match=r"a.txt: no usable text .*2 empty"):
         load_tokens(Corpus(files=(path,)), tokenizer, 20, tmp_path / "cache")
 
 

@@ -1,5 +1,7 @@
+import errno
 import gzip
 import json
+import os
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -78,9 +80,9 @@ def test_empty_texts_are_counted_and_skipped(tmp_path):
 
 def test_invalid_utf8_is_counted_and_skipped_or_refused(tmp_path):
     path = tmp_path / "a.txt"
-    path.write_bytes(b"uno\nd\xf3s\ntres\n")
+    path.write_bytes(b"uno\nd\xf3s\n" + b"tres\n" * 98)
     corpus = Corpus(files=(path,))
-    assert list(corpus) == ["uno", "tres"]
+    assert list(corpus) == ["uno"] + ["tres"] * 98
     assert corpus.report.invalid == 1
     with pytest.raises(InputError, match=r"a.txt, line 2: not UTF-8 \(byte 0xf3 at 1\).*--strict"):
         read(path, strict=True)
@@ -90,18 +92,19 @@ def test_invalid_utf8_is_counted_and_skipped_or_refused(tmp_path):
 def test_a_bad_byte_costs_one_record_of_a_table(tmp_path, end):
     path = tmp_path / f"a.{end}"
     separator = b"," if end == "csv" else b"\t"
-    path.write_bytes(separator.join([b"text", b"x\nuno", b"1\nd\xf3s", b"2\ntres", b"3\n"]))
+    rows = [b"text", b"x\nuno", b"1\nd\xf3s", *[b"2\ntres"] * 98, b"3\n"]
+    path.write_bytes(separator.join(rows))
     corpus = Corpus(files=(path,))
-    assert list(corpus) == ["uno", "tres"]
+    assert list(corpus) == ["uno"] + ["tres"] * 98
     assert corpus.report.invalid == 1
-    with pytest.raises(InputError, match="a text is not Unicode .*--strict"):
+    with pytest.raises(InputError, match="line 3: not UTF-8 .*--strict"):
         read(path, strict=True)
 
 
 def test_a_bad_byte_inside_quotes_costs_one_record(tmp_path):
     path = tmp_path / "a.csv"
-    path.write_bytes(b'text,x\n"uno\n\xf3 fin",1\ndos,2\n')
-    assert read(path) == ["dos"]
+    path.write_bytes(b'text,x\n"uno\n\xf3 fin",1\n' + b"dos,2\n" * 99)
+    assert read(path) == ["dos"] * 99
 
 
 def test_parquet_texts_that_are_not_utf8_or_missing(tmp_path):
@@ -131,7 +134,7 @@ def test_half_a_surrogate_pair_is_invalid_text(tmp_path):
         ("a.jsonl", b'{"text": "a", "n": ' + b"1" * 5000 + b"}", "line 1: not valid JSON"),
         ("a.csv", b"text,x\nuno,1\ndos\n", "a.csv, line 3: 1 fields where the header has 2"),
         ("a.csv", b'text\n"hola\nuno\ndos\n', "not a valid table .unexpected end of data."),
-        ("a.csv", "año\nuno\n".encode("latin-1"), "a.csv, line 1: no column 'text'; there are: a.o"),
+        ("a.csv", "año\nuno\n".encode("latin-1"), "a.csv: 1 of 1 lines are not UTF-8: .*--encoding latin-1"),
         ("a.parquet", b"text", "not a readable Parquet file"),
         ("a.txt.gz", b"plain", "damaged gzip file"),
         ("a.txt.gz", gzip.compress(b"hola\n" * 9999)[:40], "damaged gzip file"),
@@ -156,3 +159,43 @@ def test_a_parquet_column_of_numbers_is_refused(tmp_path):
     pq.write_table(pa.table({"text": [1, 2]}), tmp_path / "a.parquet")
     with pytest.raises(InputError, match="row 1: .text. holds a int, not a string"):
         read(tmp_path / "a.parquet")
+
+
+def test_hidden_files_and_backups_in_a_folder_are_no_corpus(tmp_path):
+    write(tmp_path / "a.txt", ["uno"])
+    for name in (".a.txt", "._a.txt", "~$a.csv", "#a.txt#", "a.txt~", "a.txt.bak", ".ipynb_checkpoints/a.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write(tmp_path / name, ["dos"])
+    assert read(tmp_path) == ["uno"]
+    assert read(tmp_path / ".a.txt") == ["dos"], "it was named"
+
+
+def test_what_cannot_be_read_is_refused_by_name(tmp_path):
+    os.mkfifo(tmp_path / "pipe.txt")
+    with pytest.raises(InputError, match="pipe.txt: a pipe or device, not a file"):
+        find_files([tmp_path / "pipe.txt"])
+    with pytest.raises(InputError, match="pipe.txt: a pipe or device, not a file"):
+        find_files([tmp_path])
+    (tmp_path / "pipe.txt").unlink()
+    (tmp_path / "link.txt").symlink_to("gone.txt")
+    for path in (tmp_path, tmp_path / "link.txt"):
+        with pytest.raises(InputError, match="link.txt: a link to gone.txt, which does not exist"):
+            find_files([path])
+    with pytest.raises(InputError, match="File name too long"):
+        find_files([tmp_path / ("x" * 300 + ".txt")])
+
+
+def test_a_folder_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
+    def walk(folder, onerror):
+        onerror(PermissionError(errno.EACCES, "Permission denied", str(folder)))
+        return iter(())
+
+    monkeypatch.setattr(os, "walk", walk)  # permissions do not hold for root, who may run the tests
+    with pytest.raises(InputError, match="cannot be read .Permission denied"):
+        find_files([tmp_path])
+
+
+def test_other_kinds_of_files_may_be_looked_for(tmp_path):
+    write(tmp_path / "a.txt")
+    (tmp_path / "b.conll.gz").touch()
+    assert find_files([tmp_path], [".conll"]) == (tmp_path / "b.conll.gz",)

@@ -132,8 +132,7 @@ def test_the_fingerprint_is_that_of_texts_and_labels():
     ("columns", "message"),
     [
         ({"label": lambda n: "P"}, "all training texts have the label 'P'"),
-        ({"label": lambda n: "PN"[n % 2] if n != 6 else None}, "opinions.jsonl, line 7: no label in column 'label'"),
-        ({"label": lambda n: " " if n == 6 else "P"}, "line 7: no label in column 'label'"),
+        ({"label": lambda n: " "}, "no usable text .*300 without a label"),
         ({"label": lambda n: 0.5}, "line 1: 'label' holds a float, not a string or whole number"),
         ({"split": lambda n: "trian"}, "the column split holds 'trian': write train, test, validation"),
         ({"split": lambda n: "test"}, "none of the 300 labelled texts is left for train"),

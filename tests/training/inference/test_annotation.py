@@ -1,0 +1,211 @@
+"""Tables keep their rows and columns; runs that break off go on."""
+
+import csv
+import gzip
+import io
+import json
+from collections import Counter
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from training.common.errors import InputError
+from training.inference import annotation
+from training.inference.annotation import annotate, check_output, parts_folder
+from training.inference.tables import INPUT_FORMATS, OUTPUT_FORMATS, read_rows, table_at
+
+ROWS = [
+    {"id": "007", "text": 'dijo "hola", sí', "when": ""},
+    {"id": "NA", "text": "", "when": "x"},
+    {"id": "3", "text": "  ", "when": "y"},
+    {"id": "4", "text": "adiós 😍\u2028fin", "when": "z"},
+    {"id": "5", "text": "uno", "when": "z"},
+]
+
+
+class Length:
+    """Answers with the number of characters, and dies at a text if it is told to."""
+
+    schema = pa.schema({"length": pa.int64(), "words": pa.string()})
+
+    def __init__(self, deadly=None):
+        self.deadly, self.answered = deadly, []
+
+    def __call__(self, texts, bar):
+        if self.deadly in texts:
+            raise KeyboardInterrupt
+        self.answered += texts
+        return [{"length": len(text), "words": text.split()} for text in texts], Counter(long=len(texts))
+
+
+class Vectors:
+    schema = pa.schema({"vector": pa.list_(pa.float32(), 2)})
+
+    def __call__(self, texts, bar):
+        return [{"vector": [len(text), 0]} for text in texts], Counter()
+
+
+@pytest.fixture(autouse=True)
+def parts_of_two(monkeypatch):
+    monkeypatch.setattr(annotation, "ROWS_PER_PART", 2)
+
+
+@pytest.fixture
+def answer(tmp_path):
+    def answer(source, name, answerer=None, run=None, **settings):
+        tables = (
+            table_at(str(tmp_path / source), "--input", INPUT_FORMATS),
+            table_at(str(tmp_path / name), "--output", (*OUTPUT_FORMATS, "npy")),
+        )
+        return annotate(*tables, "text", answerer or Length(), run or {}, **settings)
+
+    return answer
+
+
+def write(path, rows=ROWS):
+    table_format = path.name.removesuffix(".gz").rpartition(".")[2]
+    if table_format == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+        return
+    if table_format == "jsonl":
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+    else:
+        buffer = io.StringIO()
+        dialect = {"quoting": csv.QUOTE_NONE, "delimiter": "\t", "quotechar": None} if table_format == "tsv" else {}
+        writer = csv.DictWriter(buffer, list(rows[0]), **dialect)
+        writer.writeheader()
+        writer.writerows(rows)
+        text = "\ufeff" + buffer.getvalue()
+    data = text.encode()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+
+
+@pytest.mark.parametrize("source", ["a.csv", "a.tsv.gz", "a.jsonl", "a.parquet"])
+@pytest.mark.parametrize("output", ["b.csv", "b.tsv", "b.jsonl", "b.parquet"])
+def test_rows_and_columns_come_back_in_their_order_with_answers(tmp_path, answer, source, output):
+    write(tmp_path / source)
+    counts = answer(source, output)
+    assert counts == {"rows": 5, "without text": 2, "long": 3}
+    table = table_at(str(tmp_path / output), "", OUTPUT_FORMATS)
+    rows = list(read_rows(table))
+    assert [list(row) for row in rows] == [["id", "text", "when", "length", "words"]] * 5
+    assert [{name: row[name] for name in ROWS[0]} for row in rows] == ROWS
+    nothing = None if table.format in ("jsonl", "parquet") else ""
+    assert [row["length"] or nothing for row in rows[1:3]] == [nothing, nothing]
+    assert int(rows[4]["length"]) == 3
+    words = rows[4]["words"]
+    assert (words if table.format == "jsonl" else json.loads(words)) == ["uno"]
+    assert {path.name for path in tmp_path.iterdir()} == {source, output}
+
+
+def test_a_text_file_has_a_row_for_each_line(tmp_path, answer):
+    (tmp_path / "a.txt").write_bytes("uno\r\n\ndos\x85\u2028tres\n".encode())
+    answer("a.txt", "b.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "b.jsonl").read_text().split("\n")[:-1]]
+    assert [row["text"] for row in rows] == ["uno", "", "dos\x85\u2028tres"]
+
+
+def test_parquet_keeps_its_types(tmp_path, answer):
+    columns = {
+        "text": pa.array(["a", None, "c"]),
+        "when": pa.array([datetime(2026, 1, 1, tzinfo=UTC)] * 3, pa.timestamp("ms", "UTC")),
+        "kind": pa.array(["x", "y", "x"]).dictionary_encode(),
+        "tags": pa.array([["p"], [], None]),
+        "raw": pa.array([b"\xff", None, b""]),
+    }
+    table = pa.table(columns)
+    pq.write_table(table, tmp_path / "a.parquet")
+    answer("a.parquet", "b.parquet")
+    answered = pq.read_table(tmp_path / "b.parquet").select(table.column_names)
+    assert answered.schema == table.schema
+    assert answered.to_pylist() == table.to_pylist()
+
+
+@pytest.mark.parametrize("output", ["b.csv", "b.jsonl", "b.parquet"])
+def test_an_interrupted_run_goes_on_after_its_last_part(tmp_path, answer, output):
+    write(tmp_path / "a.csv")
+    answer("a.csv", f"whole-{output}")
+    with pytest.raises(KeyboardInterrupt):
+        answer("a.csv", output, Length(deadly="uno"))
+    assert not (tmp_path / output).exists()
+    with pytest.raises(InputError, match="continue with --resume"):
+        check_output(str(tmp_path / output), resume=False, overwrite=False)
+    with pytest.raises(InputError, match="cannot resume, model was None and is now other"):
+        answer("a.csv", output, run={"model": "other"}, resume=True)
+    second = Length()
+    counts = answer("a.csv", output, second, resume=True)
+    assert second.answered == ["uno"]
+    assert counts["rows"] == 5
+    assert (tmp_path / output).read_bytes() == (tmp_path / f"whole-{output}").read_bytes()
+    assert not parts_folder(str(tmp_path / output)).exists()
+
+
+def test_vectors_alone_have_a_row_for_each_row_of_the_input(tmp_path, answer):
+    write(tmp_path / "a.csv")
+    answer("a.csv", "b.npy", Vectors(), keep_columns=False)
+    vectors = np.load(tmp_path / "b.npy")
+    assert vectors[:, 0].tolist() == pytest.approx([15, np.nan, np.nan, 11, 3], nan_ok=True)
+
+
+def test_standard_input_and_output(tmp_path, capsys, monkeypatch):
+    with (tmp_path / "in").open("w+") as file:
+        file.write("uno\n\ndos\n")
+        file.seek(0)
+        monkeypatch.setattr("sys.stdin", file)
+        source = table_at("-", "--input", INPUT_FORMATS, "txt")
+        annotate(source, table_at("-", "--output", OUTPUT_FORMATS, "csv"), "text", Length(), {})
+    assert capsys.readouterr().out == 'text,length,words\nuno,3,"[""uno""]"\n,,\ndos,3,"[""dos""]"\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", b"id,texto\n1,hola\n", "no column 'text'; there are: id, texto"),
+        ("a.csv", b"text,length\nhola,4\n", "has a column 'length' already: give a --prefix"),
+        ("a.csv", b"text,text\na,b\n", "two columns have one name"),
+        ("a.csv", b"text,id\nhola\n", "line 2: 1 fields where the header has 2"),
+        ("a.csv", b'text\nhola\n"sin fin\n', "after row 1: not valid CSV"),
+        ("a.csv", b"text\nni\xf1o\n", "not UTF-8"),
+        ("a.csv", b"text\n", "holds no rows"),
+        ("a.csv.gz", b"text\n", "cannot be read"),
+        ("a.jsonl", b'{"text": "a"}\n{"text"\n', "after row 1: not valid JSONL"),
+        ("a.jsonl", b"[1]\n", "line 1: not a JSON object"),
+        ("a.jsonl", b'{"text": "a"}\n{"text": 7}\n', "row 2: 'text' holds a int"),
+        ("a.parquet", b"PAR1", "cannot be read|not valid PARQUET"),
+        ("b.csv", b"", "no such file|No such file"),
+        ("a.docx", b"", "unknown format"),
+    ],
+)
+def test_wrong_input_is_named(tmp_path, answer, name, content, message):
+    if not name.startswith("b"):
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        answer(name, "out.csv")
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_what_a_format_cannot_hold_is_named_and_what_is_not_unicode_counted(tmp_path, answer):
+    (tmp_path / "tab.jsonl").write_text('{"text": "a\\tb"}\n')
+    with pytest.raises(InputError, match="cannot be written as tsv"):
+        answer("tab.jsonl", "b.tsv")
+    (tmp_path / "more.jsonl").write_text('{"text": "a"}\n{"text": "b"}\n{"text": "c", "new": 1}\n')
+    with pytest.raises(InputError, match="cannot be written as csv"):
+        answer("more.jsonl", "b.csv")
+    (tmp_path / "half.jsonl").write_text('{"text": "\\ud83d"}\n{"text": "b"}\n')
+    assert answer("half.jsonl", "c.jsonl")["not Unicode"] == 1
+    assert [json.loads(line)["text"] for line in (tmp_path / "c.jsonl").read_text().splitlines()] == ["\ud83d", "b"]
+
+
+def test_nothing_is_overwritten(tmp_path):
+    (tmp_path / "there.csv").write_text("mine")
+    for path, flags, message in (
+        (tmp_path / "there.csv", {}, "exists already"),
+        (tmp_path, {}, "is a folder"),
+        ("-", {"resume": True}, "are for files"),
+        (tmp_path / "new.csv", {"resume": True, "overwrite": True}, "not both"),
+    ):
+        with pytest.raises(InputError, match=message):
+            check_output(str(path), **({"resume": False, "overwrite": False} | flags))

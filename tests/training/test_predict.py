@@ -1,0 +1,60 @@
+import csv
+import sys
+
+import pytest
+
+from modeling_bilma import BilmaForSequenceClassification
+from tests.conftest import TEXTS, tiny_config
+from training import predict
+from training.common.errors import InputError
+
+
+@pytest.fixture
+def answer(tmp_path, tokenizer, monkeypatch):
+    """Run the script in this process on a tiny classifier; returns the rows of its output."""
+    config = tiny_config(vocab_size=len(tokenizer), id2label={0: "N", 1: "P"})
+    BilmaForSequenceClassification(config).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    with (tmp_path / "in.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("id", "opinión"), *enumerate([*TEXTS, ""])])
+
+    def answer(*argv, name="out.csv"):
+        flags = ["--model", tmp_path / "model", "--input", tmp_path / "in.csv", "--output", tmp_path / name]
+        flags += ["--text_column", "opinión", "--max_length", 12, *argv]
+        monkeypatch.setattr(sys, "argv", ["predict.py", *map(str, flags)])
+        predict.main()
+        return list(csv.DictReader((tmp_path / name).open()))
+
+    return answer
+
+
+def test_a_file_comes_back_with_its_answers(answer, capsys):
+    rows = answer()
+    assert [row["opinión"] for row in rows] == [*TEXTS, ""]
+    assert all(row["label"] in "NP" and float(row["score"]) >= 0.5 for row in rows[:-1])
+    assert (rows[-1]["label"], rows[-1]["score"]) == ("", "")
+    report = capsys.readouterr().err.splitlines()[-1]
+    assert "7 rows" in report and "1 without text" in report and " cut" in report
+
+
+def test_a_run_is_continued_with_its_own_flags_only(answer, tmp_path, monkeypatch):
+    whole = answer(name="whole.csv")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("training.inference.annotation.join_parts", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        answer()
+    with pytest.raises(InputError, match="all_scores was False and is now True"):
+        answer("--resume", "--all_scores")
+    assert answer("--resume", "--texts_per_batch", 3) == whole
+
+
+def test_wrong_flags_are_named(answer, tmp_path):
+    for flags, message in (
+        (("--top_k", 0), "--top_k 0 is not 1 or more"),
+        (("--threshold", 1), "--threshold 1.0 is not between"),
+        (("--input", "-", "--resume"), "--resume needs a file"),
+        (("--output", tmp_path / "in.csv", "--overwrite"), "is the input"),
+        (("--output", tmp_path / "out.txt"), "unknown format"),
+    ):
+        with pytest.raises(InputError, match=message):
+            answer(*flags)
+    assert {path.name for path in tmp_path.iterdir()} == {"model", "in.csv"}

@@ -1,0 +1,70 @@
+"""Open and save BILMA models in training: float32 in memory, bfloat16 in the folders that are published."""
+
+import os
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError, safe_open
+
+from modeling_bilma import BilmaPreTrainedModel
+from training.common.errors import InputError, as_input_error
+
+LFS_POINTER = b"version https://git-lfs"
+Model = TypeVar("Model", bound=BilmaPreTrainedModel)
+
+
+def open_whole(model_class: type[Model], path_or_id: str, **settings: Any) -> Model:
+    """Open a BILMA from a folder or the Hub, every weight of it read from there; in float32 unless `dtype` is given.
+
+    Args:
+        settings: keys of the configuration to change.
+
+    Raises:
+        InputError: if there is no such model, its weights are incomplete, or it lacks a weight of `model_class`.
+    """
+    check_weights(Path(path_or_id))
+    with as_input_error(ValueError, OSError, RuntimeError, StrictDataclassError):
+        opened: Any = model_class.from_pretrained(
+            path_or_id, output_loading_info=True, **{"dtype": torch.float32, **settings}
+        )
+    model, info = opened
+    if info["missing_keys"]:
+        raise InputError(f"{path_or_id} is not a whole {model_class.__name__}: it lacks {min(info['missing_keys'])}")
+    return model
+
+
+def check_weights(folder: Path) -> None:
+    """Check that the weights in a model folder were checked out as a whole.
+
+    Raises:
+        InputError: if a file is a Git LFS pointer, or is incomplete.
+    """
+    for file in sorted(folder.glob("*.safetensors")):
+        with file.open("rb") as opened:
+            if opened.read(len(LFS_POINTER)) == LFS_POINTER:
+                raise InputError(f"{file} is a Git LFS pointer instead of weights: fetch them with git lfs pull")
+        try:
+            with safe_open(file, "pt"):
+                pass
+        except SafetensorError as error:
+            raise InputError(f"{file} is incomplete ({error}): check it out or copy it again") from error
+
+
+def save_model(model: BilmaPreTrainedModel, folder: Path) -> None:
+    """Save a copy of the model in bfloat16, half the size, with its code; the model itself stays as it is."""
+    published = deepcopy(model).bfloat16()
+    published.config.sparse_prediction = False
+    published.save_pretrained(folder)
+    give_default_modes(folder)
+
+
+def give_default_modes(folder: Path) -> None:
+    """Give the files of a folder the mode that the umask asks for: safetensors leaves them private."""
+    umask = os.umask(0)
+    os.umask(umask)
+    for file in folder.iterdir():
+        if file.is_file():
+            file.chmod(0o666 & ~umask)

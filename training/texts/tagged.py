@@ -1,0 +1,269 @@
+"""Tagged texts: words with BIO tags, from CoNLL, JSONL or Parquet files or a dataset of the Hub, in three parts."""
+
+import gzip
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from datasets import ClassLabel, IterableDataset, List, load_dataset
+from datasets.exceptions import DatasetGenerationError
+from huggingface_hub.errors import HfHubHTTPError
+
+from training.common.arguments import check_each, option
+from training.common.errors import InputError, as_input_error
+from training.texts.labelled import LabelledArguments
+from training.texts.splits import is_test, is_validation, text_hash
+
+TOKEN_TASK = "tokens"
+OUTSIDE = "O"
+PARTS = ("train", "validation", "test")
+SUFFIXES = {".conll": "conll", ".jsonl": "json", ".parquet": "parquet"}
+_TAG = re.compile("O|[BI]-.+")
+
+
+@dataclass(kw_only=True)
+class TaggedArguments(LabelledArguments):
+    """Flags that name tagged texts, for `--task tokens`; `open_tagged` opens them."""
+
+    validation_file: list[str] = field(
+        default_factory=list, metadata={"help": f"texts that choose the best model, for --task {TOKEN_TASK}"}
+    )
+    test_file: list[str] = field(
+        default_factory=list, metadata={"help": f"texts to test the model on, for --task {TOKEN_TASK}"}
+    )
+    tokens_column: str = option("tokens", "column of .jsonl and .parquet files that holds the words of a text")
+    tags_column: str = option("tags", "column of .jsonl and .parquet files that holds a BIO tag for each word")
+
+
+@dataclass
+class TaggedTexts:
+    """The words of each text, and a tag for each word, in the order of the files."""
+
+    words: list[list[str]] = field(default_factory=list)
+    tags: list[list[str]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the counts and the fingerprint that a result records."""
+        pairs = sorted(zip(self.words, self.tags, strict=True))
+        entities = Counter(tag[2:] for tags in self.tags for tag in tags if tag.startswith("B-"))
+        return {
+            "texts": len(self),
+            "words": sum(map(len, self.words)),
+            "labels": dict(sorted(entities.items())),
+            "fingerprint": hashlib.sha256(repr(pairs).encode()).hexdigest(),
+        }
+
+
+@dataclass
+class TaggedSplits:
+    """A tagging task: texts to train on, to choose the best model by, and to test it on.
+
+    Args:
+        label_names: `O`, then `B-` and `I-` of every type of entity in the training texts.
+        duplicates: number of texts left out of a part because a later part holds the same words.
+        names: names of the files, or of the dataset.
+    """
+
+    task: str
+    train: TaggedTexts
+    validation: TaggedTexts
+    test: TaggedTexts
+    label_names: list[str]
+    duplicates: int
+    names: list[str]
+
+    def parts(self) -> dict[str, TaggedTexts]:
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a result records about its texts."""
+        parts = {name: part.describe() for name, part in self.parts().items()}
+        fingerprints = "".join(part["fingerprint"] for part in parts.values())
+        return {
+            "names": self.names,
+            "fingerprint": hashlib.sha256(fingerprints.encode()).hexdigest(),
+            "duplicates_left_out": self.duplicates,
+            **parts,
+        }
+
+
+@dataclass(frozen=True)
+class _Record:
+    words: list[str]
+    tags: list[str]
+    part: str
+
+
+def open_tagged(args: TaggedArguments) -> TaggedSplits:
+    """Read tagged texts and share them out: a part without a file or split of its own is cut from the training texts.
+
+    A text's hash decides its part, as in pretraining.
+
+    Raises:
+        InputError: if a file cannot be read, if tags break the BIO scheme (with file and line), if a part is empty,
+            or if a type of entity occurs in the validation or test texts only.
+    """
+    if bool(args.train_file) == bool(args.dataset_name):
+        raise InputError("give either --train_file or --dataset_name: the tagged texts")
+    if args.label_column or args.region or args.group_column:
+        raise InputError(f"--task {TOKEN_TASK} takes no --label_column, --region or --group_column: leave them out")
+    check_each(args, "between 0 and 1", "validation_fraction", "test_fraction")
+    records = list(_hub_records(args) if args.dataset_name else _file_records(args))
+    named = {record.part for record in records}
+    parts = {name: TaggedTexts() for name in PARTS}
+    for record in records:
+        part, hash_ = record.part, text_hash(" ".join(record.words))
+        if part == "train" and "test" not in named and is_test(hash_, args.test_fraction):
+            part = "test"
+        elif part == "train" and "validation" not in named and is_validation(hash_, args.validation_fraction):
+            part = "validation"
+        parts[part].words.append(record.words)
+        parts[part].tags.append(record.tags)
+    duplicates = _leave_out_duplicates(parts)
+    names = [args.dataset_name] if args.dataset_name else [Path(path).name for path in _files(args)]
+    for name, texts in parts.items():
+        if not texts:
+            raise InputError(f"{', '.join(names)}: no text is left for {name}: give more texts")
+    return TaggedSplits(TOKEN_TASK, **parts, label_names=_label_names(parts), duplicates=duplicates, names=names)
+
+
+def _files(args: TaggedArguments) -> dict[str, str]:
+    files = {"train": args.train_file, "validation": args.validation_file, "test": args.test_file}
+    return {path: part for part, paths in files.items() for path in paths}
+
+
+def _file_records(args: TaggedArguments) -> Iterator[_Record]:
+    for path, part in _files(args).items():
+        kind = SUFFIXES.get(Path(path.removesuffix(".gz")).suffix)
+        if not Path(path).is_file():
+            raise InputError(f"{path}: no such file")
+        if kind is None:
+            raise InputError(f"{path}: unknown kind of file (known: {', '.join(SUFFIXES)}, also with .gz)")
+        if kind == "conll":
+            yield from _conll_records(path, part)
+            continue
+        try:
+            records = load_dataset(kind, data_files=path, split="train", streaming=True)
+            yield from _records(records, args, path, part)
+        except (ValueError, OSError, DatasetGenerationError) as error:
+            raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
+
+
+def _conll_records(path: str, part: str) -> Iterator[_Record]:
+    """One word a line in the first column, its tag in the last; an empty line ends a text, `# ` before it comments."""
+    words: list[str] = []
+    tags: list[str] = []
+    try:
+        with fsspec.open(path, "rt", encoding="utf-8-sig", compression="infer") as lines:
+            for number, line in enumerate([*lines, "\n"], start=1):
+                columns = line.split("\t") if "\t" in line else line.split()
+                columns = [column.strip() for column in columns]
+                if not any(columns) or columns[0] == "-DOCSTART-":
+                    if words:
+                        yield _Record(words, tags, part)
+                    words, tags = [], []
+                    continue
+                if line.startswith("# ") and not words and not _TAG.fullmatch(columns[-1]):
+                    continue
+                where = f"{path}, line {number}"
+                if len(columns) < 2:
+                    raise InputError(f"{where}: {columns[0]!r} has no tag: write word and tag, separated by a tab")
+                check_bio(columns[-1], tags[-1] if tags else OUTSIDE, where)
+                words.append(columns[0])
+                tags.append(columns[-1])
+    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
+        raise InputError(f"{path}: cannot be read as UTF-8 text ({error})") from error
+
+
+def check_bio(tag: str, before: str, where: str) -> None:
+    """Check that a tag may follow another: `O`, `B-TYPE`, or `I-TYPE` inside an entity of that type.
+
+    Raises:
+        InputError: if it may not, with the place.
+    """
+    if not _TAG.fullmatch(tag):
+        raise InputError(f"{where}: {tag!r} is no BIO tag: write O, B-TYPE or I-TYPE")
+    entity = tag[2:]
+    if tag.startswith("I-") and before[2:] != entity:
+        raise InputError(f"{where}: {tag} follows {before}: an entity begins with B-{entity}")
+
+
+def _records(
+    records: IterableDataset, args: TaggedArguments, source: str, part: str | None = None
+) -> Iterator[_Record]:
+    """Take words and tags from records, whose column `split` may name another part."""
+    names = _tag_names(records, args.tags_column)
+    parts = {"train": "train", "test": "test"} | dict.fromkeys(("validation", "valid", "val", "dev"), "validation")
+    for number, record in enumerate(records, start=1):
+        where = f"{source}, record {number}"
+        words, tags = (_column(record, column, where) for column in (args.tokens_column, args.tags_column))
+        if len(words) != len(tags):
+            raise InputError(f"{where}: {len(words)} words and {len(tags)} tags: give a tag for each word")
+        tags = [names[tag] if names else str(tag) for tag in tags]
+        for before, tag in zip([OUTSIDE, *tags], tags, strict=False):
+            check_bio(tag, before, where)
+        split = record.get("split") or part
+        if split not in parts:
+            raise InputError(f"{where}: the column split holds {split!r}: write {', '.join(parts)} or nothing")
+        if words:
+            yield _Record([str(word) for word in words], tags, parts[split])
+
+
+def _tag_names(records: IterableDataset, column: str) -> list[str] | None:
+    """Return the names of tags that a dataset stores as numbers; None where the tags are names already."""
+    feature = (records.features or {}).get(column)
+    inside = feature.feature if isinstance(feature, List) else None
+    return inside.names if isinstance(inside, ClassLabel) else None
+
+
+def _column(record: Mapping[str, Any], column: str, where: str) -> list[Any]:
+    if column not in record:
+        raise InputError(
+            f"{where}: no column {column!r}; there are: {', '.join(record)}; "
+            "name the right ones with --tokens_column and --tags_column"
+        )
+    if not isinstance(record[column], list):
+        raise InputError(f"{where}: {column!r} holds a {type(record[column]).__name__}, not a list")
+    return record[column]
+
+
+def _hub_records(args: TaggedArguments) -> Iterator[_Record]:
+    with as_input_error(ValueError, OSError, HfHubHTTPError):
+        splits = load_dataset(
+            args.dataset_name, args.dataset_config_name, revision=args.dataset_revision, streaming=True
+        )
+    for name, records in splits.items():
+        yield from _records(records, args, f"dataset {args.dataset_name}, {name}", str(name))
+
+
+def _leave_out_duplicates(parts: dict[str, TaggedTexts]) -> int:
+    """Of texts with the same words in several parts, keep those of the last part; return how many were left out."""
+    left_out, later = 0, set[str]()
+    for name in reversed(parts):
+        part, parts[name] = parts[name], TaggedTexts()
+        keys = [" ".join(words) for words in part.words]
+        for key, words, tags in zip(keys, part.words, part.tags, strict=True):
+            if key not in later:
+                parts[name].words.append(words)
+                parts[name].tags.append(tags)
+        left_out += len(part) - len(parts[name])
+        later.update(keys)
+    return left_out
+
+
+def _label_names(parts: dict[str, TaggedTexts]) -> list[str]:
+    types = {name: {tag[2:] for tags in part.tags for tag in tags if tag != OUTSIDE} for name, part in parts.items()}
+    if not types["train"]:
+        raise InputError("the training texts hold no entity: every tag is O")
+    for name, there in types.items():
+        if unseen := there - types["train"]:
+            raise InputError(f"the {name} texts hold entities of type {min(unseen)}, which no training text holds")
+    return [OUTSIDE, *(f"{kind}-{entity}" for entity in sorted(types["train"]) for kind in "BI")]
