@@ -13,7 +13,7 @@ import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,23 +34,11 @@ from transformers.utils import logging as transformers_logging
 from .configuration_bilma import BilmaConfig
 from .keras_weights import KerasFile, Weights, assign_weights, one_line, read_keras_file
 from .modeling_bilma import BilmaForMaskedLM, BilmaForSequenceClassification, BilmaPreTrainedModel
-from .tokenization_bilma import PUBLISHED_MAX_LENGTH, build_tokenizer, read_vocabulary
+from .published import EMOJI_15, PUBLISHED_MAX_LENGTH, REGIONS, check_region, config_from_published
+from .tokenization_bilma import build_tokenizer, read_vocabulary
 
-REGIONS = ("ar", "cl", "co", "es", "mx", "us", "uy", "ve")
-EMOJI_15 = tuple("❤👌👏💔😄😊😌😍😒😘😡😢😭🤔🥺")
 HUB_WEIGHTS = "tf_model.h5"
 HUB_VOCABULARIES = ("vocab_file_All.txt", "vocab_file_ALL.txt", "vocab.txt")
-
-# Keys of the published config.json that have a name of their own in ours and keep their value.
-PUBLISHED_KEYS = {
-    "vocab_size": "vocab_size",
-    "embedding_dim": "hidden_size",
-    "num_attention_heads": "num_attention_heads",
-    "num_hidden_layers": "num_hidden_layers",
-    "seq_max_length": "max_position_embeddings",
-    "drop_rate": "hidden_dropout_prob",
-    "pooling": "pooling",
-}
 
 
 @dataclass(frozen=True)
@@ -61,41 +49,6 @@ class Source:
     weights: Path
     vocab: Path | None
     published_config: dict[str, Any] = field(default_factory=dict)
-
-
-def config_from_published(published: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments for `BilmaConfig` from the `config.json` of a published Hub repository.
-
-    `include_top` and `add_head` say which class it is, `weights` is the region; keys without a meaning here, such as
-    the version of transformers, are left out.
-
-    Raises:
-        ValueError: for a value that the published code does not know either.
-    """
-    arguments: dict[str, Any] = {"attend_to_padding": True}
-    for theirs, ours in PUBLISHED_KEYS.items():
-        if published.get(theirs) is not None:
-            arguments[ours] = published[theirs]
-    if published.get("weights") is not None:
-        arguments["region"] = check_region(str(published["weights"]))
-    head = published.get("add_head")
-    if head is not None:
-        if not isinstance(head, list) or not head or not all(isinstance(width, int) for width in head):
-            raise ValueError(f"add_head={head!r} in the published config: expected the widths of dense layers")
-        arguments["architectures"] = ["BilmaForSequenceClassification"]
-        arguments["num_labels"] = head[-1]
-    elif published.get("include_top", True):
-        arguments["architectures"] = ["BilmaForMaskedLM"]
-    else:
-        arguments["architectures"] = ["BilmaModel"]
-    return arguments
-
-
-def check_region(region: str) -> str:
-    """The region's code in lower case; `ValueError` if BILMA was never published for it."""
-    if region.lower() not in REGIONS:
-        raise ValueError(f"region {region!r}: BILMA was published for {', '.join(REGIONS)}")
-    return region.lower()
 
 
 def _config_arguments(

@@ -17,9 +17,9 @@ from tokenizers.normalizers import NFD, Lowercase, Replace
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer, TokenizersBackend
 
+from .published import PUBLISHED_MAX_LENGTH, PUBLISHED_VOCAB_SIZE
+
 PAD, UNK, START, END, MASK = SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[START]", "[END]", "[MASK]")
-PUBLISHED_VOCAB_SIZE = 29025
-PUBLISHED_MAX_LENGTH = 280
 # The published code has no limit, but its search (and that of `tokenizers`) takes cubic time: a word of 15,000 letters
 # takes half a minute. A longer word than this is [UNK].
 MAX_WORD_LENGTH = 1000

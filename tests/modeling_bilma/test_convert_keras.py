@@ -23,8 +23,9 @@ from huggingface_hub.errors import (
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from modeling_bilma import BilmaForMaskedLM, BilmaForSequenceClassification, convert_keras, keras_weights
-from modeling_bilma.convert_keras import EMOJI_15, config_from_published, convert, main
+from modeling_bilma.convert_keras import convert, main
 from modeling_bilma.keras_weights import read_keras_file
+from modeling_bilma.published import EMOJI_15, config_from_published
 from modeling_bilma.tokenization_bilma import SPECIAL_TOKENS
 
 V, D, H, K, F, LAYERS, POSITIONS, LABELS = 61, 8, 2, 6, 12, 2, 20, 15

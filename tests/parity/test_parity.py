@@ -18,7 +18,8 @@ import pytest
 import torch
 
 from modeling_bilma import BilmaForMaskedLM, BilmaForSequenceClassification
-from modeling_bilma.convert_keras import EMOJI_15, convert
+from modeling_bilma.convert_keras import convert
+from modeling_bilma.published import EMOJI_15
 from modeling_bilma.tokenization_bilma import load_tokenizer
 
 pytestmark = pytest.mark.parity

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from modeling_bilma import BilmaForSequenceClassification
-from modeling_bilma.convert_keras import EMOJI_15
+from modeling_bilma.published import EMOJI_15
 from modeling_bilma.tokenization_bilma import load_tokenizer
 from tests.training.conftest import REGIONS, TEST_FRACTION, save_body, write_texts
 from training import evaluate_family

@@ -5,7 +5,7 @@ import torch
 from transformers import pipeline
 
 from modeling_bilma import BilmaForMaskedLM, BilmaForSequenceClassification
-from modeling_bilma.convert_keras import EMOJI_15
+from modeling_bilma.published import EMOJI_15
 from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
 from tests.conftest import tiny_config
 from tests.training.conftest import run_main, write_texts

@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 from transformers import AutoModelForSequenceClassification
 
-from modeling_bilma.convert_keras import EMOJI_15
+from modeling_bilma.published import EMOJI_15
 from training.common.errors import InputError
 from training.evaluation.intervals import interval, resampled_together
 from training.evaluation.masked_texts import split_texts

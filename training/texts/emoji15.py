@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 
-from modeling_bilma.convert_keras import EMOJI_15
+from modeling_bilma.published import EMOJI_15
 from modeling_bilma.tokenization_bilma import normalize
 
 EMOJI_TASK = "emoji15"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from modeling_bilma.convert_keras import EMOJI_15
+from modeling_bilma.published import EMOJI_15
 from training.common.arguments import option
 from training.common.errors import InputError
 from training.texts.columns import sorted_names

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from tqdm import tqdm
 from transformers import TokenizersBackend
 
-from modeling_bilma.tokenization_bilma import PUBLISHED_VOCAB_SIZE, build_tokenizer, train_vocabulary
+from modeling_bilma.published import PUBLISHED_VOCAB_SIZE
+from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
 from training.common.arguments import option
 from training.common.errors import as_input_error
 from training.texts.corpus import CorpusArguments, open_corpus

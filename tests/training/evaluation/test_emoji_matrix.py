@@ -6,7 +6,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from modeling_bilma import BilmaForSequenceClassification
-from modeling_bilma.convert_keras import EMOJI_15
+from modeling_bilma.published import EMOJI_15
 from modeling_bilma.tokenization_bilma import load_tokenizer
 from tests.training.conftest import write_texts
 from training.common.errors import InputError

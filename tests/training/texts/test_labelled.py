@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from modeling_bilma.convert_keras import EMOJI_15
+from modeling_bilma.published import EMOJI_15
 from training.common.errors import InputError
 from training.texts.emoji15 import emoji15, emoji15_task
 from training.texts.labelled import LabelledTexts, label_ids, labelled_corpus, load_labelled
