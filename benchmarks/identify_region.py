@@ -123,7 +123,7 @@ def read_parts(args: IdentifyArguments, corpora: dict[str, Corpus]) -> dict[str,
                 parts[name].texts.append(text)
                 parts[name].authors.append(author or f"text {number} {len(parts[name].texts)}")
         if not all(counts.values()):
-            empty = min(counts, key=counts.get)
+            empty = min(counts, key=counts.__getitem__)
             raise InputError(f"{', '.join(corpus.names())}: no {empty} text: give more texts, or a larger fraction")
         for name, part in parts.items():
             part.regions = np.append(part.regions, np.full(counts[name], number))
@@ -172,7 +172,7 @@ def per_text(args: IdentifyArguments, test: Part, guesses: dict[str, np.ndarray]
 def per_author(test: Part, scores: np.ndarray) -> dict[str, Any]:
     """The accuracy over authors, of up to `TEXTS_OF_AUTHOR` texts each, whose log-likelihoods are added up."""
     number_of_region = dict(zip(test.authors, test.regions.tolist(), strict=True))
-    hits = {number: [] for number in range(scores.shape[1])}
+    hits: dict[int, list[bool]] = {number: [] for number in range(scores.shape[1])}
     for author, region in number_of_region.items():
         own = [number for number, name in enumerate(test.authors) if name == author][:TEXTS_OF_AUTHOR]
         hits[region].append(bool(scores[own].sum(0).argmax() == region))

@@ -172,7 +172,7 @@ def _child(argv: list[str], log: Path, environment: dict[str, str], fault: Calla
 # Faults that happen inside a run. Each is called in its process before the script begins, and lies in wait there.
 
 PLACES = {
-    "the loop": (loop.TrainingLoop, "begin"),
+    "the loop": (loop.TrainingLoop, "run"),
     "a step": (loop, "forward_backward"),
     "an evaluation": (loop, "evaluate"),
     "writing the best model": (loop, "save_best"),

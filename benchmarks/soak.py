@@ -182,7 +182,7 @@ def die_at_random(lab: Laboratory, name: str, seed: int) -> str:
             break
         ended.expect(0)  # it was faster than its death
     work_dir = lab.work_dir(f"{name} {attempt}")
-    writing = bool(checkpoints.half_written_checkpoints(work_dir))
+    writing = bool(checkpoints.partial_checkpoints(work_dir))
     saved = len(checkpoints.checkpoints(work_dir))
     lab.finish(f"{name} {attempt}", says="resuming from step" if saved else "")
     return "a checkpoint was half-written" if writing else ""

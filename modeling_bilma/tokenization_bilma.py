@@ -27,6 +27,11 @@ MAX_WORD_LENGTH = 1000
 # Python's \s, which the published rules use, also takes the four separators U+001C-U+001F.
 _SPACE = r"\s\x1c-\x1f"
 _SEPARATOR = "\x1e"  # white space that hardly any text holds
+# Letters and digits that some libraries know and others not, by their versions of Unicode; none is of any vocabulary.
+_NEW_CHARACTERS = (
+    "\U00011383\U00011385\U0001138e\U00011391\U000113c5\U000113c7\U000113c8\U00011de0-\U00011de9"
+    "\U00016121-\U00016128\U00016d68-\U00016d6a"
+)
 _REGION_TOKEN = re.compile(r"\[[A-Z]{2}\]")
 _LETTERS_AND_DIGITS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -36,28 +41,46 @@ def region_token(code: str) -> str:
     return f"[{code.upper()}]"
 
 
+# A rule that writes more characters than it reads gives them all the place of the last one read. So that the tokens
+# span what they replace, the rules keep the first character, or mark it, and rewrite the rest. Marks are capitals,
+# which lower-cased text cannot hold.
+
+
+def _links_users_and_hashtags() -> list[Replace]:
+    """Each to `_url `, `_usr ` or `_htag `."""
+    run = f"[^{_SPACE}]"
+    return [
+        Replace(Regex(f"h(?=ttp[sſ]?://{run})|f(?=tp://{run})"), "U"),
+        Replace(Regex(f"(?<=U){run}+"), "url "),
+        Replace(Regex(f"(?<=@){run}+"), "usr "),
+        Replace(Regex(f"(?<=#){run}+"), "htag "),
+        Replace(Regex("U|@(?=usr )|#(?=htag )"), "_"),
+    ]
+
+
 def _laughter() -> list[Replace]:
     """`jajaaja` or `hahaha` to `jaja`, keeping the first vowel.
 
-    `Replace` knows no groups. So the tail after the first syllable becomes a capital J, which lower-cased text
-    cannot hold, and then each of the three syllables is spelt out. One pass finds both kinds, since laughter with j
-    ends before an h, and laughter with h before a j.
+    `Replace` knows no groups. So the tail after the first syllable becomes a mark, and then it is spelt out. One pass
+    finds both kinds, since laughter with j ends before an h, and laughter with h before a j.
     """
     tail = Replace(Regex("(?<=j[aei])[jaei]+|(?<=h[aei])[haei]+"), "J")
-    return [tail] + [Replace(Regex(f"[jh]{vowel}J"), f"j{vowel}j{vowel}") for vowel in "aei"]
+    to_j = Replace(Regex("h(?=[aei]J)"), "j")
+    return [tail, to_j] + [Replace(Regex(f"(?<={vowel})J"), f"j{vowel}") for vowel in "aei"]
 
 
 def _normalizer() -> normalizers.Normalizer:
+    """The text rules. Entities and case come first: no other rule can tell, and it leaves room for marks."""
     return normalizers.Sequence(
         [
-            Replace(Regex(rf"([hH][tT][tT][pP][sSſ]?|[fF][tT][pP])://[^{_SPACE}]+"), "_url "),
-            Replace(Regex(rf"@[^{_SPACE}]+"), "_usr "),
-            Replace(Regex(rf"#[^{_SPACE}]+"), "_htag "),
-            Replace(Regex(r"[-+]?\d+\.?\d*"), "0 "),
+            Replace(Regex(f"[{_NEW_CHARACTERS}]"), "\ufdd0"),
             Replace("&amp;", "&"),
             Replace("&gt;", ">"),
             Replace("&lt;", "<"),
+            Replace("Σ", "σ"),  # at the end of a word JavaScript makes another letter of it than `tokenizers`
             Lowercase(),
+            *_links_users_and_hashtags(),
+            Replace(Regex(r"[-+]?\d+\.?\d*"), "0 "),  # has the place of the number's last character alone
             NFD(),
             # The one assigned character that `tokenizers` does not take apart and Python does.
             Replace("\U00011938", "\U00011935\U00011930"),

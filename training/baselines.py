@@ -1,35 +1,42 @@
-"""What a classifier has to beat: simple methods on the same labelled texts, cut in the same parts, as `finetune.py`.
+"""Measure what a model has to beat: simple methods on the same texts and the same parts as `finetune.py`.
 
     python training/baselines.py --task emoji15 --train_file mx.jsonl.gz --output_dir baselines-mx
+    python training/baselines.py --task emoji15 --label_column label --region mx --train_file emoji15.jsonl.gz \
+        --output_dir baselines-mx
+    python training/baselines.py --task tokens --train_file train.conll --validation_file dev.conll \
+        --test_file test.conll --output_dir baselines-loanwords
 
-Of each method a folder with a metrics.json as `finetune.py` writes it: the commonest label; TF-IDF of characters, and
-of words, with a linear classifier; the mean of the fastText vectors of a text's words with one. How strongly a linear
-classifier is regularised is chosen by validation accuracy. Needs `pip install "modeling-bilma[baselines]"`.
+Each method gets a folder with a metrics.json as `finetune.py` writes it. For classes of texts: the commonest label;
+TF-IDF of characters, of words, and of both with a linear classifier; that of both learnt from the texts of all regions
+(`pooled_tfidf`, which differs only with --region); the mean fastText vector of a text's words with a linear one. For
+tags of words: `O` for every word, and a conditional random field. Validation accuracy chooses how strongly a linear
+classifier is regularised. Needs `pip install "modeling-bilma[baselines,tagging]"`.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
-from modeling_bilma.tokenization_bilma import normalize
 from training.common.arguments import parse_arguments
 from training.common.errors import InputError, as_input_error, run
 from training.common.files import write_json, written_whole
 from training.finetuning.baselines import (
     METHODS,
-    WORD,
+    TOKEN_METHODS,
     BaselineArguments,
     check_arguments,
-    fasttext,
-    linear,
-    majority,
-    tfidf,
+    methods_of_texts,
+    methods_of_words,
 )
-from training.finetuning.scores import classification_scores, describe_result, one_line
-from training.texts.labelled import label_ids, open_labelled
+from training.finetuning.scores import Scores, classification_scores, describe_result, entity_scores, one_line
+from training.texts.labelled import LabelledSplits, label_ids, open_labelled
+from training.texts.tagged import TOKEN_TASK, TaggedSplits, open_tagged
+
+SCORED = ("validation", "test")
 
 
 def main() -> None:
@@ -37,33 +44,43 @@ def main() -> None:
     check_arguments(args)
     output_dir = Path(args.output_dir)
     check_replaceable(output_dir, args.overwrite)
-    splits = open_labelled(args)
-    print(f"{', '.join(splits.corpus.names())}: {splits.corpus.report.summary()}")
-    labels = {name: label_ids(part, splits.label_names, name) for name, part in splits.parts().items()}
-    texts = {name: [normalize(text) for text in part.texts] for name, part in splits.parts().items()}
-    guesses: tuple[Callable[[], dict[str, np.ndarray]], ...] = (
-        lambda: majority(labels),
-        lambda: linear(tfidf(texts, analyzer="char_wb", ngram_range=(2, 5)), labels, args.class_weights),
-        lambda: linear(tfidf(texts, token_pattern=WORD, ngram_range=(1, 2)), labels, args.class_weights),
-        lambda: linear(fasttext(args, texts), labels, args.class_weights),
-    )
+    splits: LabelledSplits | TaggedSplits
+    methods: dict[str, Callable[[], Any]]
+    if args.task == TOKEN_TASK:
+        splits = open_tagged(args)
+        methods, metric = methods_of_words(splits), "f1"
+    else:
+        splits = open_labelled(args)
+        pooled = open_labelled(replace(args, region=None)) if args.region else splits
+        methods, metric = methods_of_texts(args, splits, pooled), "accuracy"
     with as_input_error(OSError), written_whole(output_dir) as folder:
-        for method, guess in tqdm(list(zip(METHODS, guesses, strict=True)), "methods", leave=False):
-            guessed = guess()
-            scores = {
-                part: classification_scores(labels[part], guessed[part], len(splits.label_names))
-                for part in ("validation", "test")
-            }
-            result = describe_result(method, splits, [{"seed": args.seed, **scores}], torch.device("cpu"))
+        for method, predict in tqdm(methods.items(), "methods", leave=False):
+            scores = {part: score(splits, part, predicted) for part, predicted in predict().items() if part in SCORED}
+            outcome = {"seed": args.seed, **scores}
             (folder / method).mkdir()
-            write_json(folder / method / "metrics.json", result)
+            write_json(
+                folder / method / "metrics.json",
+                describe_result(method, splits, [outcome], torch.device("cpu"), metric),
+            )
             tqdm.write(f"{method}: {one_line(scores)}")
 
 
+def score(splits: LabelledSplits | TaggedSplits, part: str, predicted: Any) -> Scores:
+    """Score the predictions of a method for the texts of a part."""
+    if isinstance(splits, TaggedSplits):
+        return entity_scores(splits.parts()[part].tags, predicted)
+    right = label_ids(splits.parts()[part], splits.label_names, part)
+    return classification_scores(right, predicted, len(splits.label_names))
+
+
 def check_replaceable(output_dir: Path, overwrite: bool) -> None:
-    """There is nothing, or what a run of this script left and the user means to replace."""
+    """Check that the folder is new or empty, or holds baselines that may be replaced.
+
+    Raises:
+        InputError: if it holds something else, or baselines without `overwrite`.
+    """
     is_new = not output_dir.exists() or (output_dir.is_dir() and not any(output_dir.iterdir()))
-    is_own = output_dir.is_dir() and {path.name for path in output_dir.iterdir()} == set(METHODS)
+    is_own = output_dir.is_dir() and {path.name for path in output_dir.iterdir()} <= {*METHODS, *TOKEN_METHODS}
     if not (is_new or (is_own and overwrite)):
         again = ", or --overwrite to replace what it holds" if is_own else ""
         raise InputError(f"{output_dir} exists already: give a new or empty folder as --output_dir{again}")

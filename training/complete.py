@@ -1,10 +1,10 @@
-"""Complete phrases with several models, side by side.
+"""Compare how several models complete phrases.
 
     python training/complete.py --models models/bilma --phrases "vamos a comer [MASK]"
     python training/complete.py --models bilma-mx bilma-ar --phrases "vamos a comer [MASK]" "estoy en [MASK]"
 
-Models are folders or Hub ids; one with regional parts answers once for each of its regions. This runs the model code
-that lies beside their weights.
+Models are folders or Hub ids; one with regional parts answers once for each of its regions. The code that comes with a
+model is run.
 """
 
 import argparse
@@ -17,8 +17,8 @@ from training.inference.completions import check_phrases, completions_by_column,
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", required=True, help="model folders or Hub ids")
-    parser.add_argument("--phrases", nargs="+", required=True, help="texts with one [MASK] each")
-    parser.add_argument("--top_k", type=int, default=5, help="answers for each phrase")
+    parser.add_argument("--phrases", nargs="+", required=True, help="phrases with one [MASK] each")
+    parser.add_argument("--top_k", type=int, default=5, help="number of answers to each phrase")
     args = parser.parse_args()
     check_each(args, "1 or more", "top_k")
     check_phrases(args.phrases)

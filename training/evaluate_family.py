@@ -37,8 +37,11 @@ def evaluate(args: EvaluateArguments, output_dir: Path) -> None:
     """Write the results that the flags name; all input is checked before the first model is opened."""
     if args.num_threads:
         torch.set_num_threads(args.num_threads)
-    comparisons = [MaskedComparison(args)] if args.models else []
-    comparisons += [EmojiComparison(args)] if args.emoji_models else []
+    comparisons: list[MaskedComparison | EmojiComparison] = []
+    if args.models:
+        comparisons.append(MaskedComparison(args))
+    if args.emoji_models:
+        comparisons.append(EmojiComparison(args))
     for comparison in comparisons:
         check_new(output_dir, comparison.kinds(), args.overwrite)
     for comparison in comparisons:

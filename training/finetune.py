@@ -110,9 +110,8 @@ def open_task(args: FinetuneArguments, tokenizer: TokenizersBackend) -> tuple[La
 def describe(splits: LabelledSplits | TaggedSplits) -> str:
     counts = ", ".join(f"{len(part):,} for {name}" for name, part in splits.parts().items())
     left_out = f"; {splits.duplicates} left out as duplicates of later parts" if splits.duplicates else ""
-    return (
-        f"{splits.task}: {len(splits.label_names)} labels, texts: {counts}{left_out}; {splits.corpus.report.summary()}"
-    )
+    skipped = f"; {splits.corpus.report.summary()}" if isinstance(splits, LabelledSplits) else ""
+    return f"{splits.task}: {len(splits.label_names)} labels, texts: {counts}{left_out}{skipped}"
 
 
 def average(

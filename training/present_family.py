@@ -1,7 +1,7 @@
 """Renew `model_cards/`: the card of every model, and the family's page.
 
-    python training/present_family.py --model models/bilma --org ORG
-    python training/present_family.py --model models/bilma --classifiers runs/bilma-mx-emoji --org ORG --tag v1.0
+    python training/present_family.py --org ORG
+    python training/present_family.py --org ORG --classifiers runs/bilma-mx-emoji --tag v1.0
 
 The figures are those in `model_cards/results`, which evaluate_family.py and regional_tests.py write. Each model gets
 the card that `publish.py` would push with the same --org and --tag; a classifier its metrics and training arguments as
@@ -24,13 +24,13 @@ from training.publishing.eval_results import RESULTS
 from training.publishing.facts import MODEL_CARDS
 from training.publishing.preparation import prepare
 from training.publishing.publication import Publication, open_publications
-from training.publishing.tree import CARD, RECORDS
+from training.publishing.tree import CARD, RECORDS, ROOT
 
 
 @dataclass(kw_only=True)
 class PresentArguments:
-    model: str = field(metadata={"help": "folder of the body with regional parts"})
     org: str = field(metadata={"help": "organization or user of the Hub, for the cards"})
+    model: str = option(str(ROOT / "models" / "bilma"), "folder of the body with regional parts")
     classifiers: list[str] = field(default_factory=list, metadata={"help": "folders of finetune.py"})
     tag: str | None = option(None, "tag of the commits, such as v1.0; the cards pin it")
     output_dir: str = option(

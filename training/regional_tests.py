@@ -8,32 +8,19 @@ and behind the token of each. `regional_tests.json` gets the results, `figures` 
 shows them beside the other results of the folder. This runs the model code that lies beside foreign weights.
 """
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
-from training.common.arguments import check_each, option, parse_arguments
+from training.common.arguments import check_each, parse_arguments
 from training.common.errors import run
-from training.evaluation.arguments import check_resamples
+from training.evaluation.arguments import RegionalTestsArguments, check_resamples
 from training.evaluation.models import check_masked_models, open_folders, pick_device
 from training.evaluation.regional_knowledge import KnowledgeTable, read_items, score_forms
 from training.evaluation.report import check_replaceable, write_report
 from training.evaluation.results import RegionalTestsResult, check_new, header, write_result
 
 KIND = "regional_tests"
-
-
-@dataclass(kw_only=True)
-class RegionalTestsArguments:
-    models: list[str] = field(metadata={"help": "folders of masked language models"})
-    output_dir: str = field(metadata={"help": "folder for the results; results of other kinds in it are kept"})
-    tests: str = option("regional_tests", "folder of the tests, with data/*.jsonl")
-    resamples: int = option(1000, "bootstrap samples for the intervals")
-    seed: int = option(0, "seed of the bootstrap")
-    tokens_per_batch: int = option(4096, "most tokens that go through a model at once; changes no result")
-    num_threads: int | None = option(None, "CPU threads (default: what torch chooses)")
-    overwrite: bool = option(False, "replace regional_tests.json if the output folder holds it")
 
 
 def main() -> None:

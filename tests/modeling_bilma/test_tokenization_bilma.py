@@ -50,7 +50,7 @@ def rules():
 
 
 def tokens(tokenizer, text: str) -> str:
-    return " ".join(tokenizer.tokenize(text))
+    return " ".join(tokenizer.convert_ids_to_tokens(tokenizer(text, add_special_tokens=False)["input_ids"]))
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,12 @@ def tokens(tokenizer, text: str) -> str:
         ("hashtag", "vamos #ViernesDeTacos a", "vamos _ htag a"),
         ("number", "10 -3.5 +7 1,5", "0 0 0 0 , 0"),
         ("number inside a word", "2b", "0 b"),
+        ("number at the end of a word, which it stays part of", "b2 2b", "[UNK] 0 b"),
+        ("numbers next to each other", "1.2.3.4 5-3 +-5.", "0 . 0 0 0 [UNK] 0"),
+        ("digits of any script", "\u0661\u0662 a", "0 a"),
+        ("what the rules write is text too", "@usr #htag _url 0", "_ usr _ htag _ url 0"),
+        ("a sign without a name", "@ # a@ b", "@ # a @ b"),
+        ("rules one inside the other", "#@ana @#tema http://@x", "_ htag _ usr _ url"),
         ("entities", "k &amp; k &gt; k &lt; k", "k & k > k < k"),
         ("lower case", "VAMOS", "vamos"),
         ("accents", "México aquí qué", "mexico aqui que"),
@@ -85,6 +91,39 @@ def tokens(tokenizer, text: str) -> str:
 )
 def test_text_rule(rules, rule, text, expected):
     assert tokens(rules, text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "spans"),
+    [
+        ("ve a @usuario ya", ["@", "o"]),
+        ("ve a https://ejemplo.com/x ya", ["h", "x"]),
+        ("ve a FTP://x ya", ["F", "x"]),
+        ("ve a #tema ya", ["#", "a"]),
+        ("ve a @a ya", ["@", "a"]),
+        ("ve a 7 ya", ["7"]),
+        ("ve a JAJAjaja ya", ["JAJAjaja"]),
+        ("ve a hehehé ya", ["hehehé"]),
+        ("ve a tacos ya", ["tacos"]),
+    ],
+)
+def test_tokens_span_what_they_replace(rules, text, spans):
+    """From the first character of the first token to the last of the last; spaces around are of no token."""
+    encoded = rules(text, add_special_tokens=False, return_offsets_mapping=True)
+    inside = [offsets for offsets in encoded["offset_mapping"] if 5 <= offsets[0] < len(text) - 3]
+    assert [text[first:last] for first, last in inside] == spans
+    assert encoded.char_to_token(5) == encoded["offset_mapping"].index(inside[0])
+
+
+def test_a_sigma_is_the_same_at_the_end_of_a_word():
+    """JavaScript lower-cases it to another letter there, unless a rule comes before."""
+    known = build_tokenizer([*VOCABULARY, "ο", "δ", "σ", "ς"])
+    assert tokens(known, "ΟΔΟΣ Σ.") == "ο δ ο σ σ ."
+    assert tokens(known, "ς") == "ς"
+
+
+def test_a_vocabulary_without_a_number_has_unknown_ones():
+    assert tokens(build_tokenizer([token for token in VOCABULARY if token != "0"]), "a 10 a") == "a [UNK] a"
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from itertools import chain
 import pytest
 import yaml
 from datasets import load_dataset
-from training.regions import REGIONS as FAMILY
 
 from regional_tests.count_forms import DATA, REGIONS, answers, forms_of
+from training.texts.regions import REGIONS as FAMILY
 
 ROOT = DATA.parent
 CARD = (ROOT / "README.md").read_text(encoding="utf-8")

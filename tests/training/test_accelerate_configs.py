@@ -117,6 +117,7 @@ def assert_same_run(one, other) -> None:
     assert {path.name for path in one.iterdir()} == {path.name for path in other.iterdir()}
 
 
+@pytest.mark.slow
 def test_two_machines_that_stream_end_as_one_does(corpus, alone, tmp_path):
     script = ("training/pretrain.py", *flags(corpus, tmp_path / "out"), "--streaming", "--streaming_lanes", 3)
     port = free_port()

@@ -10,17 +10,19 @@ pytest.importorskip("sklearn")
 from training import baselines
 from training.common.errors import InputError
 from training.finetuning import baselines as baseline_methods
+from training.finetuning.baselines import METHODS
 from training.texts.synthetic import generate_texts
-
-METHODS = ("majority", "char_tfidf", "word_tfidf", "fasttext")
 
 
 @pytest.fixture
 def compare(tmp_path, monkeypatch):
-    """Run the script on texts whose label is told by one word; returns its output folder."""
+    """Run the script on texts whose first word decides the label; returns its output folder."""
     texts = generate_texts("mx", 300)
     words = ("bueno", "malo", "bueno")
-    records = [{"text": f"{words[n % 3]} {text}", "label": "PNP"[n % 3]} for n, text in enumerate(texts)]
+    records = [
+        {"text": f"{words[n % 3]} {text}", "label": "PNP"[n % 3], "region": ("mx", "ar")[n % 2]}
+        for n, text in enumerate(texts)
+    ]
     (tmp_path / "opinions.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     (tmp_path / "more.txt").write_text("\n".join(generate_texts("mx", 200, seed=1)))
 
@@ -47,8 +49,35 @@ def test_every_method_writes_the_metrics_of_the_same_texts(compare, tmp_path):
     share = labels["P"] / sum(labels.values())
     assert results["majority"]["test"]["accuracy"] == pytest.approx(share)
     assert results["majority"]["mean"] == {part: results["majority"][part] for part in ("validation", "test")}
-    for method in ("char_tfidf", "word_tfidf"):
+    for method in ("char_tfidf", "word_tfidf", "tfidf"):
         assert results[method]["test"]["accuracy"] > max(share, 0.9)
+    assert results["pooled_tfidf"]["test"] == results["tfidf"]["test"]
+
+
+def test_pooled_texts_are_those_of_all_regions_and_the_test_texts_those_of_one(compare, monkeypatch):
+    learnt_from = {}
+
+    def spy(features, labels, class_weights):
+        learnt_from[len(learnt_from)] = len(labels["train"])
+        assert features["train"].shape[0] == len(labels["train"])
+        return {part: np.zeros_like(right) for part, right in labels.items()}
+
+    monkeypatch.setattr(baseline_methods, "linear", spy)
+    out = compare("--region", "mx", "--test_fraction", 0.2)
+    char, word, both, pooled, fasttext = learnt_from.values()
+    assert char == word == both == fasttext < 150 < pooled
+    metrics = read(out, "pooled_tfidf")
+    assert metrics["texts"]["test"] == read(out, "tfidf")["texts"]["test"]
+
+
+def test_words_are_tagged_by_a_conditional_random_field(compare, tmp_path):
+    names = [text.split()[-1] for text in generate_texts("mx", 200)]
+    lines = [f"en O\nNueva B-LOC\nYork I-LOC\ncon O\nÁna{name} B-PER\n{name} O\n" for name in names]
+    (tmp_path / "tagged.conll").write_text("\n".join(lines), encoding="utf-8")
+    out = compare("--task", "tokens", "--train_file", tmp_path / "tagged.conll", "--test_fraction", 0.2)
+    assert {path.name for path in out.iterdir()} == {"majority", "crf"}
+    assert read(out, "majority")["test"] == {"precision": 0, "recall": 0, "f1": 0}
+    assert read(out, "crf")["test"]["f1"] > 0.9
 
 
 def test_vectors_come_from_the_training_texts_and_the_further_ones_outside_the_test(tmp_path, compare, monkeypatch):
@@ -64,7 +93,7 @@ def test_vectors_come_from_the_training_texts_and_the_further_ones_outside_the_t
 def test_fasttext_vectors_do_not_change_from_run_to_run():
     args = baselines.BaselineArguments(task="x", output_dir="x", vector_size=8, fasttext_epochs=2)
     texts = {part: ["hola que tal", "que tal", "adios", ""] for part in ("train", "test")}
-    first, again = (baselines.fasttext(args, texts)["test"] for _ in range(2))
+    first, again = (baseline_methods.fasttext(args, texts)["test"] for _ in range(2))
     assert np.array_equal(first, again)
     assert first.shape == (4, 8)
 

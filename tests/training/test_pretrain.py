@@ -20,12 +20,12 @@ from tests.training.conftest import run_main, write_texts
 from training import pretrain
 from training.common.errors import InputError
 from training.common.provenance import weights_fingerprint
+from training.engine import checkpoints
 from training.pretraining import loop
-from training.pretraining.data import hashes_of
 from training.pretraining.steps import MaskedSteps
 from training.texts.corpus import Corpus
 from training.texts.synthetic import generate_texts
-from training.texts.token_cache import load_tokens
+from training.texts.token_cache import hashes_of, load_tokens
 
 WORDS = "bilma.embeddings.word_embeddings.weight"
 FINISHED = {
@@ -210,6 +210,7 @@ def test_a_streamed_run_goes_on_as_an_unbroken_one_and_names_a_replaced_file(tra
     assert all(torch.equal(resumed[name], unbroken[name]) for name in unbroken)
 
 
+@pytest.mark.slow
 def test_streaming_trains_on_the_texts_and_validates_on_the_side_that_a_whole_reading_does(train, shards):
     flags = ("--tokenizer", shards.parent / "tokenizer", "--max_steps", 13)
     whole, streamed = (
@@ -288,7 +289,7 @@ def test_resuming_a_finished_run_changes_nothing(train, capsys):
     out = train()
     before = {path: path.read_bytes() for path in out.iterdir()}
     train("--resume")
-    assert "finished, nothing to resume" in capsys.readouterr().out
+    assert "train the model further, start another run with --init_from" in capsys.readouterr().out
     assert {path: path.read_bytes() for path in out.iterdir()} == before
 
 
@@ -374,6 +375,27 @@ def test_a_validation_file_keeps_its_texts_out_of_training(train, texts, tmp_pat
 def test_tensorboard_on_request(train):
     logs = train("--report_to", "tensorboard") / "logs"
     assert [path for path in logs.rglob("*") if "tfevents" in path.name]
+    assert not (train("--report_to", "none", name="none") / "logs").exists()
+
+
+def test_a_base_that_training_makes_worse_is_kept(train, capsys):
+    base = train("--max_steps", 20, "--learning_rate", 5e-3, name="base")
+    flags = ("--init_from", base, "--config_overrides", "", "--learning_rate", 0.5, "--warmup_ratio", 0)
+    metrics = json.loads((train(*flags) / "metrics.json").read_text())
+    evaluated = [point["step"] for point in metrics["history"] if "eval_loss" in point]
+    assert (metrics["validation"]["step"], evaluated) == (0, [0, 3, 6])
+    assert "no evaluation was better than the model of --init_from" in capsys.readouterr().out
+    a, b = (load_file(folder / "model.safetensors") for folder in (base, base.parent / "out"))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_checkpoint_of_another_version_is_named(train, refused, monkeypatch):
+    monkeypatch.setattr(pretrain, "finish", lambda *_: None)
+    for state in (train() / "unfinished_run").glob("step-*/run_state.json"):
+        state.write_text("{}")
+        (state.parent / checkpoints.MANIFEST).unlink()
+        checkpoints.write_manifest(state.parent)
+    assert "a checkpoint of another version of this code" in refused("--resume")
 
 
 def test_wrong_flags_are_named(refused, tmp_path, texts):
@@ -387,7 +409,7 @@ def test_wrong_flags_are_named(refused, tmp_path, texts):
     assert "and --decay_ratio go together" in refused("--lr_scheduler_type", "warmup_stable_decay")
     assert "and --decay_ratio go together" in refused("--decay_ratio", 0.5)
     stable = "--lr_scheduler_type", "warmup_stable_decay", "--decay_ratio", 0.9
-    assert "are more than the whole run" in refused(*stable, "--warmup_ratio", 0.2)
+    assert "add up to more than 1" in refused(*stable, "--warmup_ratio", 0.2)
     assert "this tracker is not installed" in refused("--report_to", "wandb")
     assert "--resume or --overwrite, not both" in refused("--resume", "--overwrite")
     assert "--texts_per_step 0 is not 1 or more" in refused("--texts_per_step", 0)
@@ -448,6 +470,7 @@ LAUNCHERS = {
 }
 
 
+@pytest.mark.slow
 def test_one_process_or_two_end_with_the_same_scores(texts, tmp_path):
     """As users run it: two processes share the steps, and only the first one writes."""
     scores, curves = {}, {}
@@ -485,6 +508,7 @@ def test_one_process_or_two_end_with_the_same_scores(texts, tmp_path):
     assert scores[2] == pytest.approx(scores[1], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_ends_the_run(texts, tmp_path):
     """As users run it: the launcher ends with an error, and the process that is left says why in one line."""
     script = tmp_path / "pretrain.py"

@@ -9,7 +9,7 @@ from tests.training.conftest import run_main, write_texts
 from training import train_word_vectors
 from training.common.errors import InputError
 from training.texts.synthetic import generate_texts
-from training.train_word_vectors import normalized
+from training.texts.word_vectors import normalize_lengths
 
 TEXTS = generate_texts("mx", 400)
 
@@ -66,7 +66,7 @@ def test_vectors_are_not_replaced_unasked(learn):
 def test_tokens_that_never_occur_get_random_vectors_of_the_same_scale():
     learnt = np.random.default_rng(0).normal(3, 7, (1000, 64)).astype(np.float32)
     occurs = np.arange(1000) < 500
-    result = normalized(learnt, occurs, seed=0)
+    result = normalize_lengths(learnt, occurs, seed=0)
     assert np.linalg.norm(result[occurs], axis=1) == pytest.approx(1.0)
     assert result[~occurs].std() == pytest.approx(0.125, rel=0.05)
-    assert np.array_equal(result, normalized(learnt, occurs, seed=0))
+    assert np.array_equal(result, normalize_lengths(learnt, occurs, seed=0))

@@ -52,6 +52,13 @@ def check_each(args: Any, rule: str, *names: str) -> None:
             raise InputError(f"--{name} {value} is not {rule}")
 
 
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Adds the default to a help line that does not state one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if "(default:" in (action.help or "") else super()._get_help_string(action)
+
+
 class _Parser(HfArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message} (--help lists the flags)")
@@ -69,7 +76,7 @@ def parse_arguments(kind: type[Arguments], description: str, argv: Sequence[str]
     parser = _Parser(
         kind,
         description=description,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_Formatter,
         allow_abbrev=False,
     )
     fields = {field.name: field for field in dataclasses.fields(kind)}

@@ -17,14 +17,13 @@ class ProgressBar(tqdm):
         self.printed_at = time.monotonic()
         super().__init__(*args, **{"leave": False, "ascii": None if self.in_terminal else True} | settings)
 
-    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
         """Draw the bar, or print it if a line is due; tqdm calls this whenever there is news."""
         if self.in_terminal:
-            return super().display(msg, pos)
-        if time.monotonic() - self.printed_at >= LOG_SECONDS:
+            super().display(msg, pos)
+        elif time.monotonic() - self.printed_at >= LOG_SECONDS:
             self.printed_at = time.monotonic()
             print(self, file=self.fp, flush=True)
-        return True
 
     def clear(self, nolock: bool = False) -> None:
         """Make room for a message; a log needs none."""
@@ -33,7 +32,7 @@ class ProgressBar(tqdm):
 
     def close(self) -> None:
         """Remove the bar; a log keeps its lines."""
-        self.disable |= not self.in_terminal  # tqdm's own way to end without writing anything
+        self.disable = self.disable or not self.in_terminal  # tqdm's own way to end without writing anything
         super().close()
 
 

@@ -22,7 +22,7 @@ from transformers.utils import logging as transformers_logging
 from modeling_bilma.regional import PARTS
 from training.common import progress
 from training.common.errors import InputError, as_input_error
-from training.engine.arguments import STABLE, EngineArguments
+from training.engine.arguments import EngineArguments
 from training.engine.run_folder import LOG_DIR
 from training.engine.signals import is_launched
 
@@ -119,7 +119,7 @@ def make_scheduler(
 ) -> torch.optim.lr_scheduler.LRScheduler:
     """Make the schedule of the learning rate for a run of `total_steps`."""
     warmup_steps = math.ceil(args.warmup_ratio * total_steps)
-    own = {"num_decay_steps": int(args.decay_ratio * total_steps)} if args.lr_scheduler_type == STABLE else None
+    own = {"num_decay_steps": int(args.decay_ratio * total_steps)} if args.decay_ratio is not None else None
     return get_scheduler(args.lr_scheduler_type, optimizer, warmup_steps, total_steps, own)
 
 

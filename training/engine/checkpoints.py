@@ -5,7 +5,6 @@ random states of every process), `run_state.json`, the best model so far, and `m
 other file. It is written under another name, the manifest last, flushed to the disk and then renamed.
 """
 
-import hashlib
 import json
 import logging
 import shutil
@@ -16,7 +15,7 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from training.common.errors import InputError, as_write_error
-from training.common.files import sync, written_whole
+from training.common.files import file_sha256, sync, written_whole
 from training.engine.run_state import RunState
 
 MANIFEST, RUN_STATE, BEST = "manifest.json", "run_state.json", "best"
@@ -101,7 +100,7 @@ def read_state(checkpoint: Path) -> RunState:
 def write_manifest(checkpoint: Path) -> None:
     """Write the SHA-256 of every file, and flush all of them to the disk."""
     files = sorted(file for file in checkpoint.rglob("*") if file.is_file())
-    sums = {file.relative_to(checkpoint).as_posix(): sha256(file) for file in files}
+    sums = {file.relative_to(checkpoint).as_posix(): file_sha256(file) for file in files}
     (checkpoint / MANIFEST).write_text(json.dumps(sums, indent=1))
     sync([*checkpoint.rglob("*"), checkpoint])
 
@@ -111,16 +110,10 @@ def damage(checkpoint: Path) -> str | None:
     name = MANIFEST
     try:
         for name, expected in json.loads((checkpoint / MANIFEST).read_text()).items():
-            if sha256(checkpoint / name) != expected:
+            if file_sha256(checkpoint / name) != expected:
                 return f"{name} is not what was written"
     except FileNotFoundError:
         return f"{name} is missing"
     except (OSError, ValueError, AttributeError):
         return f"{name} cannot be read"
     return None
-
-
-def sha256(file: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

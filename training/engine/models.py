@@ -27,9 +27,10 @@ def open_whole(model_class: type[Model], path_or_id: str, **settings: Any) -> Mo
     """
     check_weights(Path(path_or_id))
     with as_input_error(ValueError, OSError, RuntimeError, StrictDataclassError):
-        model, info = model_class.from_pretrained(
+        opened: Any = model_class.from_pretrained(
             path_or_id, output_loading_info=True, **{"dtype": torch.float32, **settings}
         )
+    model, info = opened
     if info["missing_keys"]:
         raise InputError(f"{path_or_id} is not a whole {model_class.__name__}: it lacks {min(info['missing_keys'])}")
     return model
@@ -54,7 +55,7 @@ def check_weights(folder: Path) -> None:
 
 def save_model(model: BilmaPreTrainedModel, folder: Path) -> None:
     """Save a copy of the model in bfloat16, half the size, with its code; the model itself stays as it is."""
-    published = deepcopy(model).to(torch.bfloat16)
+    published = deepcopy(model).bfloat16()
     published.config.sparse_prediction = False
     published.save_pretrained(folder)
     give_default_modes(folder)

@@ -10,6 +10,18 @@ from training.texts.corpus import FormatArguments
 
 
 @dataclass(kw_only=True)
+class RegionalTestsArguments:
+    models: list[str] = field(metadata={"help": "folders of masked language models"})
+    output_dir: str = field(metadata={"help": "folder for the results; results of other kinds in it are kept"})
+    tests: str = option("regional_tests", "folder of the tests, with data/*.jsonl")
+    resamples: int = option(1000, "bootstrap samples for the intervals")
+    seed: int = option(0, "seed of the bootstrap")
+    tokens_per_batch: int = option(4096, "most tokens that go through a model at once; changes no result")
+    num_threads: int | None = option(None, "CPU threads (default: what torch chooses)")
+    overwrite: bool = option(False, "replace regional_tests.json if the output folder holds it")
+
+
+@dataclass(kw_only=True)
 class EvaluateArguments(FormatArguments):
     output_dir: str = field(metadata={"help": "folder for the results; results of other kinds in it are kept"})
     models: list[str] = field(

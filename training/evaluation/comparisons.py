@@ -126,7 +126,7 @@ class MaskedComparison:
         }
         predictions = self.predict_all({folder.name: masked for folder in self.folders})
         self.add_baselines(masked, predictions)
-        tokens = self.tokenizer.convert_ids_to_tokens(range(len(self.tokenizer)))
+        tokens = self.tokenizer.convert_ids_to_tokens(list(range(len(self.tokenizer))))
         are_words = np.array([is_word(token) for token in tokens])
         targets = []
         for test in self.tests:

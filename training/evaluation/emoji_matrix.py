@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification
 
 from modeling_bilma.convert_keras import EMOJI_15
 from training.common.errors import InputError
-from training.evaluation.intervals import interval, resampled_sums
+from training.evaluation.intervals import interval, resampled_together
 from training.evaluation.masked_texts import split_texts
 from training.evaluation.models import ModelFolder
 from training.evaluation.results import EmojiCell, EmojiDifference, Estimate, LabelledFacts, RegionWin
@@ -38,7 +38,14 @@ class LabelledTest:
     texts: LabelledTexts
 
     def facts(self) -> LabelledFacts:
-        return {"region": self.region, "names": self.names, **self.texts.describe()}
+        described = self.texts.describe()
+        return {
+            "region": self.region,
+            "names": self.names,
+            "texts": described["texts"],
+            "labels": described["labels"],
+            "fingerprint": described["fingerprint"],
+        }
 
 
 @dataclass
@@ -89,11 +96,12 @@ def from_labelled_files(
     rows = [row if group_column else (*row, None) for row in corpus.rows()]
     names = ", ".join(corpus.names())
     if not any(split == "test" for _, _, split, *_ in rows):
-        rows = [row for row in rows if is_test(split_hash(row[0], row[-1]), test_fraction)]
+        rows = [row for row in rows if is_test(split_hash(row[0] or "", row[-1]), test_fraction)]
     else:
         rows = [row for row in rows if row[2] == "test"]
     by_region: dict[str, LabelledTexts] = {}
     for text, label, _, region, _ in rows:
+        assert text is not None and label is not None  # what a labelled corpus gives
         if not region:
             raise InputError(f"{names}: text {text[:40]!r} has no region: the matrix needs a column region")
         by_region.setdefault(region, LabelledTexts()).add(text, label)
@@ -130,11 +138,16 @@ def label_names(folders: Sequence[ModelFolder]) -> list[str]:
         InputError: if models have different labels.
     """
     first = folders[0]
-    labels = set(first.config.id2label.values())
+    labels = set(names_of(first))
     for other in folders[1:]:
-        if set(other.config.id2label.values()) != labels:
+        if set(names_of(other)) != labels:
             raise InputError(f"{first.name} and {other.name} have different labels: compare models of one task")
     return [label for label in EMOJI_15 if label in labels] + sorted(labels - set(EMOJI_15))
+
+
+def names_of(folder: ModelFolder) -> list[str]:
+    """The label of each class of a model, in the order of its logits."""
+    return [str(name) for _, name in sorted((folder.config.id2label or {}).items())]
 
 
 def check_labels(tests: Sequence[LabelledTest], labels: Sequence[str]) -> None:
@@ -160,7 +173,7 @@ def classify(
 ) -> list[np.ndarray]:
     """Classify each test set; return the number of the likeliest label of each text, (texts,) for each set."""
     model = folder.open(AutoModelForSequenceClassification, device)
-    to_label = np.array([labels.index(folder.config.id2label[number]) for number in range(len(labels))])
+    to_label = np.array([labels.index(name) for name in names_of(folder)])
     found = []
     for test in tests:
         ids = folder.tokenizer(
@@ -188,10 +201,14 @@ def score_region(
     """Score every model on one region's texts, and compare the region's own models with every other, text by text."""
     right = label_ids(test.texts, labels, ", ".join(test.names))
     sums = {name: text_sums(right, guessed, len(labels)) for name, guessed in guesses.items()}
-    resampled = {name: resampled_sums(values, resamples, seed) for name, values in sums.items()}
-    cells = [
-        {"model": name, "region": test.region, "count": len(right)}
-        | cell_scores(right, guessed, len(labels), resampled[name])
+    resampled = resampled_together(sums, resamples, seed)
+    cells: list[EmojiCell] = [
+        {
+            "model": name,
+            "region": test.region,
+            "count": len(right),
+            **cell_scores(right, guessed, len(labels), resampled[name]),
+        }
         for name, guessed in guesses.items()
     ]
     accuracies = {name: float((guessed == right).mean()) for name, guessed in guesses.items()}

@@ -4,7 +4,7 @@ The colours are those of cividis, which colour-blind readers see as others do, a
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,16 +32,16 @@ from training.evaluation.results import (
 COLOURS = "cividis"
 DARK, LIGHT = "#111111", "#ffffff"
 TARGET_SETS = {WORDS: "words", ALL: "all tokens"}
-SVG = {"svg.hashsalt": "bilma", "svg.fonttype": "none"}  # the same figure gives the same file; text stays text
+SVG: Any = {"svg.hashsalt": "bilma", "svg.fonttype": "none"}  # the same figure gives the same file; text stays text
 
 
 def draw_all(results: dict[str, Any], folder: Path) -> list[Path]:
     """Draw every figure of the results in `folder`, and return the PNG files."""
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = []
+    drawn: list[Path] = []
     for kind, result in results.items():
-        for name, figure in FIGURES.get(kind, no_figures)(result):
-            drawn.append(save(figure, folder / name))
+        if kind in FIGURES:
+            drawn += [save(figure, folder / name) for name, figure in FIGURES[kind](result)]
     return drawn
 
 
@@ -128,9 +128,9 @@ def heatmap(
 
 def score_text(estimate: Estimate) -> str:
     """A value over half the width of its interval, or alone where it has none."""
-    if estimate["low"] is None:
-        return f"{estimate['value']:.3f}"
-    return f"{estimate['value']:.3f}\n±{(estimate['high'] - estimate['low']) / 2:.3f}"
+    low, high = estimate["low"], estimate["high"]
+    half = "" if low is None or high is None else f"\n±{(high - low) / 2:.3f}"
+    return f"{estimate['value']:.3f}{half}"
 
 
 def matrix_heatmap(result: MatrixResult | EmojiResult, cells: Sequence[Any], score: str, title: str) -> Figure:
@@ -165,7 +165,7 @@ def emoji_figures(result: EmojiResult) -> list[tuple[str, Figure]]:
     ]
     names = [emoji_name(label) for label in result["labels"]]
     for model in (entry["name"] for entry in result["models"]):
-        counts = sum(np.array(cell["confusion"]) for cell in result["cells"] if cell["model"] == model)
+        counts = np.sum([cell["confusion"] for cell in result["cells"] if cell["model"] == model], axis=0)
         with np.errstate(invalid="ignore"):
             shares = counts / counts.sum(1, keepdims=True)
         labels = [[str(count) if count else "" for count in row] for row in counts]
@@ -220,11 +220,7 @@ def regional_figures(result: RegionalTestsResult) -> list[tuple[str, Figure]]:
     return [("regional_tests", heatmap(values, labels, rows, columns, title, "forms of", "model"))]
 
 
-def no_figures(result: Any) -> list[tuple[str, Figure]]:
-    return []
-
-
-FIGURES = {
+FIGURES: dict[str, Callable[[Any], list[tuple[str, Figure]]]] = {
     "mlm_matrix": matrix_figures,
     "per_word_matrix": matrix_figures,
     "completions": completion_figures,

@@ -31,6 +31,13 @@ def resampled_sums(per_cluster: np.ndarray, resamples: int, seed: int) -> np.nda
     return np.concatenate(sums)
 
 
+def resampled_together(sums: dict[str, np.ndarray], resamples: int, seed: int) -> dict[str, np.ndarray]:
+    """Resample the sums of several models, each (clusters, quantities), on the same samples that are drawn once."""
+    found = resampled_sums(np.concatenate(list(sums.values()), axis=1), resamples, seed)
+    ends = np.cumsum([values.shape[1] for values in sums.values()])[:-1]
+    return dict(zip(sums, np.split(found, ends, axis=1), strict=True))
+
+
 def interval(value: float, resampled: np.ndarray) -> Estimate:
     """Return a value with its percentile interval, from its values in the bootstrap samples.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from tqdm import tqdm
-from transformers import PreTrainedTokenizerBase
+from transformers import TokenizersBackend
 
 from training.common.errors import InputError
 from training.evaluation.results import CorpusFacts
@@ -118,8 +118,8 @@ def read_test_texts(region: str, corpus: Corpus, test_fraction: float, most: int
     tqdm.write(f"{region}: {corpus.report.summary()}")
     by_hash = {hash_: (text, author or None) for hash_, text, author in sorted(kept, reverse=True)}
     hashes = sorted(by_hash)
-    texts, authors = ([by_hash[hash_][place] for hash_ in hashes] for place in (0, 1))
-    test = TestTexts(region, corpus, texts, hashes, authors)
+    texts = [by_hash[hash_][0] for hash_ in hashes]
+    test = TestTexts(region, corpus, texts, hashes, [by_hash[hash_][1] for hash_ in hashes])
     if not texts:
         raise InputError(
             f"{test.names}: the test set is empty, none of the texts is in the test part of "
@@ -163,7 +163,7 @@ def choose(candidates: np.ndarray, share: float, text_hash: int, draw: int, seed
 
 def mask_tokens(
     test: TestTexts,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: TokenizersBackend,
     max_length: int,
     mlm_probability: float,
     mask_draws: int,
@@ -180,8 +180,7 @@ def mask_tokens(
     """
     special = tokenizer.all_special_ids
     rows = []
-    for number, ids in enumerate(encode(test.texts, tokenizer, max_length)):
-        ids = np.array(ids)
+    for number, ids in enumerate(map(np.array, encode(test.texts, tokenizer, max_length))):
         candidates = np.flatnonzero(~np.isin(ids, special))
         if not len(candidates):
             continue

@@ -7,7 +7,7 @@ from typing import TypedDict
 import numpy as np
 
 from modeling_bilma.metrics import MaskedAccuracy, MaskedPerplexity
-from training.evaluation.intervals import interval, resampled_sums
+from training.evaluation.intervals import interval, resampled_together
 from training.evaluation.predictions import Predictions
 from training.evaluation.results import ALL, WORDS, Estimate, MaskedCell, MaskedDifference, RegionWin
 from training.evaluation.wins import corrected, own_differences, region_wins
@@ -58,11 +58,16 @@ def score_region(
         if not chosen.any():
             continue
         sums = {name: cluster_sums(targets, found, chosen) for name, found in predictions.items()}
-        resampled = {name: ratios(resampled_sums(values, resamples, seed)) for name, values in sums.items()}
+        resampled = {name: ratios(found) for name, found in resampled_together(sums, resamples, seed).items()}
         for name, found in predictions.items():
             scores.cells.append(
-                {"model": name, "region": targets.region, "targets": target_set, "count": int(chosen.sum())}
-                | cell_scores(targets.ids[chosen], select(found, chosen), resampled[name])
+                {
+                    "model": name,
+                    "region": targets.region,
+                    "targets": target_set,
+                    "count": int(chosen.sum()),
+                    **cell_scores(targets.ids[chosen], select(found, chosen), resampled[name]),
+                }
             )
         accuracies = {name: float(ratios(sums[name].sum(0))[0]) for name in regions}
         differences = own_differences(
@@ -132,5 +137,14 @@ def cell_scores(ids: np.ndarray, predictions: Predictions, resampled: np.ndarray
         found = MaskedPerplexity(keep_in_memory=True).compute(predictions=predictions.log_probability, references=ids)
         loss = interval(found["loss"], losses)
         scores["loss"] = loss
-        scores["perplexity"] = {end: math.exp(min(value, MOST_LOSS)) for end, value in loss.items()}
+        scores["perplexity"] = perplexity(loss)
     return scores
+
+
+def perplexity(loss: Estimate) -> Estimate:
+    """e to the loss and to the ends of its interval, or the largest that a float holds."""
+
+    def power(end: float | None) -> float | None:
+        return None if end is None else math.exp(min(end, MOST_LOSS))
+
+    return {"value": math.exp(min(loss["value"], MOST_LOSS)), "low": power(loss["low"]), "high": power(loss["high"])}

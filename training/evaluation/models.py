@@ -124,8 +124,8 @@ def open_folders(paths: Sequence[str]) -> list[ModelFolder]:
 def columns_of(folder: ModelFolder) -> list[ModelFolder]:
     """The model as it is and, if it has regional parts, behind the token of each region."""
     behind_tokens = [replace(folder, name=f"{folder.name}-{region}", token_region=region) for region in folder.regions]
-    for column in behind_tokens:
-        region_token_id(column.tokenizer, column.token_region)
+    for region in folder.regions:
+        region_token_id(folder.tokenizer, region)  # before anything is computed
     return [folder, *behind_tokens]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from training.common.errors import InputError
-from training.evaluation.masked_texts import MaskedTexts, TestTexts, choose, mask
+from training.evaluation.masked_texts import MaskedText, MaskedTexts, TestTexts, choose, mask
 from training.evaluation.models import ModelFolder
 from training.evaluation.predictions import Predictions
 
@@ -60,8 +60,8 @@ def mask_words(
     Raises:
         InputError: if there is no word that all tokenizers can spell.
     """
-    rows = {folder.name: [] for folder in folders}
-    sizes = {folder.name: [] for folder in folders}
+    rows: dict[str, list[MaskedText]] = {folder.name: [] for folder in folders}
+    sizes: dict[str, list[int]] = {folder.name: [] for folder in folders}
     texts, left_out = [], 0
     bar = tqdm(test.texts, desc=f"words of {test.region}", unit=" texts", leave=False)
     for number, raw in enumerate(bar):
@@ -137,5 +137,5 @@ def word_predictions(predictions: Predictions, sizes: np.ndarray) -> Predictions
     return Predictions(
         guess=np.where(rank == 0, np.arange(len(sizes)), -1),
         rank=rank,
-        log_probability=np.add.reduceat(predictions.log_probability, starts),
+        log_probability=np.add.reduceat(predictions.known(), starts),
     )

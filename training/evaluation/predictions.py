@@ -27,6 +27,11 @@ class Predictions:
     log_probability: np.ndarray | None = None
     mean_log_probabilities: np.ndarray | None = None
 
+    def known(self) -> np.ndarray:
+        """The log-probabilities of a model's predictions, which always has them."""
+        assert self.log_probability is not None
+        return self.log_probability
+
 
 def collate(rows: Sequence[MaskedText], pad_id: int) -> dict[str, Tensor]:
     """(rows, longest row) of `input_ids`, `attention_mask`, and `labels` at the masked positions."""
@@ -75,7 +80,7 @@ def predict(
 ) -> Predictions:
     """Predict all masked tokens in fp32; batches are made by length and change no prediction."""
     total = len(masked.targets)
-    predictions = Predictions(np.empty(total, np.int64), np.empty(total, np.int64), np.empty(total))
+    guess, rank, log_probability = np.empty(total, np.int64), np.empty(total, np.int64), np.empty(total)
     sizes = [len(row.positions) for row in masked.rows]
     ends = np.cumsum(sizes)
     mean = np.zeros(model.config.vocab_size)
@@ -83,12 +88,11 @@ def predict(
     for numbers, log_probabilities, targets in batches:
         places = np.concatenate([np.arange(ends[number] - sizes[number], ends[number]) for number in numbers])
         right = log_probabilities.gather(1, targets[:, None])
-        predictions.guess[places] = log_probabilities.argmax(-1).cpu().numpy()
-        predictions.rank[places] = rank_of(log_probabilities, targets, right).cpu().numpy()
-        predictions.log_probability[places] = right[:, 0].double().cpu().numpy()
+        guess[places] = log_probabilities.argmax(-1).cpu().numpy()
+        rank[places] = rank_of(log_probabilities, targets, right).cpu().numpy()
+        log_probability[places] = right[:, 0].double().cpu().numpy()
         mean += log_probabilities.double().sum(0).cpu().numpy() / total
-    predictions.mean_log_probabilities = mean
-    return predictions
+    return Predictions(guess, rank, log_probability, mean)
 
 
 def rank_of(scores: Tensor, targets: Tensor, right: Tensor) -> Tensor:

@@ -166,7 +166,7 @@ class RegionIdentifier:
                     tokenizer.pad_token_id,
                     self.tokens_per_batch,
                     column.name,
-                ).log_probability
+                ).known()
                 for column in self.columns
             ]
         )

@@ -19,7 +19,9 @@ def is_listed(token: str) -> bool:
 
 def count_whole_words(texts: Iterable[Sequence[int]], tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
     """Count each token, (vocab_size,), where no piece of the same word follows it."""
-    goes_on = np.array([token.startswith("##") for token in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))])
+    goes_on = np.array(
+        [token.startswith("##") for token in tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))]
+    )
     counts = np.zeros(len(tokenizer), np.int64)
     for text in texts:
         ids = np.array(text, np.int64)
@@ -44,7 +46,7 @@ def region_words(
         For each model its name and at most `top_k` words, each with `difference` (nats) and the two values that it is
         made of.
     """
-    tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
     is_candidate = [is_listed(token) and count >= FEWEST for token, count in zip(tokens, counts, strict=True)]
     ids = np.flatnonzero(is_candidate)
     found: list[ModelWords] = []

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -72,7 +73,7 @@ def read_items(folder: Path) -> tuple[list[Item], str]:
     return items, digest.hexdigest()
 
 
-def item_of(record: dict) -> Item:
+def item_of(record: dict[str, Any]) -> Item:
     """Make an item of a cloze, or of a pair of sentences that differ in one marked span.
 
     Raises:
@@ -81,7 +82,7 @@ def item_of(record: dict) -> Item:
     """
     if record["kind"] == "grammar_pair":
         sentence = pair_sentence(record)
-        forms = {region: (record["marked_a"],) for region in record["prefer_a"]}
+        forms: dict[str, tuple[str, ...]] = {region: (record["marked_a"],) for region in record["prefer_a"]}
         forms |= {region: (record["marked_b"],) for region in record["prefer_b"]}
     else:
         sentence = record["sentence"]
@@ -91,7 +92,7 @@ def item_of(record: dict) -> Item:
     return Item(record["id"], record["kind"], record["concept"], sentence, forms)
 
 
-def pair_sentence(record: dict) -> str:
+def pair_sentence(record: dict[str, Any]) -> str:
     """Put the gap where the sentences of a pair differ."""
     sentences, marked = ([record[f"{name}_{side}"] for side in "ab"] for name in ("sentence", "marked"))
     for place in re.finditer(re.escape(marked[0]), sentences[0]):
@@ -156,7 +157,7 @@ def score_forms(
         found = form_rows(items, of_folder[0])
         for column in of_folder:
             rows = behind_token(MaskedTexts(found.rows), column.token_id).rows
-            targets = [[] for _ in rows]
+            targets: list[list[int]] = [[] for _ in rows]
             for number, (_, _, row, _) in enumerate(found.queries):
                 targets[row].append(number)
             values = np.empty(len(found.queries))
@@ -197,13 +198,6 @@ def steered(item: Item, region: str, own: dict[str, float], others: dict[str, di
     return found
 
 
-def ratio(hits: np.ndarray, counts: np.ndarray, resamples: int, seed: int) -> Estimate:
-    """The share of hits with its interval, from sums by concept: items of one concept resemble each other."""
-    with np.errstate(invalid="ignore"):
-        samples = resampled_sums(np.stack([hits, counts], axis=1), resamples, seed)
-        return interval(hits.sum() / counts.sum(), samples[:, 0] / samples[:, 1])
-
-
 class KnowledgeTable:
     """Shares by model, region and kind of item, from the scores of all forms."""
 
@@ -232,37 +226,40 @@ class KnowledgeTable:
             for number, item in enumerate(self.items)
             if kind in (item.kind, ALL_KINDS) and region in item.forms and item.rivals(region)
         ]
-        hits = {number: chosen(self.items[number], region, self.scores[column.name][number]) for number in numbers}
-        scored = [number for number in numbers if hits[number] is not None]
-        if not scored:
+        hits = self.hits(column, region, numbers)
+        if not hits:
             return None
         reference = self.reference(column)
         return {
             "model": column.name,
             "region": region,
             "kind": kind,
-            "count": len(scored),
-            "left_out": len(numbers) - len(scored),
-            "chosen": self.share(scored, [float(hits[number]) for number in scored]),
-            "reference": None if reference is None else reference.name,
-            "gain": None if reference is None else self.gain(scored, hits, region, reference),
-            "steered": self.steered(column, scored) if column.region == region else None,
+            "count": len(hits),
+            "left_out": len(numbers) - len(hits),
+            "chosen": self.share(hits),
+            "reference": reference.name if reference else None,
+            "gain": self.gain(hits, self.hits(reference, region, list(hits))) if reference else None,
+            "steered": self.steered(column, region, list(hits)) if column.region == region else None,
         }
 
-    def share(self, numbers: Sequence[int], hits: Sequence[float], counts: Sequence[float] | None = None) -> Estimate:
-        """The share of hits among items, whose concepts are resampled."""
-        of_items = self.concepts[list(numbers)]
-        size = self.concepts.max() + 1
-        sums = [np.bincount(of_items, values, size) for values in (hits, counts or np.ones(len(numbers)))]
-        return ratio(*sums, self.resamples, self.seed)
+    def hits(self, column: ModelFolder, region: str, numbers: Sequence[int]) -> dict[int, float]:
+        """For each item that the model can score, 1 if it chooses the region's form, else 0."""
+        found = {number: chosen(self.items[number], region, self.scores[column.name][number]) for number in numbers}
+        return {number: float(hit) for number, hit in found.items() if hit is not None}
 
-    def gain(
-        self, scored: Sequence[int], hits: dict[int, bool | None], region: str, reference: ModelFolder
-    ) -> Estimate | None:
+    def share(self, hits: dict[int, float], counts: dict[int, float] | None = None) -> Estimate:
+        """Hits over counts (1 an item), by item, with an interval from resampled concepts."""
+        of_items = self.concepts[list(hits)]
+        weights = list(hits.values()), list(counts.values()) if counts else [1.0] * len(hits)
+        sums = np.stack([np.bincount(of_items, weight, self.concepts.max() + 1) for weight in weights], axis=1)
+        with np.errstate(invalid="ignore"):
+            samples = resampled_sums(sums, self.resamples, self.seed)
+            return interval(sums[:, 0].sum() / sums[:, 1].sum(), samples[:, 0] / samples[:, 1])
+
+    def gain(self, hits: dict[int, float], theirs: dict[int, float]) -> Estimate | None:
         """The share chosen less that of a model of no region, over the items that both can score."""
-        theirs = {number: chosen(self.items[number], region, self.scores[reference.name][number]) for number in scored}
-        both = [number for number in scored if theirs[number] is not None]
-        return self.share(both, [float(hits[number]) - float(theirs[number]) for number in both]) if both else None
+        differences = {number: hits[number] - theirs[number] for number in hits if number in theirs}
+        return self.share(differences) if differences else None
 
     def reference(self, column: ModelFolder) -> ModelFolder | None:
         """The model of no region to compare a regional one with: its own body, else the first."""
@@ -271,26 +268,19 @@ class KnowledgeTable:
         bodies = [other for other in self.columns if other.region is None]
         return next((body for body in bodies if body.path == column.path), bodies[0] if bodies else None)
 
-    def steered(self, column: ModelFolder, numbers: Sequence[int]) -> Estimate | None:
+    def steered(self, column: ModelFolder, region: str, numbers: Sequence[int]) -> Estimate | None:
         """The share of comparisons with models of other regions, of the same body or all plain ones, that it wins."""
         others = {
             other.region: self.scores[other.name]
             for other in self.columns
-            if other.region not in (None, column.region)
+            if other.region is not None
+            and other.region != region
             and (other.path == column.path if column.token_region else not other.token_region)
         }
-        won = {
-            number: steered(
-                self.items[number],
-                column.region,
-                self.scores[column.name][number],
-                {region: scores[number] for region, scores in others.items()},
-            )
-            for number in numbers
-        }
-        compared = [number for number in numbers if won[number]]
-        if not compared:
-            return None
-        return self.share(
-            compared, [sum(won[number]) for number in compared], [len(won[number]) for number in compared]
-        )
+        won, compared = {}, {}
+        for number in numbers:
+            of_others = {code: scores[number] for code, scores in others.items()}
+            found = steered(self.items[number], region, self.scores[column.name][number], of_others)
+            if found:
+                won[number], compared[number] = float(sum(found)), float(len(found))
+        return self.share(won, compared) if won else None

@@ -1,6 +1,6 @@
 """The report: Markdown made from the JSON of the results alone, beside the published results."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +156,7 @@ def mlm_section(result: MatrixResult) -> list[str]:
         for targets in target_sets(result):
             cells = [cell for cell in result["cells"] if cell["targets"] == targets]
             parts += [f"### {title}, {TARGET_SETS[targets]}", matrix_table(cells, score, result, digits)]
-    parts += comparison_section(result, "masked_accuracy_difference")
+    parts += comparison_section(result["comparisons"], "masked_accuracy_difference")
     if result["kind"] == "mlm_matrix":
         cells = [cell for cell in result["cells"] if cell["targets"] == ALL]
         parts += published_section(result, cells, "masked_accuracy", "mlm_accuracy", MASKS_NOTE)
@@ -200,8 +200,9 @@ def shared_body_note(result: MatrixResult | EmojiResult) -> list[str]:
     return [f"There is no model of all regions here, so a win may show only that the others forgot. {BODY_NOTE}"]
 
 
-def comparison_section(result: MatrixResult | EmojiResult, score: str) -> list[str]:
-    if not result["comparisons"]:
+def comparison_section(comparisons: Sequence[Any], score: str) -> list[str]:
+    """List the differences, under the key `score`, of a matrix of either kind."""
+    if not comparisons:
         return []
     rows = [
         [
@@ -211,9 +212,9 @@ def comparison_section(result: MatrixResult | EmojiResult, score: str) -> list[s
             entry["other"],
             number(entry[score]),
         ]
-        for entry in result["comparisons"]
+        for entry in comparisons
     ]
-    targets = ["targets"] if "targets" in result["comparisons"][0] else []
+    targets = ["targets"] if "targets" in comparisons[0] else []
     head = ["texts of", *targets, "own model", "other model", "difference of accuracy"]
     return [
         "### Own models against all others",
@@ -230,7 +231,7 @@ def published_section(
     regions = {model["name"]: model["region"] for model in result["models"]}
     shown = {}
     for cell in cells:
-        theirs = figures.get((cell["region"], regions.get(cell["model"])))
+        theirs = figures.get((cell["region"], regions.get(cell["model"]) or ""))
         if theirs is not None:
             ours = cell[score]["value"]
             shown[cell["region"], cell["model"]] = f"{ours:.3f} − {theirs:.3f} = {ours - theirs:+.3f}"
@@ -253,7 +254,7 @@ def completion_section(result: CompletionsResult) -> list[str]:
         ]
         head = [column["model"] for column in entry["by_model"]]
         for region in dict.fromkeys(regions[name] for name in list(head)):
-            words = theirs.get(entry["phrase"], {}).get(region)
+            words = theirs.get(entry["phrase"], {}).get(region or "")
             if words:
                 head.append(f"published {region}")
                 columns.append((words + [""] * len(columns[0]))[: len(columns[0])])
@@ -287,7 +288,7 @@ def emoji_section(result: EmojiResult) -> list[str]:
         matrix_table(result["cells"], "accuracy", result),
         "### Macro-F1",
         matrix_table(result["cells"], "macro_f1", result),
-        *comparison_section(result, "accuracy_difference"),
+        *comparison_section(result["comparisons"], "accuracy_difference"),
         *published_section(result, result["cells"], "accuracy", "emoji15_accuracy"),
     ]
 
@@ -335,7 +336,7 @@ def provenance(result: Result) -> str:
     )
 
 
-SECTIONS = {
+SECTIONS: dict[str, tuple[str, Callable[[Any], list[str]]]] = {
     "mlm_matrix": ("Which models know their region: masked tokens", mlm_section),
     "per_word_matrix": ("Whole words: models by test regions", mlm_section),
     "completions": ("Completions", completion_section),

@@ -50,7 +50,7 @@ def render_page(publications: Sequence[Publication], results: Results, page_dir:
         f"In {ahead} of {len(rows)} regions the region's own model is ahead of every other model at home, the shared "
         "body included (at 5 %, after Holm's correction). *Words right* is the share of masked words predicted, on "
         f"held-out texts of the region; in brackets 95 % intervals, from bootstrap samples of {drawn}. *Regional "
-        "tests* is the share of items in which the region's own form is likelier than every other region's. "
+        "tests* is the share of items in which a form of the region beats every form that only other regions use. "
         "[The report](results/report.md) says how everything was measured.",
     ]
     if (page_dir / PICTURE).is_file():

@@ -1,7 +1,7 @@
-"""Simple classifiers to compare with: majority, TF-IDF and fastText."""
+"""Simple methods that a model has to beat: the commonest label, TF-IDF, fastText, and a CRF for words."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -12,17 +12,25 @@ from modeling_bilma.tokenization_bilma import normalize
 from training.common.arguments import check_each, option
 from training.common.errors import InputError, as_input_error
 from training.texts.corpus import open_corpus
-from training.texts.labelled import LabelledArguments
+from training.texts.labelled import LabelledSplits, label_ids
 from training.texts.splits import is_test, split_hash
+from training.texts.tagged import OUTSIDE, TOKEN_TASK, TaggedArguments, TaggedSplits
 
 WORD = r"[a-z0-9]+|[^\sa-z0-9]"  # what a word is to a BILMA
-METHODS = ("majority", "char_tfidf", "word_tfidf", "fasttext")
+METHODS = ("majority", "char_tfidf", "word_tfidf", "tfidf", "pooled_tfidf", "fasttext")
+TOKEN_METHODS = ("majority", "crf")  # of --task tokens
 STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
+CHARACTERS = {"analyzer": "char_wb", "ngram_range": (2, 5)}
+WORDS = {"token_pattern": WORD, "ngram_range": (1, 2)}
 Features = dict[str, Any]  # of each part, a matrix with a row for each text
+Predictions = dict[str, np.ndarray]  # of each part, the number of each text's predicted class
+TaggedPredictions = dict[str, list[list[str]]]  # of each part, the predicted tags of each text
 
 
 @dataclass(kw_only=True)
-class BaselineArguments(LabelledArguments):
+class BaselineArguments(TaggedArguments):
+    """The flags of `training/baselines.py`."""
+
     output_dir: str = field(metadata={"help": "folder for a folder of each method"})
     overwrite: bool = option(False, "replace the baselines that the output folder holds")
     class_weights: Literal["none", "balanced"] = option("none", "balanced: rare labels weigh as much as common ones")
@@ -31,12 +39,12 @@ class BaselineArguments(LabelledArguments):
         metadata={"help": "more texts to learn the fastText vectors from, such as the corpus of a region"},
     )
     vector_size: int = option(100, "size of the fastText vectors")
-    fasttext_epochs: int = option(10, "passes over the texts to learn them")
-    seed: int = option(0, "of the fastText vectors")
+    fasttext_epochs: int = option(10, "passes over the texts to learn the fastText vectors")
+    seed: int = option(0, "seed of the fastText vectors")
 
 
 class EmbeddingTexts:
-    """The words of the training texts, and of further texts that are not kept for testing, for every pass anew."""
+    """The words of the training texts, and of further texts that are not kept for testing, anew for every pass."""
 
     def __init__(self, args: BaselineArguments, training_texts: list[str]):
         self.training_texts = training_texts
@@ -51,20 +59,60 @@ class EmbeddingTexts:
 
 
 def check_arguments(args: BaselineArguments) -> None:
-    for package in ("sklearn", "gensim"):
+    """Check the values of flags, and that the libraries are installed.
+
+    Raises:
+        InputError: if one is out of range, or a library is missing.
+    """
+    needed = ("sklearn_crfsuite", "seqeval") if args.task == TOKEN_TASK else ("sklearn", "gensim")
+    for package in needed:
         if not find_spec(package):
-            raise InputError(f'{package} is not installed: pip install "modeling-bilma[baselines]"')
+            raise InputError(f'{package} is not installed: pip install "modeling-bilma[baselines,tagging]"')
     check_each(args, "1 or more", "vector_size", "fasttext_epochs")
 
 
-def majority(labels: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The commonest label of the training texts, always."""
+def methods_of_texts(
+    args: BaselineArguments, own: LabelledSplits, pooled: LabelledSplits
+) -> dict[str, Callable[[], Predictions]]:
+    """Return what predicts the classes of the texts of each part, by the name of the method.
+
+    Args:
+        own: the task, of one region or of all.
+        pooled: the texts of all regions, whose training texts `pooled_tfidf` learns from.
+    """
+    labels = {name: label_ids(part, own.label_names, name) for name, part in own.parts().items()}
+    texts = {name: [normalize(text) for text in part.texts] for name, part in own.parts().items()}
+    known = [number for number, label in enumerate(pooled.train.labels) if label in own.label_names]
+    all_texts = texts | {"train": [normalize(pooled.train.texts[number]) for number in known]}
+    all_labels = labels | {"train": np.array([own.label_names.index(pooled.train.labels[number]) for number in known])}
+    return {
+        "majority": lambda: majority(labels),
+        "char_tfidf": lambda: linear(tfidf(texts, CHARACTERS), labels, args.class_weights),
+        "word_tfidf": lambda: linear(tfidf(texts, WORDS), labels, args.class_weights),
+        "tfidf": lambda: linear(tfidf(texts, CHARACTERS, WORDS), labels, args.class_weights),
+        "pooled_tfidf": lambda: linear(tfidf(all_texts, CHARACTERS, WORDS), all_labels, args.class_weights),
+        "fasttext": lambda: linear(fasttext(args, texts), labels, args.class_weights),
+    }
+
+
+def methods_of_words(splits: TaggedSplits) -> dict[str, Callable[[], TaggedPredictions]]:
+    """Return what predicts the tags of the words of each part, by the name of the method."""
+    return {
+        "majority": lambda: {
+            name: [[OUTSIDE] * len(words) for words in part.words] for name, part in splits.parts().items()
+        },
+        "crf": lambda: crf(splits),
+    }
+
+
+def majority(labels: Predictions) -> Predictions:
+    """Predict the commonest label of the training texts, always."""
     commonest = np.bincount(labels["train"]).argmax()
     return {part: np.full_like(right, commonest) for part, right in labels.items()}
 
 
-def linear(features: Features, labels: dict[str, np.ndarray], class_weights: str) -> dict[str, np.ndarray]:
-    """The guesses of a linear support vector machine, of the strength that is best on the validation texts."""
+def linear(features: Features, labels: Predictions, class_weights: str) -> Predictions:
+    """Train a linear support vector machine, of the strength that is best on the validation texts, and predict."""
     from sklearn.svm import LinearSVC
 
     weights = None if class_weights == "none" else class_weights
@@ -76,18 +124,23 @@ def linear(features: Features, labels: dict[str, np.ndarray], class_weights: str
     return {part: best.predict(matrix) for part, matrix in features.items()}
 
 
-def tfidf(texts: dict[str, list[str]], **settings: Any) -> Features:
-    """TF-IDF of n-grams that occur in two training texts or more, with logarithmic counts."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
+def tfidf(texts: dict[str, list[str]], *kinds: dict[str, Any]) -> Features:
+    """Compute TF-IDF of n-grams that occur in two training texts or more, with logarithmic counts.
 
-    vectorizer = TfidfVectorizer(lowercase=False, sublinear_tf=True, min_df=2, **settings)
+    Args:
+        kinds: settings of each kind of n-gram, whose features stand side by side.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.pipeline import make_union
+
+    vectorizer = make_union(*(TfidfVectorizer(lowercase=False, sublinear_tf=True, min_df=2, **kind) for kind in kinds))
     with as_input_error(ValueError):  # nothing occurs in two texts
         vectorizer.fit(texts["train"])
     return {part: vectorizer.transform(of_part) for part, of_part in texts.items()}
 
 
 def fasttext(args: BaselineArguments, texts: dict[str, list[str]]) -> Features:
-    """The mean fastText vector of a text's words, scaled by the training texts: (texts, vector_size)."""
+    """Average the fastText vectors of each text's words, scaled by the training texts: (texts, vector_size)."""
     from gensim.models import FastText
     from sklearn.preprocessing import StandardScaler
 
@@ -112,4 +165,30 @@ def fasttext(args: BaselineArguments, texts: dict[str, list[str]]) -> Features:
 
 
 def words(text: str) -> list[str]:
+    """Cut a normalised text into words."""
     return re.findall(WORD, text)
+
+
+def crf(splits: TaggedSplits) -> TaggedPredictions:
+    """Train a conditional random field on the form of each word and its neighbours, and predict tags."""
+    from sklearn_crfsuite import CRF
+
+    model = CRF(algorithm="lbfgs", c1=0.1, c2=0.1, max_iterations=100, all_possible_transitions=True)
+    features = {name: [word_features(text) for text in part.words] for name, part in splits.parts().items()}
+    model.fit(features["train"], splits.train.tags)
+    return {name: [list(tags) for tags in model.predict(texts)] for name, texts in features.items()}
+
+
+def word_features(text: Sequence[str]) -> list[dict[str, str | bool]]:
+    """Describe each word of a text: its form, its ends, its letters, and its two neighbours on either side."""
+    rows = []
+    for place, word in enumerate(text):
+        row: dict[str, str | bool] = {"title": word.istitle(), "upper": word.isupper(), "letters": word.isalpha()}
+        row |= {f"first {size}": word[:size].lower() for size in (1, 2, 3)}
+        row |= {f"last {size}": word[-size:].lower() for size in (2, 3, 4)}
+        row["quoted"] = text[place - 1] in "\"'«“‘" if place else False
+        for distance in range(-2, 3):
+            inside = 0 <= place + distance < len(text)
+            row[f"word {distance}"] = text[place + distance].lower() if inside else ""
+        rows.append(row)
+    return rows

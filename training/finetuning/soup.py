@@ -1,16 +1,18 @@
 """Average the weights of classifiers that differ in their seed (model soup, arXiv 2203.05482)."""
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 Weights = dict[str, Tensor]
+Model = TypeVar("Model", bound=nn.Module)
 
 
 def greedy_soup(
-    classifiers: Sequence[nn.Module], scores: Sequence[float], validate: Callable[[nn.Module], float]
-) -> tuple[nn.Module, list[int]]:
+    classifiers: Sequence[Model], scores: Sequence[float], validate: Callable[[Model], float]
+) -> tuple[Model, list[int]]:
     """Average classifiers, the best first, and keep each one that does not lower the validation score of the average.
 
     Args:

@@ -65,7 +65,9 @@ class LabelledSteps:
         epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
         texts = self._epoch_order(epoch)[step_in_epoch]
         ids = [self.ids[text] for text in texts]
-        batch = self._masked(ids, step) if self.mask else dict(self.pad([{"input_ids": text} for text in ids]))
+        batch = (
+            self._masked(self.mask, ids, step) if self.mask else dict(self.pad([{"input_ids": text} for text in ids]))
+        )
         batch["labels"] = self._labels(texts)
         own = {name: rows[self.process :: self.num_processes] for name, rows in batch.items()}
         if self.process >= len(texts):
@@ -82,10 +84,10 @@ class LabelledSteps:
         labels = [torch.as_tensor(self.labels[text]) for text in texts]
         return torch.stack(labels) if labels[0].ndim == 0 else pad_sequence(labels, True, IGNORED)
 
-    def _masked(self, ids: list[list[int]], step: int) -> dict[str, Tensor]:
-        self.mask.generator = torch.Generator().manual_seed(step_seed(self.seed, step))
+    def _masked(self, mask: DataCollatorForLanguageModeling, ids: list[list[int]], step: int) -> dict[str, Tensor]:
+        mask.generator = torch.Generator().manual_seed(step_seed(self.seed, step))
         special = [np.isin(text, self.special_ids).astype(int).tolist() for text in ids]
-        batch = self.mask([{"input_ids": t, "special_tokens_mask": s} for t, s in zip(ids, special, strict=True)])
+        batch = mask([{"input_ids": t, "special_tokens_mask": s} for t, s in zip(ids, special, strict=True)])
         return {"mlm_labels": batch.pop("labels"), **batch}
 
     def _epoch_order(self, epoch: int) -> list[np.ndarray]:

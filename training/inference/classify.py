@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 from accelerate import Accelerator
-from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
+from transformers import BatchEncoding, DataCollatorWithPadding, PreTrainedTokenizerBase
 
 from modeling_bilma import BilmaForSequenceClassification, BilmaForTokenClassification
 from training.texts.batches import batches_by_length
@@ -35,7 +35,7 @@ def predict(
     predicted = torch.zeros(shape, dtype=torch.long, device=accelerator.device)
     batches = batches_by_length(lengths, TEXTS_PER_BATCH)
     for texts in batches[accelerator.process_index :: accelerator.num_processes]:
-        inputs = pad([{"input_ids": ids[text]} for text in texts]).to(accelerator.device)
+        inputs = BatchEncoding(pad([{"input_ids": ids[text]} for text in texts])).to(accelerator.device)
         with accelerator.autocast():
             classes = model(**inputs).logits.argmax(-1)
         rows = torch.from_numpy(texts).to(predicted.device)

@@ -1,12 +1,13 @@
-"""Complete phrases with a mask, with several models side by side."""
+"""Complete phrases that hold a mask."""
 
 from pathlib import Path
+from typing import Any
 
 from transformers import AutoConfig, pipeline
 
 from training.common.errors import InputError, as_input_error
 
-MASK = "[MASK]"  # not imported: with our package loaded, its classes would win over the folder's own code
+MASK = "[MASK]"  # not imported: once our package is loaded, its classes replace the code in a model's folder
 
 
 Answers = list[tuple[str, float]]  # words and their probabilities, the likeliest first
@@ -29,20 +30,24 @@ def completions_by_column(model: str, phrases: list[str], top_k: int) -> list[tu
 
 
 def completions(model: str, phrases: list[str], top_k: int) -> list[Answers]:
-    """Return the `top_k` likeliest words at the mask of each phrase, with their probabilities.
+    """Return, for each phrase, the `top_k` likeliest tokens at its mask with their probabilities.
+
+    Runs the code that comes with the model.
 
     Raises:
         InputError: if the model cannot be opened, or has fewer than `top_k` tokens.
     """
     with as_input_error(OSError, ValueError):
         fill_mask = pipeline("fill-mask", model=model, trust_remote_code=True)
-    if top_k > len(fill_mask.tokenizer):
-        raise InputError(f"--top_k {top_k} is more than the {len(fill_mask.tokenizer)} tokens of {model}")
-    phrases = [phrase.replace(MASK, fill_mask.tokenizer.mask_token) for phrase in phrases]
-    guesses = fill_mask(phrases, top_k=top_k, tokenizer_kwargs={"truncation": True})
+    tokenizer = fill_mask.tokenizer
+    assert tokenizer is not None
+    if top_k > len(tokenizer):
+        raise InputError(f"--top_k {top_k} is more than the {len(tokenizer)} tokens of {model}")
+    phrases = [phrase.replace(MASK, tokenizer.mask_token) for phrase in phrases]
+    answers: Any = fill_mask(phrases, top_k=top_k, tokenizer_kwargs={"truncation": True})
     if len(phrases) == 1:
-        guesses = [guesses]
-    return [[(guess["token_str"], guess["score"]) for guess in answers] for answers in guesses]
+        answers = [answers]
+    return [[(token["token_str"], token["score"]) for token in of_phrase] for of_phrase in answers]
 
 
 def check_phrases(phrases: list[str]) -> None:
@@ -57,7 +62,7 @@ def check_phrases(phrases: list[str]) -> None:
 
 
 def table(phrase: str, names: list[str], answers: list[Answers]) -> str:
-    """Format a column for each model and a row for each rank."""
+    """Lay out the answers of several models to a phrase: a column for each model, a row for each rank."""
     columns = [
         [name, *(f"{word} {probability:.2f}" for word, probability in column)]
         for name, column in zip(names, answers, strict=True)

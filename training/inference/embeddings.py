@@ -7,7 +7,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 from tqdm import tqdm
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, TokenizersBackend
 
 from modeling_bilma.modeling_bilma import pool
 from training.inference.outputs import batched_outputs, encode_texts
@@ -20,7 +20,7 @@ class Embedder:
     def __init__(
         self,
         model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: TokenizersBackend,
         pooling: str = "mean",
         layers: str = "last",
         max_length: int = 128,

@@ -13,7 +13,7 @@ from transformers import (
     DataCollatorWithPadding,
     PreTrainedConfig,
     PreTrainedModel,
-    PreTrainedTokenizerBase,
+    TokenizersBackend,
 )
 
 from training.common.errors import InputError, as_input_error
@@ -36,7 +36,7 @@ def open_config(path_or_id: str, trust_remote_code: bool = False) -> PreTrainedC
 
 def open_model(
     auto_class: Any, path_or_id: str, dtype: str = "auto", trust_remote_code: bool = False
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+) -> tuple[PreTrainedModel, TokenizersBackend]:
     """Open a model with its tokenizer, on a GPU if there is one.
 
     Args:
@@ -55,7 +55,7 @@ def open_model(
         )
     if info["missing_keys"]:
         raise InputError(f"{path_or_id} is not a whole {type(model).__name__}: it lacks {min(info['missing_keys'])}")
-    if not tokenizer.is_fast:
+    if not isinstance(tokenizer, TokenizersBackend):
         raise InputError(f"{path_or_id}: its tokenizer has no tokenizer.json: save it as a fast tokenizer first")
     return model.eval().to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
 
@@ -67,9 +67,7 @@ def check_max_length(max_length: int, model: PreTrainedModel) -> None:
         raise InputError(f"--max_length {max_length} is more than the {positions} positions of the model")
 
 
-def encode_texts(
-    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> tuple[list[list[int]], int]:
+def encode_texts(texts: Sequence[str], tokenizer: TokenizersBackend, max_length: int) -> tuple[list[list[int]], int]:
     """Return the token ids of each text, at most `max_length`, and the number of texts that were cut."""
     ids = encode(texts, tokenizer, max_length + 1)
     cut = [number for number, text in enumerate(ids) if len(text) > max_length]
@@ -82,7 +80,7 @@ def encode_texts(
 def batched_outputs(
     ids: Sequence[list[int]],
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: TokenizersBackend,
     texts_per_batch: int,
     bar: tqdm | None = None,
     **settings: Any,
@@ -95,7 +93,7 @@ def batched_outputs(
     """
     pad = DataCollatorWithPadding(tokenizer)
     for texts in batches_by_length([len(text) for text in ids], texts_per_batch):
-        inputs = pad([{"input_ids": ids[text]} for text in texts]).to(model.device)
+        inputs = BatchEncoding(pad([{"input_ids": ids[text]} for text in texts])).to(model.device)
         yield texts, inputs, model(**inputs, **settings)
         if bar is not None:
             bar.update(len(texts))

@@ -13,8 +13,8 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     PreTrainedModel,
-    PreTrainedTokenizerBase,
-    pipeline,
+    TokenClassificationPipeline,
+    TokenizersBackend,
 )
 
 from modeling_bilma.tokenization_bilma import MASK, region_token
@@ -42,7 +42,7 @@ class Predictor:
     def __init__(
         self,
         model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: TokenizersBackend,
         *,
         top_k: int,
         all_scores: bool,
@@ -79,15 +79,14 @@ class Predictor:
     def logits(self, texts: Sequence[str], bar: tqdm | None) -> tuple[Tensor, int]:
         """Return the logits of a text classifier, (texts, labels), and the number of texts that were cut."""
         ids, cut = encode_texts(texts, self.tokenizer, self.max_length)
-        logits = torch.zeros(len(texts), self.model.config.num_labels)
+        logits = torch.zeros(len(texts), len(self.label_names()))
         for batch, _, outputs in batched_outputs(ids, self.model, self.tokenizer, self.texts_per_batch, bar):
             logits[torch.from_numpy(batch)] = outputs.logits.float().cpu()
         return logits, cut
 
     def label_names(self) -> list[str]:
         """Return the names of the model's labels in the order of its outputs."""
-        names = self.model.config.id2label
-        return [names[number] for number in range(self.model.config.num_labels)]
+        return [name for _, name in sorted((self.model.config.id2label or {}).items())]
 
 
 class Classes(Predictor):
@@ -154,9 +153,7 @@ class Entities(Predictor):
 
     def predict(self, texts: Sequence[str], bar: tqdm | None) -> tuple[list[tuple[Any, ...]], Counter[str]]:
         self.tokenizer.model_max_length = self.max_length  # where the pipeline cuts
-        tag = pipeline(
-            "token-classification", model=self.model, tokenizer=self.tokenizer, aggregation_strategy="simple"
-        )
+        tag = TokenClassificationPipeline(model=self.model, tokenizer=self.tokenizer, aggregation_strategy="simple")
         ids, cut = encode_texts(texts, self.tokenizer, self.max_length)
         order = sorted(range(len(texts)), key=lambda number: -len(ids[number]))
         found = tag([texts[number] for number in order], batch_size=self.texts_per_batch)
@@ -218,7 +215,9 @@ def make_predictor(
         InputError: if the model cannot be opened, has no head, or does not fit the settings.
     """
     config = open_config(path_or_id, trust_remote_code)
-    (architecture,) = config.architectures or [""]
+    architecture = (config.architectures or [""])[0]
+    auto_class: Any
+    kind: type[Predictor]
     if architecture.endswith("ForSequenceClassification"):
         auto_class, kind = AutoModelForSequenceClassification, Classes
         if config.problem_type == "multi_label_classification":

@@ -59,7 +59,7 @@ def table_at(path: str, flag: str, known: Sequence[str], default: str | None = N
     suffix = default if path == STANDARD else Path(path.removesuffix(".gz")).suffix.removeprefix(".")
     if suffix not in known:
         raise InputError(f"{flag} {path}: unknown format (known: {', '.join(f'.{name}' for name in known)})")
-    return Table(path, suffix)
+    return Table(path, str(suffix))
 
 
 def read_rows(table: Table) -> Iterator[Row]:

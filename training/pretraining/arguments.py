@@ -10,7 +10,7 @@ from training.engine.arguments import EngineArguments, check_engine_arguments
 from training.texts.corpus import CorpusArguments
 from training.texts.regions import Region
 
-# Flags that change how a run goes on, and not what comes out.
+# Flags that do not change the result of a run, and may change when it is resumed.
 OPERATIONAL = (
     "num_threads",
     "tokens_per_micro_batch",
@@ -21,7 +21,7 @@ OPERATIONAL = (
     "max_bad_batches",
     "report_to",
 )
-SIZES = (  # of a new model, that --config_overrides may set
+SIZES = (  # keys of the configuration that --config_overrides may set
     "hidden_size",
     "num_hidden_layers",
     "num_attention_heads",
@@ -37,45 +37,51 @@ SIZES = (  # of a new model, that --config_overrides may set
 
 @dataclass(kw_only=True)
 class PretrainArguments(EngineArguments, CorpusArguments):
+    """Flags of pretraining."""
+
     region: str = field(metadata={"help": "two-letter country code of the texts, such as mx, or all"})
     recipe: str = option("default", "recipe of training/recipes by name, or a YAML file by path")
 
     validation_file: list[str] = field(
         default_factory=list,
-        metadata={"help": "the same as --train_file, for validation (default: a share of the training texts)"},
+        metadata={"help": "files of validation texts, as for --train_file (default: a share of the training texts)"},
     )
-    validation_fraction: float = option(0.05, "share of the texts held out, chosen by a hash of the text")
-    max_validation_texts: int = option(10_000, "validate on no more than this many texts")
+    validation_fraction: float = option(0.05, "share of the texts to validate on, chosen by a hash of each text")
+    max_validation_texts: int = option(10_000, "validate on at most this many texts")
     streaming: bool = option(
-        False, "read and tokenise the texts while training, for a corpus too large to tokenise: Parquet files only"
+        False,
+        "read and tokenise the texts while training, for a corpus too large to tokenise first; Parquet files only",
     )
     streaming_lanes: int = option(
-        8, "places of the corpus that a step is read from when streaming; best a multiple of the machines"
+        8, "places of the corpus that a step is read from when streaming; best a multiple of the number of machines"
     )
     cache_dir: str | None = option(None, "where tokenised corpora are kept (default: bilma/ in the Hugging Face home)")
 
-    tokenizer: str | None = option(None, "tokenizer folder, Hub id or vocabulary file (default: learn one)")
+    tokenizer: str | None = option(
+        None, "tokenizer folder, Hub id or vocabulary file (default: learn one from the training texts)"
+    )
     region_tokens: bool = option(
-        False, "put the token of a file's region, by its name, in front of its texts, where the model has the region"
+        False, "begin each text with the token of its region, taken from the file name, if the model has that region"
     )
     add_regions: list[str] = field(
         default_factory=list,
         metadata={"help": "give the model a part for each of these regions, started from its texts; --region_tokens"},
     )
-    region_dropout: float = option(0.0, "share of the texts of a step whose region token is left out")
+    region_dropout: float = option(0.0, "share of the texts of a step whose region token is removed")
     train_only: Literal["all", "regional"] = option("all", "train all weights, or the regional parts alone")
-    regional_learning_rate: float | None = option(None, "of the regional parts (default: as of the others)")
-    vocab_size: int = option(29025, "most tokens of a learnt vocabulary")
-    min_frequency: int = option(5, "pieces of a learnt vocabulary are met at least this often")
-    init_from: str | None = option(None, "BILMA folder or Hub id to continue from, with its tokenizer")
-    tie_word_embeddings: bool = option(True, "a new model predicts with its word vectors")
+    regional_learning_rate: float | None = option(None, "learning rate of the regional parts (default: the same)")
+    vocab_size: int = option(29025, "size limit of a learned vocabulary")
+    min_frequency: int = option(5, "pieces of a learned vocabulary occur at least this often")
+    init_from: str | None = option(None, "BILMA folder or Hub id to continue training from, with its tokenizer")
+    tie_word_embeddings: bool = option(True, "a new model uses its word vectors as output weights")
     attend_to_padding: bool = option(False, "a new model attends to its padding, as the published ones do")
     config_overrides: str = option("", "sizes of a new model, as name=value,name=value")
     word_vectors: str | None = option(
-        None, "folder of train_word_vectors.py, with the same tokenizer: a new model begins with these word vectors"
+        None,
+        "folder written by train_word_vectors.py with the same tokenizer: word vectors that a new model begins with",
     )
     output_bias: Literal["zeros", "frequencies"] = option(
-        "zeros", "a new model's output bias begins at zero, or at the log of the tokens' shares of the training texts"
+        "zeros", "initial output bias of a new model: zeros, or the log of each token's share of the training texts"
     )
 
     num_train_epochs: float | None = option(None, "passes over the texts (default: as published for the region)")
@@ -83,25 +89,30 @@ class PretrainArguments(EngineArguments, CorpusArguments):
     ALTERNATIVES: ClassVar = ("num_train_epochs", "max_steps")
     mlm_probability: float = option(0.15, "share of the tokens to predict")
     mask_replace_prob: float = option(
-        0.8, "share of those that become [MASK] in training; of the others one half becomes a random token"
+        0.8, "share of the tokens to predict that become [MASK] in training; half of the others become random tokens"
     )
     texts_per_step: int = option(64, "texts of one optimizer step, over all processes")
-    tokens_per_micro_batch: int = option(16384, "most tokens that go through the model at once in one process")
-    seed: int = option(0, "of the weights, the order of texts, the masks and the dropout")
+    tokens_per_micro_batch: int = option(16384, "limit of the tokens that go through the model at once in one process")
+    seed: int = option(0, "random seed of weights, order of texts, masks and dropout")
 
     logging_steps: int = option(10, "steps between points of the loss curve")
     eval_steps: float = option(0.1, "steps between evaluations; below 1, as a share of the run")
     save_steps: float = option(0.1, "steps between checkpoints; below 1, as a share of the run")
-    save_minutes: float | None = option(None, "write a checkpoint also after this many minutes without one")
-    keep_checkpoints: int = option(2, "checkpoints to keep; the older ones serve if the last is damaged")
-    max_bad_batches: int = option(0, "leave out up to this many batches whose loss or gradient is not finite")
+    save_minutes: float | None = option(None, "also write a checkpoint after this many minutes without one")
+    keep_checkpoints: int = option(2, "checkpoints to keep; an older one is used if the last is damaged")
+    max_bad_batches: int = option(0, "skip up to this many batches whose loss or gradient is not finite")
     estimate: bool = option(
-        False, "say what the run will take, by measuring some steps; trains and writes nothing but the token cache"
+        False, "measure some steps and print how long the run will take; writes nothing but the token cache"
     )
-    resume: bool = option(False, "go on from the last checkpoint in the output folder")
+    resume: bool = option(False, "continue from the last checkpoint in the output folder")
 
 
 def check_arguments(args: PretrainArguments, region: Region) -> None:
+    """Check the flags of a run.
+
+    Raises:
+        InputError: for the first value that is out of range, or flags that contradict each other.
+    """
     if bool(args.train_file) == bool(args.dataset_name):
         raise InputError("give either --train_file or --dataset_name: the texts to train on")
     if args.num_train_epochs is not None and args.max_steps is not None:
@@ -138,7 +149,11 @@ def check_arguments(args: PretrainArguments, region: Region) -> None:
 
 
 def check_start(args: PretrainArguments) -> None:
-    """Raise `InputError` for a start of new weights where none are made, or nothing to make it from."""
+    """Check the flags that initialise a new model.
+
+    Raises:
+        InputError: if the model is not new, or what its weights are to be made from is missing.
+    """
     if args.init_from and args.word_vectors:
         raise InputError("--word_vectors is for a new model: leave it out with --init_from")
     if args.output_bias == "frequencies":
@@ -151,8 +166,12 @@ def check_start(args: PretrainArguments) -> None:
 
 
 def size_overrides(text: str) -> dict[str, int | float | str]:
-    """What `--config_overrides` sets, each value as the kind of number that it looks like."""
-    overrides = {}
+    """Parse --config_overrides: integers and decimals become numbers, the rest stays text.
+
+    Raises:
+        InputError: if a part is not name=value, or the name is unknown.
+    """
+    overrides: dict[str, int | float | str] = {}
     for pair in filter(None, (part.strip() for part in text.split(","))):
         name, equals, value = pair.partition("=")
         if not equals or name not in SIZES:
@@ -162,7 +181,8 @@ def size_overrides(text: str) -> dict[str, int | float | str]:
 
 
 def _plain_value(text: str) -> int | float | str:
-    for kind in (int, float):
-        with suppress(ValueError):
-            return kind(text)
+    with suppress(ValueError):
+        return int(text)
+    with suppress(ValueError):
+        return float(text)
     return text

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 from accelerate import Accelerator
@@ -20,7 +20,14 @@ from training.texts.parquet_stream import HeldOutTexts, ParquetStream, StreamRep
 from training.texts.regions import tokens_of_files
 from training.texts.report import ReadingReport
 from training.texts.splits import duplicates_of, is_test, is_training, is_validation
-from training.texts.token_cache import TokenRows, count_by_region, count_tokens, load_tokens
+from training.texts.token_cache import (
+    TokenRows,
+    count_by_region,
+    count_tokens,
+    hashes_of,
+    load_tokens,
+    split_hashes_of,
+)
 
 VALIDATION_MLM_PROBABILITY = 0.15  # whatever training masks, so that runs can be compared
 
@@ -173,7 +180,7 @@ class StreamedData(Data):
         return self.count_tokens(config.vocab_size)
 
 
-def is_for_training(hashes: np.ndarray | int, args: PretrainArguments) -> np.ndarray | bool:
+def is_for_training(hashes: np.ndarray, args: PretrainArguments) -> Any:
     """Whether texts of the training files are to be trained on, by the hashes that decide their side."""
     validation_fraction = 0.0 if args.validation_file else args.validation_fraction
     return is_training(hashes, validation_fraction, args.test_fraction)
@@ -234,7 +241,7 @@ def load_corpus(
     """
     tokens, report = load_on_each_machine(args, corpus, tokenizer, accelerator)
     hashes = split_hashes_of(tokens)
-    for_training = np.asarray(is_for_training(hashes, args))
+    for_training = is_for_training(hashes, args)
     held_out = hashes_of(tokens)[~for_training]
     if validation_corpus is None:
         validation_tokens, validation_texts = tokens, np.flatnonzero(is_validation(hashes, args.validation_fraction))
@@ -252,7 +259,7 @@ def load_corpus(
         train_texts=np.flatnonzero(for_training & ~duplicates),
         validation_tokens=validation_tokens,
         validation_texts=smallest_hashes(validation_tokens, validation_texts, args.max_validation_texts),
-        test_texts=int(is_test(hashes, args.test_fraction).sum()),
+        test_texts=int(np.sum(is_test(hashes, args.test_fraction))),
         duplicates=int(duplicates.sum()),
     )
     check_sides(data)
@@ -291,16 +298,6 @@ def load_on_each_machine(
 def smallest_hashes(tokens: Dataset, texts: np.ndarray, most: int) -> np.ndarray:
     """Choose at most `most` of the texts by their hashes: from all files alike, and the same ones in any order."""
     return np.sort(texts[np.argsort(hashes_of(tokens)[texts], kind="stable")[:most]])
-
-
-def hashes_of(tokens: Dataset) -> np.ndarray:
-    """Return (N,) hashes of the texts themselves."""
-    return tokens.data.column("text_hash").to_numpy()
-
-
-def split_hashes_of(tokens: Dataset) -> np.ndarray:
-    """Return (N,) hashes that decide the side of each text: its own, or its group's."""
-    return tokens.data.column("split_hash").to_numpy()
 
 
 def make_steps(

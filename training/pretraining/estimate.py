@@ -1,4 +1,4 @@
-"""What a run will take, before it: `training/pretrain.py --estimate` measures some steps and keeps nothing of them."""
+"""Estimate the time and memory of a run from a few measured steps: `training/pretrain.py --estimate`."""
 
 import math
 import time
@@ -11,8 +11,7 @@ import torch
 
 from training.common.provenance import machine
 from training.pretraining.loop import TrainingLoop, forward_backward, masked_loss
-from training.pretraining.steps import MaskedSteps
-from training.pretraining.streamed_steps import StreamedSteps
+from training.pretraining.steps import Steps
 
 SAMPLE_TEXTS = 20_000  # to count tokens in
 WARM_UP_STEPS = 2
@@ -31,7 +30,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds of a training step and of the evaluation of a token, and the most bytes in use meanwhile."""
+    """Measured speed of a run.
+
+    Attributes:
+        step_seconds: of a training step.
+        tokens_per_second: in training.
+        evaluated_token_seconds: of the evaluation of one token.
+        peak_bytes: memory in use at most; None where the system does not say.
+    """
 
     step_seconds: float
     tokens_per_second: float
@@ -52,7 +58,8 @@ def estimate(loop: TrainingLoop) -> str:
     )
 
 
-def take_sample(steps: MaskedSteps | StreamedSteps) -> Sample:
+def take_sample(steps: Steps) -> Sample:
+    """Count texts and tokens of the first steps of an epoch, of all steps if they are few."""
     number, texts, tokens = 0, 0, 0
     while number < steps.steps_per_epoch and texts < SAMPLE_TEXTS:
         batch = steps[number]
@@ -61,7 +68,7 @@ def take_sample(steps: MaskedSteps | StreamedSteps) -> Sample:
 
 
 def measure(loop: TrainingLoop) -> Speed:
-    """Train a little; the first steps, in which memory is allotted, do not count."""
+    """Train for some steps; the first ones, in which memory is allocated, do not count."""
     device = loop.accelerator.device
     loop.model.train()
     forget_peak(device)
@@ -94,7 +101,7 @@ def train_on(loop: TrainingLoop, step: int) -> int:
 
 @torch.no_grad()
 def time_evaluation(loop: TrainingLoop) -> float:
-    """Seconds for a token, from the first evaluation steps."""
+    """Measure the seconds per token of the first evaluation steps."""
     loop.model.eval()
     tokens, began = 0, now(loop.accelerator.device)
     for number in range(min(MEASURED_STEPS, loop.validation_steps.steps_per_epoch)):
@@ -106,12 +113,14 @@ def time_evaluation(loop: TrainingLoop) -> float:
 
 
 def now(device: torch.device) -> float:
+    """Return the clock in seconds, once the device has done its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
 
 
 def forget_peak(device: torch.device) -> None:
+    """Begin to measure the most memory in use anew."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
@@ -120,7 +129,7 @@ def forget_peak(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int | None:
-    """Bytes of the GPU, or of this process; None where the system does not say."""
+    """Return the most bytes in use, of the GPU or of this process; None where the system does not say."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     with suppress(OSError):
@@ -130,6 +139,7 @@ def peak_memory(device: torch.device) -> int | None:
 
 
 def this_machine(loop: TrainingLoop, sample: Sample, speed: Speed) -> Iterator[tuple[str, str]]:
+    """Yield the rows of the table about texts, steps and time."""
     steps_per_epoch, total_steps = loop.train_steps.steps_per_epoch, loop.total_steps
     samples = steps_per_epoch / sample.steps  # in an epoch
     whole = "counted" if sample.steps == steps_per_epoch else f"from a sample of {sample.texts:,} texts"
@@ -148,16 +158,19 @@ def this_machine(loop: TrainingLoop, sample: Sample, speed: Speed) -> Iterator[t
 
 
 def count_evaluations(loop: TrainingLoop) -> int:
+    """Count the evaluations of the run, with that of the base it continues from."""
     every = loop.args.eval_steps
-    return math.ceil(1 / every if every < 1 else loop.total_steps / every)
+    return math.ceil(1 / every if every < 1 else loop.total_steps / every) + bool(loop.args.init_from)
 
 
 def count_validation_tokens(loop: TrainingLoop) -> float:
+    """Estimate the tokens of one evaluation."""
     sample = take_sample(loop.validation_steps)
     return sample.tokens * loop.validation_steps.steps_per_epoch / sample.steps
 
 
 def memory(parameters: int, speed: Speed) -> Iterator[tuple[str, str]]:
+    """Yield the rows of the table about memory."""
     states = 4 * 4 * parameters
     yield "parameters", f"{parameters:,}"
     yield "weights and optimizer", f"{gigabytes(states)}: weights, gradients and Adam's two moments, in fp32"
@@ -168,12 +181,15 @@ def memory(parameters: int, speed: Speed) -> Iterator[tuple[str, str]]:
 
 
 def table(rows: Iterator[tuple[str, str]]) -> Iterator[str]:
+    """Align names and values."""
     return (f"  {name:26} {value}" for name, value in rows)
 
 
 def hours(seconds: float) -> str:
+    """Format a time in hours, or in minutes if it is short."""
     return f"{seconds / 3600:,.2f} hours" if seconds >= 360 else f"{seconds / 60:,.1f} minutes"
 
 
 def gigabytes(count: int) -> str:
+    """Format a number of bytes."""
     return f"{count / 1e9:,.2f} GB"

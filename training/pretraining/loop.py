@@ -194,7 +194,7 @@ class TrainingLoop:
         """Add a point to the training curve; return it for the progress bar."""
         loss, accuracy = (self.accelerator.reduce(self.sums) / max(self.unlogged_tokens, 1)).tolist()
         self.sums, self.unlogged_tokens = torch.zeros_like(self.sums), 0
-        rate = self.scheduler.get_last_lr()[0]
+        rate = float(self.scheduler.get_last_lr()[0])
         self.record("train", {"loss": loss, "masked_accuracy": accuracy, "learning_rate": rate})
         speed = (self.state.tokens - self.tokens_before) / self.elapsed()
         return f"loss {loss:.3f}, masked accuracy {accuracy:.3f}, {speed:,.0f} tokens/s"

@@ -1,20 +1,18 @@
-"""The picture of a training run, drawn from its metrics."""
+"""Draw the loss curve of a training run from its metrics."""
 
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 # Okabe-Ito colours, which colour-blind readers can tell apart.
 TRAINING, VALIDATION = "#56B4E9", "#D55E00"
 
 
 def draw_loss_curve(metrics: dict[str, Any], path: str | Path) -> None:
-    """Loss and masked accuracy by step, in training and on the validation texts, as a PNG."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    """Draw loss and masked accuracy by step, on training and validation texts, as a PNG."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    axes = figure.subplots(1, 2)
     for axis, name, label in zip(
         axes, ("loss", "masked_accuracy"), ("loss (nats per masked token)", "masked accuracy"), strict=True
     ):
@@ -33,4 +31,3 @@ def draw_loss_curve(metrics: dict[str, Any], path: str | Path) -> None:
         f"{best['step']:,}\n(one chosen token in five stays, or becomes another word)"
     )
     figure.savefig(path, dpi=120)
-    plt.close(figure)

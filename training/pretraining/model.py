@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
@@ -44,7 +45,7 @@ def make_tokenizer(
     learnt = work_dir / "tokenizer"
     if accelerator.is_main_process and not learnt.is_dir():
         training_side = (
-            text for text, group in corpus.grouped() if is_for_training(np.int64(split_hash(text, group)), args)
+            text for text, group in corpus.grouped() if is_for_training(np.asarray(split_hash(text, group)), args)
         )
         bar = ProgressBar(training_side, desc="learning the vocabulary", unit=" texts", unit_scale=True)
         with as_input_error(ValueError, OSError), written_whole(learnt) as folder:
@@ -62,7 +63,7 @@ def make_model(args: PretrainArguments, region: Region, tokenizer: TokenizersBac
         InputError: if the model cannot be made or opened, or does not fit the tokenizer or --max_length.
     """
     sizes = size_overrides(args.config_overrides)
-    settings = {
+    settings: dict[str, Any] = {
         "region": None if region.code == ALL_REGIONS else region.code,
         "sparse_prediction": True,
     }
@@ -72,9 +73,12 @@ def make_model(args: PretrainArguments, region: Region, tokenizer: TokenizersBac
         if args.init_from:
             model = open_whole(BilmaForMaskedLM, args.init_from, **settings)
         else:
-            behaviour = {"tie_word_embeddings": args.tie_word_embeddings, "attend_to_padding": args.attend_to_padding}
-            size = len(tokenizer) - len(args.add_regions)
-            model = BilmaForMaskedLM(BilmaConfig(vocab_size=size, **behaviour, **sizes, **settings))
+            settings |= sizes | {
+                "vocab_size": len(tokenizer) - len(args.add_regions),
+                "tie_word_embeddings": args.tie_word_embeddings,
+                "attend_to_padding": args.attend_to_padding,
+            }
+            model = BilmaForMaskedLM(BilmaConfig(**settings))
         if model.config.regions and not args.region_tokens:
             model = merge_parts(model, region.code if region.code in model.config.regions else None)
             model.config.region = settings["region"]

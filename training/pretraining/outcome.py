@@ -18,10 +18,11 @@ from training.engine.run_state import BestScores, RunState
 from training.pretraining.arguments import OPERATIONAL, PretrainArguments
 from training.pretraining.data import Data
 from training.pretraining.loss_curve import draw_loss_curve
-from training.pretraining.start import vectors_fingerprint, vocabulary_fingerprint
+from training.pretraining.start import vectors_fingerprint
 from training.texts.corpus import Corpus
 from training.texts.parquet_stream import ParquetStream
 from training.texts.regions import Region
+from training.texts.word_vectors import vocabulary_fingerprint
 
 METRICS_SCHEMA = 1
 

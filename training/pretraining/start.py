@@ -1,6 +1,5 @@
 """Initialise a new model from the texts: word vectors, and an output bias of token frequencies."""
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -13,17 +12,10 @@ from transformers import TokenizersBackend
 from modeling_bilma import BilmaForMaskedLM
 from modeling_bilma.regional import BIAS, log_frequency_ratios
 from training.common.errors import InputError, as_input_error
+from training.common.files import file_sha256
 from training.pretraining.arguments import PretrainArguments
 from training.pretraining.data import Data
-
-VECTORS_FILE = "word_vectors.safetensors"
-VECTORS_NAME = "word_vectors"  # of the tensor in that file
-FACTS_FILE = "word_vectors.json"
-
-
-def vocabulary_fingerprint(tokenizer: TokenizersBackend) -> str:
-    """Return the SHA-256 of everything that decides which ids a text gets."""
-    return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+from training.texts.word_vectors import FACTS_FILE, VECTORS_FILE, VECTORS_NAME, vocabulary_fingerprint
 
 
 def start_from_texts(
@@ -61,7 +53,7 @@ def set_word_vectors(model: BilmaForMaskedLM, folder: Path) -> None:
     path = folder / VECTORS_FILE
     with as_input_error(OSError, SafetensorError, KeyError):
         vectors = load_file(path)[VECTORS_NAME]
-    weight = model.get_input_embeddings().weight
+    weight: torch.Tensor = model.get_input_embeddings().weight  # type: ignore[assignment]  # Module says no more
     if vectors.shape != weight.shape:
         made, needed = (" x ".join(map(str, shape)) for shape in (vectors.shape, weight.shape))
         raise InputError(
@@ -97,8 +89,7 @@ def vectors_fingerprint(folder: str | None, tokenizer: TokenizersBackend) -> str
         return None
     with as_input_error(OSError, ValueError, KeyError):
         vocabulary = json.loads((Path(folder) / FACTS_FILE).read_text(encoding="utf-8"))["vocabulary"]
-        with (Path(folder) / VECTORS_FILE).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = file_sha256(Path(folder) / VECTORS_FILE)
     if vocabulary != vocabulary_fingerprint(tokenizer):
         raise InputError(f"--word_vectors {folder}: made with another tokenizer: give that one as --tokenizer")
     return digest

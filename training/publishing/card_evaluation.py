@@ -1,12 +1,10 @@
 """What a card shows of the results: the headline figure, a table of regions, and the regional tests."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from training.evaluation.results import number
+from training.evaluation.results import ALL, WORDS, Estimate, ItemCell, RegionWin, number
 from training.publishing.eval_results import (
-    ALL,
-    WORDS,
     Results,
     evaluation_of,
     find_cell,
@@ -30,11 +28,11 @@ class Home:
         win: entry of the result's `wins` about the headline, None if the model was evaluated without another region's.
     """
 
-    score: dict[str, float]
-    over_all: dict[str, float] | None
+    score: Estimate
+    over_all: Estimate | None
     count: int
-    baselines: dict[str, dict[str, float]]
-    win: dict[str, Any] | None
+    baselines: dict[str, Estimate]
+    win: RegionWin | None
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class CardEvaluation:
     texts: str | None
     home: Home | None
     rows: list[list[str]]
-    tests: dict[str, Any] | None
+    tests: ItemCell | None
     labels: int
 
 
@@ -62,7 +60,7 @@ def card_evaluation(publication: Publication, results: Results) -> CardEvaluatio
     result = result_of(results, publication)
     own = name_in(result, publication)
     home = at_home(publication, result, own) if publication.region else None
-    kinds = {cell["kind"]: cell for cell in regional_cells(publication, results)}
+    kinds = {cell["kind"]: cast(ItemCell, cell) for cell in regional_cells(publication, results)}
     corpora = {corpus["region"]: corpus for corpus in result["corpora"]}
     region = publication.region or next(iter(corpora))
     return CardEvaluation(
@@ -84,14 +82,14 @@ def at_home(publication: Publication, result: dict[str, Any], own: str) -> Home 
     over_all = find_cell(result, own, region, ALL) if publication.fills_masks else None
     return Home(
         score=cell[headline],
-        over_all=over_all and over_all[headline],
+        over_all=over_all[headline] if over_all else None,
         count=cell["count"],
         baselines=baselines(result, region, headline),
         win=find_win(result, own),
     )
 
 
-def baselines(result: dict[str, Any], region: str, headline: str) -> dict[str, dict[str, float]]:
+def baselines(result: dict[str, Any], region: str, headline: str) -> dict[str, Estimate]:
     """Headline score of everything that answered about a region and is no model."""
     models = {model["name"] for model in result["models"]}
     answered = dict.fromkeys(cell["model"] for cell in result["cells"] if cell["region"] == region)
@@ -99,7 +97,7 @@ def baselines(result: dict[str, Any], region: str, headline: str) -> dict[str, d
     return {name: cell[headline] for name, cell in cells.items() if cell}
 
 
-def find_win(result: dict[str, Any], own: str) -> dict[str, Any] | None:
+def find_win(result: dict[str, Any], own: str) -> RegionWin | None:
     """Whether the model beats every other at home, by the test that the result holds."""
     for entry in result.get("wins", []):
         if entry["own"] == own and entry.get("targets", WORDS) == WORDS:

@@ -56,7 +56,8 @@ def printed_by(code: str) -> str:
 
 
 def main() -> None:
-    sys.modules["modeling_bilma"] = None  # imported by anything, its classes would win over the repository's own code
+    # Imported by anything, the package's classes would win over the repository's own code.
+    sys.modules["modeling_bilma"] = None  # type: ignore[assignment]
     for question in json.load(sys.stdin):
         code = question.pop("code")
         try:

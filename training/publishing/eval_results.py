@@ -12,6 +12,7 @@ from huggingface_hub import EvalResult, EvalResultEntry, eval_result_entries_to_
 from huggingface_hub.utils import yaml_dump
 
 from training.common.errors import InputError
+from training.evaluation.results import ALL, WORDS
 from training.publishing.publication import CLASSIFICATION, FILL_MASK, Publication
 
 Results = dict[str, dict[str, Any]]  # by kind, as `training.evaluation.results.read_results` gives them
@@ -19,7 +20,6 @@ REGIONAL_TESTS = "regional_tests"  # the kind of the result
 REGIONAL_TESTS_NAME = "bilma-regional-tests"  # the repository of the data set
 EVAL_RESULTS = f".eval_results/{REGIONAL_TESTS_NAME}.yaml"
 RESULTS = "results"  # the folder of the repository that holds the JSON
-WORDS, ALL = "words", "all"  # sets of masked tokens; the first is the headline
 DIGITS = 4  # more than the intervals allow
 MOST_HEADLINES = 10
 
@@ -158,8 +158,8 @@ def eval_result_file(publication: Publication, results: Results) -> str | None:
             source_url=f"https://huggingface.co/{publication.repo_id}/blob/main/{RESULTS}/{REGIONAL_TESTS}.json",
             source_name=f"{RESULTS}/{REGIONAL_TESTS}.json",
             notes=(
-                f"share of {cell['count']:,} items whose own form is the likeliest; 95 % interval "
-                f"{cell['chosen']['low']:.{DIGITS}f} to {cell['chosen']['high']:.{DIGITS}f}"
+                f"share of {cell['count']:,} items where a form of the region beats every form that only others use; "
+                f"95 % interval {cell['chosen']['low']:.{DIGITS}f} to {cell['chosen']['high']:.{DIGITS}f}"
             ),
         )
         for cell in regional_cells(publication, results)

@@ -15,7 +15,8 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils.sha import git_hash
 
 from training.common.errors import InputError
-from training.publishing.tree import files_of, sha256
+from training.common.files import file_sha256
+from training.publishing.tree import files_of
 
 MODEL, DATASET, SPACE = "model", "dataset", "space"
 # What the client raises: its own HTTP errors and httpx2's; ConnectionError of Xet; RuntimeError around a failed
@@ -204,7 +205,7 @@ def compare(remote: Mapping[str, str], tree: Path) -> Changes:
 
 def digest(path: Path, like: str) -> str:
     """The digest of a file in the manner of `like`: 64 digits are a SHA-256, 40 are git's SHA-1."""
-    return sha256(path) if len(like) == 64 else git_hash(path.read_bytes())
+    return file_sha256(path) if len(like) == 64 else git_hash(path.read_bytes())
 
 
 def send(api: HfApi, upload: Upload, remote: Remote, say: Callable[[str], None]) -> str:

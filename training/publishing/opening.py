@@ -34,7 +34,7 @@ def check_opening(trees: Sequence[tuple[Path, Publication]], results: Results) -
         InputError: for the first that does not open, or answers otherwise.
     """
     measured = [measured_answers(publication, results) for _, publication in trees]
-    questions = [
+    questions: list[dict[str, Any]] = [
         {
             "folder": str(tree),
             "pipeline_tag": publication.pipeline_tag,

@@ -1,6 +1,5 @@
 """The tree of a repository: exactly the files that are pushed, put together from a folder and the family's results."""
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,7 +8,7 @@ from pathlib import Path
 from modeling_bilma import configuration_bilma, modeling_bilma
 from modeling_bilma.configuration_bilma import AUTO_MAP
 from training.common.errors import InputError, as_input_error
-from training.common.files import read_json, write_text, written_whole
+from training.common.files import file_sha256, read_json, write_text, written_whole
 from training.publishing.eval_results import EVAL_RESULTS, REGIONAL_TESTS, RESULTS, Results, eval_result_file, name_in
 from training.publishing.facts import MODEL_CARDS
 from training.publishing.publication import CLASSIFICATION, FILL_MASK, Publication
@@ -100,14 +99,9 @@ def files_of(tree: Path) -> list[str]:
     return sorted(path.relative_to(tree).as_posix() for path in tree.rglob("*") if not path.is_dir())
 
 
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def digests(tree: Path) -> dict[str, str]:
     """The SHA-256 of every file, by its path."""
-    return {path: sha256(tree / path) for path in files_of(tree)}
+    return {path: file_sha256(tree / path) for path in files_of(tree)}
 
 
 def read_manifest(dry_run: Path) -> dict[str, dict[str, str]]:

@@ -129,8 +129,8 @@ def open_tagged(args: TaggedArguments) -> TaggedSplits:
         parts[part].tags.append(record.tags)
     duplicates = _leave_out_duplicates(parts)
     names = [args.dataset_name] if args.dataset_name else [Path(path).name for path in _files(args)]
-    for name, part in parts.items():
-        if not part:
+    for name, texts in parts.items():
+        if not texts:
             raise InputError(f"{', '.join(names)}: no text is left for {name}: give more texts")
     return TaggedSplits(TOKEN_TASK, **parts, label_names=_label_names(parts), duplicates=duplicates, names=names)
 

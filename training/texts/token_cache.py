@@ -218,3 +218,13 @@ def count_by_region(tokens: TokenRows, texts: np.ndarray, first_token: int, regi
         for region, rows in by_region.items():
             counts[region] += np.bincount(np.concatenate(rows), minlength=size)
     return counts
+
+
+def hashes_of(tokens: Dataset) -> np.ndarray:
+    """Return (N,) hashes of the texts themselves."""
+    return tokens.data.column("text_hash").to_numpy()
+
+
+def split_hashes_of(tokens: Dataset) -> np.ndarray:
+    """Return (N,) hashes that decide the side of each text: its own, or its group's."""
+    return tokens.data.column("split_hash").to_numpy()

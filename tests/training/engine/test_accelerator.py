@@ -1,3 +1,6 @@
+import platform
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -5,7 +8,7 @@ import torch
 
 from modeling_bilma import BilmaModel
 from tests.conftest import tiny_config
-from training.engine.accelerator import choose_attention, make_scheduler
+from training.engine.accelerator import available_cores, choose_attention, make_scheduler, set_threads
 from training.engine.arguments import EngineArguments
 
 
@@ -45,3 +48,46 @@ def test_base_and_adaptation_have_the_rates_of_one_whole_training():
     assert whole == pytest.approx(base + adaptation)
     assert (whole[5], whole[6], whole[100]) == (pytest.approx(5 / 6), 1, 1)
     assert whole[-1] < 0.001
+
+
+@pytest.mark.parametrize(
+    ("flag", "environment", "expected"),
+    [
+        (None, {}, 0),
+        (None, {"OMP_NUM_THREADS": "3"}, 5),  # what torch has set already
+        (2, {"OMP_NUM_THREADS": "3"}, 2),
+        (None, {"OMP_NUM_THREADS": "3", "TORCHELASTIC_RUN_ID": "x"}, 5),
+        (None, {"OMP_NUM_THREADS": "1", "TORCHELASTIC_RUN_ID": "x"}, 0),  # set by the launcher
+    ],
+)
+def test_threads_come_from_the_flag_or_the_environment_or_the_cores(monkeypatch, flag, environment, expected):
+    for name in ("OMP_NUM_THREADS", "TORCHELASTIC_RUN_ID", "ACCELERATE_MIXED_PRECISION", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    torch.set_num_threads(5)
+    set_threads(flag)
+    assert torch.get_num_threads() == (expected or available_cores())
+
+
+FAULTS = """
+import resource, sys, torch
+from training.engine.accelerator import keep_freed_memory
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+for number in range(30):
+    if number == 10:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(10_000_000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has this setting")
+def test_freed_memory_is_used_again():
+    faults = {
+        setting: int(subprocess.run([sys.executable, "-c", FAULTS, setting], capture_output=True, check=True).stdout)
+        for setting in ("keep", "default")
+    }
+    assert faults["keep"] < faults["default"] / 10

@@ -9,11 +9,12 @@ from tests.conftest import tiny_config
 from tests.training.conftest import write_texts
 from training.common.errors import InputError
 from training.pretraining.arguments import PretrainArguments
-from training.pretraining.data import hashes_of, load_data, make_steps, smallest_hashes
+from training.pretraining.data import load_data, make_steps, smallest_hashes
 from training.texts.corpus import Corpus
 from training.texts.parquet_stream import ParquetStream
 from training.texts.splits import text_hash
 from training.texts.synthetic import generate_texts
+from training.texts.token_cache import hashes_of
 
 TEXTS = generate_texts("mx", 300)
 
@@ -43,7 +44,7 @@ def test_every_text_is_on_one_side(load):
     train, validation = set(hashes[data.train_texts]), set(hashes[data.validation_texts])
     assert train.isdisjoint(validation)
     kept_for_testing = [number for number in hashes if number not in train | validation]
-    assert len(kept_for_testing) == data.kept_for_testing > 50
+    assert len(kept_for_testing) == data.test_texts > 50
     assert min(kept_for_testing) > max(train) > min(train) > max(validation)
 
 

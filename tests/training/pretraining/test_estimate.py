@@ -13,6 +13,7 @@ def corpus(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_an_estimate_is_printed_and_nothing_but_the_cache_is_written(run_script, corpus, tmp_path):
     flags = {
         "--region": "mx",

@@ -10,12 +10,8 @@ from modeling_bilma import BilmaConfig, BilmaForMaskedLM
 from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
 from training.common.errors import InputError
 from training.pretraining.arguments import PretrainArguments, check_start
-from training.pretraining.start import (
-    log_frequencies,
-    set_word_vectors,
-    vectors_fingerprint,
-    vocabulary_fingerprint,
-)
+from training.pretraining.start import log_frequencies, set_word_vectors, vectors_fingerprint
+from training.texts.word_vectors import vocabulary_fingerprint
 
 
 @pytest.fixture

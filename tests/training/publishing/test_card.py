@@ -81,7 +81,7 @@ def test_the_figures_are_those_of_the_results(publications, results):
     assert f"| {shown('bilma-ar', 'ar')} | {shown('bilma-mx', 'ar')} |" in english
     assert number(results["regional_tests"]["cells"][-1]["chosen"]) in english
     known = {number(one["masked_accuracy"]) for one in cells.values()} | {number(estimate(0.03))}
-    assert set(figures_in(english)) <= known | {number(estimate(0.625, 0.1))}
+    assert set(figures_in(english)) <= known | {number(estimate(0.625, 0.1)), number(estimate(0.2, 0.1))}
     assert "bootstrap samples of authors" in english
     classifier = body_of(render_card(publications["bilma-mx-emoji"], results, PRINTED, None))
     assert f"**{number(estimate(0.31))}**" in classifier and f"word_tfidf {number(estimate(0.28))}" in classifier

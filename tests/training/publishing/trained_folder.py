@@ -11,7 +11,7 @@ from modeling_bilma import BilmaForMaskedLM, BilmaForSequenceClassification
 from modeling_bilma.regional import add_regions, merge_region
 from tests.conftest import tiny_config
 from training.common.provenance import weights_fingerprint
-from training.evaluation.results import SCHEMA
+from training.evaluation.results import SCHEMA_VERSION
 from training.publishing.publication import Publication
 
 REGIONS = ("ar", "mx")
@@ -89,7 +89,7 @@ def win(region: str, **more: Any) -> dict[str, Any]:
 
 def make_results(body: Path, classifier: Path) -> dict[str, dict[str, Any]]:
     """By kind, as `read_results` gives them: the body and both its regions, and the classifier, on two regions."""
-    head = {"schema_version": SCHEMA, "settings": {}}
+    head = {"schema_version": SCHEMA_VERSION, "settings": {}}
     weights = weights_fingerprint(body)
     models = [{"name": "bilma", "region": None, "fingerprint": weights}]
     models += [{"name": f"bilma-{region}", "region": region, "fingerprint": weights} for region in REGIONS]
@@ -102,7 +102,12 @@ def make_results(body: Path, classifier: Path) -> dict[str, dict[str, Any]]:
     ]
     items = [
         {"model": f"bilma-{region}", "region": region, "kind": kind, "count": 48, "left_out": 1}
-        | {"chosen": estimate(0.625, 0.1), "steered": estimate(0.9, 0.05)}
+        | {
+            "chosen": estimate(0.625, 0.1),
+            "reference": "bilma",
+            "gain": estimate(0.2, 0.1),
+            "steered": estimate(0.9, 0.05),
+        }
         for region in REGIONS
         for kind in ("lexical_cloze", "all")
     ]

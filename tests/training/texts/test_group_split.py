@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from training.evaluation.questions import texts_to_ask, training_texts
 
 from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
 from tests.training.conftest import write_texts
 from training.common.errors import InputError
+from training.evaluation.masked_texts import read_test_texts, training_texts
 from training.pretraining.arguments import PretrainArguments, check_arguments
 from training.texts.corpus import Corpus, open_corpora
 from training.texts.regions import get_region
@@ -37,7 +37,7 @@ def test_authors_of_the_test_part_teach_baselines_nothing(path):
     corpus = open_corpora([str(path)], "text", "author")["mx"]
     author_of = dict(zip(TEXTS, AUTHORS, strict=True))
     assert 0 < len(HELD_OUT) < 40
-    assert {author_of[text] for text in texts_to_ask("mx", corpus, 0.3, 1000).texts} == HELD_OUT
+    assert {author_of[text] for text in read_test_texts("mx", corpus, 0.3, 1000).texts} == HELD_OUT
     assert not {author_of[text] for text in training_texts(corpus, 0.3, 1000)} & HELD_OUT
 
 

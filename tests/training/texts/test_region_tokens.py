@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from training.evaluation.questions import AskedTexts, behind_token, masked_tokens
 from transformers import pipeline
 
 from modeling_bilma.regional import BIAS, VECTOR
@@ -15,6 +14,7 @@ from tests.conftest import TINY_OVERRIDES
 from tests.training.conftest import REGIONS, TEST_FRACTION, run_main, write_texts
 from training import evaluate_family, pretrain, train_tokenizer
 from training.common.errors import InputError
+from training.evaluation.masked_texts import TestTexts, behind_token, mask_tokens
 from training.pretraining.arguments import PretrainArguments, check_arguments
 from training.pretraining.steps import MaskedSteps
 from training.texts.corpus import Corpus
@@ -104,8 +104,8 @@ def test_no_mask_hits_them(tokenizer, corpus, tmp_path):
 
 
 def test_the_same_targets_are_asked(tokenizer):
-    test = AskedTexts("mx", Corpus(), TEXTS, [text_hash(text) for text in TEXTS])
-    plain = masked_tokens(test, tokenizer, 16, 0.3, 2, 0)
+    test = TestTexts("mx", Corpus(), TEXTS, [text_hash(text) for text in TEXTS], [None] * len(TEXTS))
+    plain = mask_tokens(test, tokenizer, 16, 0.3, 2, 0)
     token = region_token_id(tokenizer, "mx")
     behind = behind_token(plain, token)
     assert (behind.targets == plain.targets).all() and (behind.texts == plain.texts).all()
