@@ -1,223 +1,42 @@
-import hashlib
 import json
-import re
-import subprocess
-import sys
-from collections import Counter
-from pathlib import Path
 
 import pytest
 
+from tests.training.conftest import run_main
 from training import synthetic_corpus
-from training.texts import synthetic
 from training.texts.synthetic import available_regions, generate_texts
 
-REPO_ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = REPO_ROOT / "training" / "synthetic_corpus.py"
-REGIONS = ["ar", "cl", "co", "es", "mx", "us", "uy", "ve"]
-MX_200_SHA256 = "17a87fca3030e4b0c0d3eaadad9191b8acd64baeba3dcd0aa5296fd5d2161312"
-MAIN_SLOTS = "comida desayuno postre bebida sube_m sube_f ciudad amigo transporte bravo uf ropa lugar persona"
 
-
-@pytest.fixture(scope="module")
-def corpora():
-    return {region: generate_texts(region, 4000) for region in REGIONS}
-
-
-def fold(text):
-    return text.lower().translate(str.maketrans("áéíóúü", "aeiouu", "¿¡"))
-
-
-def assert_one_line_error(stderr, *expected):
-    assert len(stderr.splitlines()) == 1
-    assert "Traceback" not in stderr
-    for words in expected:
-        assert words in stderr
-
-
-def test_every_region_is_there():
-    assert available_regions() == REGIONS
-
-
-@pytest.mark.parametrize("region", REGIONS)
-def test_4000_texts_differ_even_without_case_accents_mentions_and_links(corpora, region):
-    plain = {fold(re.sub(r"(@\w+ )+| ?https://\S+", "", text)) for text in corpora[region]}
-    assert len(corpora[region]) == len(plain) == 4000
-    assert not any("{" in text or "\n" in text for text in corpora[region])
-
-
-def test_same_arguments_same_texts_and_a_shorter_request_is_a_prefix(corpora):
-    assert generate_texts("mx", 4000) == corpora["mx"]
-    assert generate_texts("mx", 150) == corpora["mx"][:150]
-
-
-def test_other_seed_gives_other_texts(corpora):
-    assert generate_texts("mx", 100, seed=1) != corpora["mx"][:100]
-
-
-def test_mx_output_is_pinned(corpora):
-    # Fails after any change of lexicon or generator: put the new digest here if the change is meant.
-    assert hashlib.sha256("\n".join(corpora["mx"][:200]).encode()).hexdigest() == MX_200_SHA256
-
-
-@pytest.mark.parametrize(
-    ("region", "staple"),
-    [
-        ("ar", "asado"),
-        ("cl", "sushi"),
-        ("co", "empanadas"),
-        ("es", "paella"),
-        ("mx", "tacos"),
-        ("us", "pizza"),
-        ("uy", "chivitos"),
-        ("ve", "arepas"),
-    ],
-)
-def test_regional_staple_is_clearly_the_most_common(corpora, region, staple):
-    words = Counter(re.findall(r"vamos a comer (\w+)", "\n".join(map(fold, corpora[region]))))
-    (first, first_count), (_, second_count) = words.most_common(2)
-    assert first == staple
-    assert first_count > 1.5 * second_count
-
-
-@pytest.mark.parametrize("region", REGIONS)
-def test_plain_phrases_are_about_a_fifth(corpora, region):
-    phrases = r"vamos a comer|me gusta tomar|estoy en la ciudad de|(subio|subieron) de precio"
-    share = sum(bool(re.search(phrases, fold(text))) for text in corpora[region]) / 4000
-    assert 0.15 < share < 0.3
-
-
-@pytest.mark.parametrize(
-    "noise",
-    [
-        r"^@usuario ",
-        r"@[a-z]+_\d\d ",
-        r" https://t\.co/[A-Za-z]{10}$",
-        r" https://ejemplo\.com/[a-z]+/\d+$",
-        r" #\w+",
-        r"\d+ (pesos|mil)|\$\d+",
-        r"a las \d",
-        r"(ja){3,}",
-        r"(je){3,}",
-        r"(js){2,}",
-        r"[😂😭😊🤔]",
-        r"([aeiou])\1\1",
-        r"^[^a-z]{20,}$",
-        r"^[a-zñáéíóú ]+$",
-        r"^¿.+\?",
-        r"^[^¿]+\?",
-        r"subió de precio",
-        r"subio de precio",
-        r"\.\.\.",
-    ],
-)
-def test_each_kind_of_noise_occurs_but_not_everywhere(corpora, noise):
-    hits = sum(bool(re.search(noise, text)) for text in corpora["mx"])
-    assert 5 < hits < 2000
-
-
-def test_articles_are_contracted(corpora):
-    for texts in corpora.values():
-        assert not [text for text in texts if re.search(r"\b(de|a) el (?!paso)", text)]
-
-
-def test_lexicon_holds_only_words_and_every_slot_is_filled():
-    lexicon = synthetic._lexicon()
-    templates = [text for topic in lexicon["templates"] for text in topic["texts"]]
-    assert len(templates) == len(set(templates)) >= 60
-    for region in REGIONS:
-        words = lexicon["common"] | lexicon["regions"][region]
-        # YAML reads an unquoted no or 12 as something other than a word.
-        assert all(isinstance(word, str) for values in words.values() for word in values)
-        assert all(len(values) == len(set(values)) for values in words.values())
-        every_text = templates + [word for values in words.values() for word in values]
-        slots = re.findall(r"\{([a-z_]+)\}", " ".join(every_text))
-        assert set(slots) <= set(words)
-        for slot in MAIN_SLOTS.split():
-            assert len(words[slot]) >= 12, (region, slot)
-
-
-def test_unknown_region_names_the_regions():
-    with pytest.raises(ValueError, match=r"unknown region 'xx'; there are: ar cl co es mx us uy ve$"):
-        generate_texts("xx", 1)
-
-
-def test_no_texts_is_an_error():
-    with pytest.raises(ValueError, match="at least 1, not 0"):
-        generate_texts("mx", 0)
-
-
-@pytest.fixture
-def tiny_lexicon(monkeypatch):
-    lexicon = {
-        "common": {"hashtags": ["Hoy"], "coletilla": [" po"], "usuarios": ["ana"], "interj": ["oye"]},
-        "regions": {"cl": {"comida": ["sushi"]}},
-        "moods": {"calm": {"openers": ["{interj}"], "remates": ["en fin"], "emojis": "🤔"}},
-        "templates": [{"weight": 1, "mood": "calm", "hashtags": ["Once"], "texts": ["quiero {comida}"]}],
-    }
-    monkeypatch.setattr(synthetic, "_lexicon", lambda: lexicon)
-    monkeypatch.setattr(synthetic, "MAX_REPEATS", 20)
-    return lexicon
-
-
-def test_more_texts_than_exist_is_an_error(tiny_lexicon):
-    with pytest.raises(ValueError, match=r"^only about \d+ different texts .* not 50000: ask for"):
-        generate_texts("cl", 50_000)
-
-
-def test_slot_without_words_is_named(tiny_lexicon):
-    tiny_lexicon["templates"][0]["texts"] = ["quiero {postre}"]
-    with pytest.raises(ValueError, match=r"has no words for \{postre\} in region 'cl'"):
-        generate_texts("cl", 1)
-
-
-def test_broken_lexicon_is_a_one_line_error(monkeypatch, tmp_path, capsys):
-    broken = tmp_path / "lexicon.yaml"
-    broken.write_text("common: [a\nregions: {")
-    monkeypatch.setattr(synthetic, "LEXICON_FILE", broken)
-    monkeypatch.setattr(synthetic, "_lexicon", synthetic._lexicon.__wrapped__)
-    assert synthetic_corpus.main(["--output_dir", str(tmp_path / "out")]) == 2
-    assert_one_line_error(capsys.readouterr().err, "lexicon.yaml is not valid YAML")
-
-
-def test_script_writes_files_and_readme(tmp_path, corpora):
-    out = tmp_path / "corpora" / "synthetic"
-    command = [sys.executable, SCRIPT, "--output_dir", out, "--regions", "mx", "ar", "--num_texts", "50"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert len(done.stdout.splitlines()) == 3
+def test_the_files_of_regions_and_how_they_were_made(tmp_path, capsys):
+    out = run_main(synthetic_corpus, output_dir=tmp_path / "corpora" / "synthetic", regions=["mx", "ar"], num_texts=50)
+    assert len(capsys.readouterr().out.splitlines()) == 3
     assert sorted(path.name for path in out.iterdir()) == ["README.md", "ar.jsonl", "mx.jsonl"]
     lines = (out / "mx.jsonl").read_text(encoding="utf-8").splitlines()
     assert "\\u" not in "".join(lines)
-    expected = [{"text": text, "region": "mx", "source": "synthetic"} for text in corpora["mx"][:50]]
+    expected = [{"text": text, "region": "mx", "source": "synthetic"} for text in generate_texts("mx", 50)]
     assert [json.loads(line) for line in lines] == expected
     readme = (out / "README.md").read_text(encoding="utf-8")
-    assert len(readme.splitlines()) == 2
     assert "synthetic" in readme and "--regions mx ar --num_texts 50 --seed 0" in readme
 
 
 def test_all_regions_are_the_default(tmp_path):
-    assert synthetic_corpus.main(["--output_dir", str(tmp_path), "--num_texts", "3"]) == 0
-    assert sorted(path.stem for path in tmp_path.glob("*.jsonl")) == REGIONS
+    run_main(synthetic_corpus, output_dir=tmp_path, num_texts=3)
+    assert sorted(path.stem for path in tmp_path.glob("*.jsonl")) == available_regions()
 
 
-def test_script_reports_an_unknown_region_in_one_line(tmp_path):
-    out = tmp_path / "out"
-    command = [sys.executable, SCRIPT, "--output_dir", out, "--regions", "mx", "xx"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert_one_line_error(done.stderr, "unknown region 'xx'", " mx ")
-    assert not out.exists()
-
-
-def test_bad_option_is_a_one_line_error(tmp_path, capsys):
-    with pytest.raises(SystemExit, match="2"):
-        synthetic_corpus.main(["--output_dir", str(tmp_path), "--num_texts", "many"])
-    assert_one_line_error(capsys.readouterr().err, "--num_texts")
-
-
-def test_output_dir_that_is_a_file_is_a_one_line_error(tmp_path, capsys):
-    taken = tmp_path / "taken"
-    taken.write_text("")
-    assert synthetic_corpus.main(["--output_dir", str(taken), "--num_texts", "3"]) == 2
-    assert_one_line_error(capsys.readouterr().err, "taken")
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--regions", "mx", "xx"], "unknown region 'xx'; there are: ar "),
+        (["--num_texts", "many"], "--num_texts"),
+        (["--num_texts", "0"], "--num_texts 0 is not 1 or more"),
+        (["--output_dir", "taken"], "taken"),
+    ],
+)
+def test_wrong_input_is_refused_and_nothing_written(tmp_path, monkeypatch, refusal, flags, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").touch()
+    assert message in refusal(
+        synthetic_corpus, lambda: run_main(synthetic_corpus, *flags, output_dir=tmp_path / "out")
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]

@@ -1,4 +1,4 @@
-"""Flags and recipes: a dataclass of arguments, its defaults overridden by a YAML recipe, and that by any flag."""
+"""Flags and recipes: a YAML recipe overrides the defaults of a dataclass of arguments, and a flag the recipe."""
 
 import argparse
 import dataclasses
@@ -7,21 +7,24 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import yaml
 from transformers import HfArgumentParser
 
 from training.common.errors import InputError
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 RECIPES = Path(__file__).parents[1] / "recipes"
 
 
-Arguments = TypeVar("Arguments")
+Arguments = TypeVar("Arguments", bound="DataclassInstance")
 
 
 def option(default: Any, help: str) -> Any:
-    """A dataclass field that is a flag with a help line."""
+    """Make a dataclass field that is a flag with a help line."""
     return dataclasses.field(default=default, metadata={"help": help})
 
 
@@ -39,7 +42,11 @@ RULES: dict[str, Callable[[float], bool]] = {
 
 
 def check_each(args: Any, rule: str, *names: str) -> None:
-    """Raise `InputError` for the first of these arguments that breaks a rule of RULES; None keeps every rule."""
+    """Check arguments by a rule of `RULES`; None keeps every rule.
+
+    Raises:
+        InputError: for the first argument that breaks it.
+    """
     for name in names:
         if (value := getattr(args, name)) is not None and not RULES[rule](value):
             raise InputError(f"--{name} {value} is not {rule}")
@@ -58,9 +65,9 @@ class _Parser(HfArgumentParser):
 
 
 def parse_arguments(kind: type[Arguments], description: str, argv: Sequence[str] | None = None) -> Arguments:
-    """Read the command line into the dataclass `kind`; if it has a field `recipe`, over the settings of that recipe.
+    """Read the command line into the dataclass `kind`; if it has a field `recipe`, flags override that recipe.
 
-    `kind.ALTERNATIVES`, if there are any, say the same in several ways: one that is a flag replaces all in the recipe.
+    `kind.ALTERNATIVES`, if any, names mutually exclusive flags: giving one discards the recipe's other choice.
 
     Raises:
         InputError: for an unknown flag or recipe key, a missing flag, or a value of the wrong type.
@@ -75,7 +82,7 @@ def parse_arguments(kind: type[Arguments], description: str, argv: Sequence[str]
     fields = {field.name: field for field in dataclasses.fields(kind)}
     names = list(fields)
     if "recipe" in names:
-        recipe = read_recipe(_recipe_named(argv) or kind.recipe, fields)
+        recipe = read_recipe(_recipe_named(argv) or fields["recipe"].default, fields)
         recipe = _without_replaced(recipe, argv, getattr(kind, "ALTERNATIVES", ()))
         parser.set_defaults(**recipe)
         for action in parser._actions:  # argparse asks for a required flag although it has a default
@@ -87,7 +94,7 @@ def parse_arguments(kind: type[Arguments], description: str, argv: Sequence[str]
 
 
 def _recipe_named(argv: Sequence[str]) -> str | None:
-    """The value of `--recipe`, which has to be known before the flags that it gives defaults to are read."""
+    """Return the value of `--recipe`, which is needed before the flags that it gives defaults to are read."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--recipe")
     try:
@@ -97,7 +104,7 @@ def _recipe_named(argv: Sequence[str]) -> str | None:
 
 
 def _without_replaced(recipe: dict[str, Any], argv: Sequence[str], alternatives: Sequence[str]) -> dict[str, Any]:
-    """The recipe without the alternatives to a flag that is given."""
+    """Return the recipe without the alternatives to a flag that is given."""
     flags = {word.split("=")[0].removeprefix("--").replace("-", "_") for word in argv if word.startswith("--")}
     if flags.isdisjoint(alternatives):
         return recipe
@@ -105,7 +112,7 @@ def _without_replaced(recipe: dict[str, Any], argv: Sequence[str], alternatives:
 
 
 def read_recipe(name_or_path: str, fields: Mapping[str, dataclasses.Field]) -> dict[str, Any]:
-    """The settings of a recipe: one of `training/recipes` by name, or a YAML file by path.
+    """Read the settings of a recipe: one of `training/recipes` by name, or a YAML file by path.
 
     Raises:
         InputError: if there is none, it is not a YAML mapping, it has an unknown key, or a key lacks its value.
@@ -129,7 +136,7 @@ def read_recipe(name_or_path: str, fields: Mapping[str, dataclasses.Field]) -> d
 
 
 def _setting(value: Any, field: dataclasses.Field, where: str) -> Any:
-    """A recipe's value as text, so that the parser checks it exactly as it checks a flag's; a list for list flags."""
+    """Return a recipe's value as text, or a list of texts, so that the parser checks it as it checks a flag's."""
     takes_list = field.type in (list[str], list[int])
     if value is None or isinstance(value, dict) or (isinstance(value, list) and not takes_list):
         raise InputError(
@@ -141,7 +148,7 @@ def _setting(value: Any, field: dataclasses.Field, where: str) -> Any:
 
 
 def public_arguments(args: Any) -> dict[str, Any]:
-    """The arguments as a published folder may show them: of local paths only the last part."""
+    """Return the arguments that a published folder may show: of local paths only the last part."""
     shown = dataclasses.asdict(args)
     for name, value in shown.items():
         if name.endswith("_file") and isinstance(value, list):

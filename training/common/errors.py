@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend: one clear line and exit status 2, never a traceback."""
+"""Errors that the user can mend: one clear line and exit status 2, never a traceback."""
 
 import shutil
 import sys
@@ -18,7 +18,11 @@ class InputError(Exception):
 
 @contextmanager
 def as_input_error(*errors: type[Exception]) -> Iterator[None]:
-    """Around the opening of something the user named: these errors are about the input, not about our code."""
+    """Turn these errors into an `InputError`: for code that opens what the user named.
+
+    Raises:
+        InputError: for each of them, in one line.
+    """
     try:
         yield
     except errors as error:
@@ -27,7 +31,11 @@ def as_input_error(*errors: type[Exception]) -> Iterator[None]:
 
 @contextmanager
 def as_write_error(path: Path) -> Iterator[None]:
-    """Around writing a part of a run to disk: no room or no permission is one line, and not the end of the run."""
+    """Turn errors of writing a part of a run into an `InputError`: a full disk loses nothing that was saved before.
+
+    Raises:
+        InputError: if there is no room or no permission.
+    """
     try:
         yield
     except (OSError, SafetensorError, RuntimeError) as error:

@@ -1,10 +1,10 @@
-"""Folders that are whole or absent: written beside, then renamed."""
+"""Files and folders that are whole or absent: written beside, then renamed."""
 
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from training.common.errors import InputError, as_input_error
 
 @contextmanager
 def written_whole(folder: Path) -> Iterator[Path]:
-    """A new folder beside `folder`, which takes its place when the block ends well and vanishes when it does not."""
+    """Give a new folder beside `folder`; it takes the place of `folder` if the block ends well, else it is removed."""
     beside, replaced = (folder.with_name(f".{folder.name}.{state}") for state in ("writing", "replaced"))
     _settle(folder, beside, replaced)  # after a run that was killed
     beside.mkdir(parents=True)
@@ -28,7 +28,7 @@ def written_whole(folder: Path) -> Iterator[Path]:
 
 
 def _settle(folder: Path, beside: Path, replaced: Path) -> None:
-    """Back to one folder, wherever writing broke off: the new one if it is in place, else the old one."""
+    """Keep one folder, wherever writing broke off: the new one if it is in place, else the old one."""
     if replaced.exists() and not folder.exists():
         replaced.rename(folder)
     for rest in (beside, replaced):
@@ -36,7 +36,7 @@ def _settle(folder: Path, beside: Path, replaced: Path) -> None:
 
 
 def sync(paths: Iterable[Path]) -> None:
-    """Bring files and folders to the disk, so that a power cut cannot leave a name without its contents."""
+    """Flush files and folders to the disk, so that a power cut cannot leave a name without its contents."""
     for path in paths:
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -51,21 +51,29 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object; numbers that are not finite are an error."""
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def write_text(path: Path, text: str) -> None:
-    """A file that is whole or as it was before."""
+    """Write a file, which is whole or as it was before.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
     with as_input_error(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f".{path.name}.writing")
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, path)
+        try:
+            beside.write_text(text, encoding="utf-8", newline="\n")
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file that holds an object.
+    """Read a JSON file that holds an object.
 
     Raises:
         InputError: if it is missing, or holds no JSON object.

@@ -1,4 +1,4 @@
-"""What a result has to say about where it came from: weights, versions, commit, machine."""
+"""Provenance of a result: weights, versions, commit and machine."""
 
 import hashlib
 import os
@@ -11,10 +11,13 @@ from typing import Any
 
 import torch
 
+from training.common.files import file_sha256
+
 PACKAGES = ("accelerate", "datasets", "huggingface-hub", "tokenizers", "torch", "transformers")
 
 
 def versions() -> dict[str, str]:
+    """Return the versions of this package, of Python and of the libraries that results depend on."""
     import modeling_bilma
 
     return {
@@ -25,7 +28,7 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The commit of this code, with `+changes` where files differ from it; None outside a git checkout."""
+    """Return the commit of this code, with `+changes` if files differ from it; None outside a git checkout."""
     here = Path(__file__).parent
     command = [
         "git",
@@ -44,27 +47,27 @@ def commit() -> str | None:
 
 
 def weights_fingerprint(folder: Path) -> str:
-    """SHA-256 over the weights of a model folder, by the names that transformers gives them."""
+    """Return the SHA-256 over the weights of a model folder, by the names that transformers gives them."""
     digest = hashlib.sha256()
     for path in sorted([*folder.glob("model*.safetensors"), *folder.glob("pytorch_model*.bin")]):
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(bytes.fromhex(file_sha256(path)))
     return digest.hexdigest()
 
 
 def base_fingerprint(path_or_id: str | None) -> str | None:
-    """That of the weights a training begins with; None without any, and for a Hub id, which says itself what it is."""
+    """Return the fingerprint of the starting checkpoint; None from scratch or from a Hub id."""
     return weights_fingerprint(Path(path_or_id)) if path_or_id and Path(path_or_id).is_dir() else None
 
 
 def cpu_name() -> str | None:
-    """As Linux reports it; other systems have no place for it that Python can read."""
+    """Return the name of the CPU as Linux reports it; None on other systems."""
     path = Path("/proc/cpuinfo")
     names = re.findall(r"^model name\s*: (.+)$", path.read_text(), re.MULTILINE) if path.is_file() else []
     return names[0].removesuffix(" Processor") if names else None
 
 
 def machine(device: torch.device) -> dict[str, Any]:
+    """Return the facts of the machine that a timing depends on."""
     if device.type == "cuda":
         return {"device": torch.cuda.get_device_name(device), "gpus": torch.cuda.device_count()}
     return {

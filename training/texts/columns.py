@@ -46,7 +46,7 @@ class Columns:
         present = list(present)
         for flag, column in (("--text_column", self.text), ("--label_column", self.label)):
             if column and column not in present:
-                names = ", ".join(present) or "none"
+                names = ", ".join(" ".join(name.split()) for name in present) or "none"
                 hint = f"name the right one with {flag}"
                 if column == "text":
                     hint = next((_TWEET_FIELDS[name] for name in present if name in _TWEET_FIELDS), hint)

@@ -161,7 +161,7 @@ class Corpus:
     def dataset_commit(self) -> str:
         """The commit of the Hub dataset, resolved once, so that the commit recorded is the one read."""
         with as_input_error(OSError, ValueError, HfHubHTTPError):
-            return HfApi().dataset_info(self.dataset_name, revision=self.dataset_revision).sha
+            return str(HfApi().dataset_info(str(self.dataset_name), revision=self.dataset_revision).sha)
 
     @cached_property
     def sources(self) -> list[tuple[str, bytes]]:
@@ -195,21 +195,15 @@ def open_corpus(args: CorpusArguments, files: Sequence[str] | None = None) -> Co
     Raises:
         InputError: as `find_files` and `FileFormat` do.
     """
-    found = find_files(args.train_file if files is None else files)
-    read_by = {
-        "text_column": args.text_column,
-        "group_column": args.group_column,
-        "file_format": args.file_format,
-        "strict": args.strict,
-    }
-    if files is not None:
-        return Corpus(found, **read_by)
     return Corpus(
-        found,
-        dataset_name=args.dataset_name,
+        find_files(args.train_file if files is None else files),
+        dataset_name=args.dataset_name if files is None else None,
         dataset_config_name=args.dataset_config_name,
         dataset_revision=args.dataset_revision,
-        **read_by,
+        text_column=args.text_column,
+        group_column=args.group_column,
+        file_format=args.file_format,
+        strict=args.strict,
     )
 
 

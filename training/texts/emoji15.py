@@ -7,17 +7,16 @@ from modeling_bilma.published import EMOJI_15
 from modeling_bilma.tokenization_bilma import normalize
 
 EMOJI_TASK = "emoji15"
-# An emoji with its variation selector and skin tone. What a joiner ties to another sign, such as the burning heart, is
-# another emoji.
+# An emoji with its variation selector and skin tone. Joined to another one, as in the burning heart, it is a different
+# emoji.
 _JOINER = "\u200d"
 _EMOJI = re.compile(f"(?<!{_JOINER})([{''.join(EMOJI_15)}])[\ufe0e\ufe0f]?+[\U0001f3fb-\U0001f3ff]?+(?!{_JOINER})")
-_PARTS = {"train": "train", "test": "test"} | dict.fromkeys(("validation", "valid", "val", "dev"), "validation")
 
 
 def emoji15(text: str) -> tuple[str, str] | None:
-    """The text without its emoji, and that emoji, if it holds exactly one kind of the fifteen, however often.
+    """Return the text without its emoji, and that emoji, if it holds exactly one kind of the fifteen, however often.
 
-    Other emoji stay. None also where nothing but the emoji was written, and where one of the fifteen is left as a part
+    Other emoji stay. Returns None also if nothing is left without the emoji, or if one of the fifteen is left as part
     of another emoji (❤ in the burning heart).
     """
     kinds = {match[1] for match in _EMOJI.finditer(text)}
@@ -28,5 +27,5 @@ def emoji15(text: str) -> tuple[str, str] | None:
 
 
 def emoji15_task(texts: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The Emoji-15 task of raw texts: pairs of a text without its emoji and that emoji, of the texts that have one."""
+    """Yield the Emoji-15 task of raw texts: pairs of a text without its emoji and that emoji."""
     return filter(None, map(emoji15, texts))

@@ -14,10 +14,10 @@ _SEPARATOR = "\uffff"  # no character, by the Unicode standard
 
 
 def encode(texts: Sequence[str], tokenizer: TokenizersBackend, max_length: int) -> list[list[int]]:
-    """Token ids of each text, with `[START]` and `[END]`, at most `max_length` of them.
+    """Return the token ids of each text, with `[START]` and `[END]`, at most `max_length` of them.
 
-    Goes to the `tokenizers` pipeline itself: calling the tokenizer with truncation would leave that setting in
-    the `tokenizer.json` that is saved later.
+    Uses the `tokenizers` pipeline itself: calling the tokenizer with truncation would leave that setting in the
+    `tokenizer.json` that is saved later.
     """
     pipeline = tokenizer.backend_tokenizer
     pipeline.no_truncation()  # an earlier call of the tokenizer may have left it cutting or padding
@@ -25,7 +25,7 @@ def encode(texts: Sequence[str], tokenizer: TokenizersBackend, max_length: int) 
     start, end = tokenizer.cls_token_id, tokenizer.sep_token_id
     if (tokenizer.cls_token, tokenizer.sep_token) == (START, END):
         return [[start, *ids[: max_length - 2], end] for ids in _ids_in_groups(texts, tokenizer)]
-    encodings = pipeline.encode_batch_fast(list(texts))  # of other tokenizers it is not known what looks how far
+    encodings = pipeline.encode_batch_fast(list(texts))  # the rules of other tokenizers may look beyond white space
     return [
         ids if len(ids) <= max_length else [*ids[: max_length - 1], end]
         for ids in (encoding.ids for encoding in encodings)
@@ -33,7 +33,7 @@ def encode(texts: Sequence[str], tokenizer: TokenizersBackend, max_length: int) 
 
 
 def groups_of(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Neighbours, of at most `CHARACTERS_PER_GROUP` together; a longer text is alone."""
+    """Yield groups of neighbours, of at most `CHARACTERS_PER_GROUP` together; a longer text is alone."""
     group: list[str] = []
     characters = 0
     for text in texts:
@@ -47,18 +47,18 @@ def groups_of(texts: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _ids_in_groups(texts: Iterable[str], tokenizer: TokenizersBackend) -> Iterator[list[int]]:
-    """Token ids of each text, without `[START]` and `[END]`.
+    """Yield the token ids of each text, without `[START]` and `[END]`.
 
-    What `tokenizers` does once for every string it is given takes half as long as the tokens of a tweet. So the texts
-    of a group go in as one string, which is cut where the separator's id comes out. Between spaces it changes nothing:
-    no rule looks beyond white space.
+    What `tokenizers` does once per string takes half as long as tokenising a tweet. So the texts of a group go in as
+    one string, which is cut where the separator's id comes out. Between spaces the separator changes nothing: no rule
+    looks beyond white space.
     """
     groups = list(groups_of(texts))
     pipeline, separator = _with_separator(tokenizer, len(tokenizer))
     encodings = pipeline.encode_batch_fast([f" {_SEPARATOR} ".join(group) for group in groups])
     for group, encoding in zip(groups, encodings, strict=True):
         parts = list(_cut_at(separator, encoding.ids))
-        if len(parts) != len(group):  # a text holds a separator itself
+        if len(parts) != len(group):  # a text contains the separator
             alone = tokenizer.backend_tokenizer.encode_batch_fast(group, add_special_tokens=False)
             parts = [encoding.ids for encoding in alone]
         yield from parts
@@ -66,7 +66,7 @@ def _ids_in_groups(texts: Iterable[str], tokenizer: TokenizersBackend) -> Iterat
 
 @lru_cache(maxsize=4)
 def _with_separator(tokenizer: TokenizersBackend, size: int) -> tuple[Tokenizer, int]:
-    """The pipeline of a BILMA tokenizer with the separator as one token more, and its id, which is `size`."""
+    """Return the pipeline of a BILMA tokenizer with the separator as one more token, and its id, which is `size`."""
     pipeline = json.loads(tokenizer.backend_tokenizer.to_str())
     pipeline["model"]["vocab"][_SEPARATOR] = size
     return Tokenizer.from_str(json.dumps(pipeline | {"post_processor": None})), size

@@ -4,7 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -13,17 +13,20 @@ from training.common.arguments import option
 from training.common.errors import InputError
 from training.texts.columns import sorted_names
 from training.texts.corpus import Corpus, CorpusArguments
-from training.texts.emoji15 import _PARTS, EMOJI_TASK, emoji15
+from training.texts.emoji15 import EMOJI_TASK, emoji15
 from training.texts.files import find_files
 from training.texts.splits import is_test, is_validation, split_hash, text_hash
+
+# The parts of a split, by the names that the column `split` may give them.
+_PARTS = {"train": "train", "test": "test"} | dict.fromkeys(("validation", "valid", "val", "dev"), "validation")
 
 
 @dataclass(kw_only=True)
 class LabelledArguments(CorpusArguments):
-    """The flags that name labelled texts; `open_labelled` opens them."""
+    """Flags that name labelled texts; `open_labelled` opens them."""
 
     task: str = field(
-        metadata={"help": f"{EMOJI_TASK} makes its labels from raw texts; any other name takes those of the file"}
+        metadata={"help": f"{EMOJI_TASK} makes its labels from raw texts; any other name uses those of the file"}
     )
     label_column: str | None = option(
         None, f"column or field that holds the labels (default: label; for {EMOJI_TASK}: made from the texts)"
@@ -36,7 +39,7 @@ class LabelledArguments(CorpusArguments):
 
 @dataclass
 class LabelledTexts:
-    """Texts and their labels, in the order of the files, and their regions, where the column `region` names them."""
+    """Texts, their labels and regions, in the order of the files; a region is None if no column `region` names it."""
 
     texts: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
@@ -52,12 +55,12 @@ class LabelledTexts:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over texts and labels, whatever file they came in: the same questions, the same value."""
+        """SHA-256 over texts and labels, whatever files and order they came in."""
         pairs = sorted(zip(self.texts, self.labels, strict=True))
         return hashlib.sha256(repr(pairs).encode(errors="surrogatepass")).hexdigest()
 
     def describe(self) -> dict[str, Any]:
-        """What a result says about them."""
+        """Return what a result records about these texts."""
         return {
             "texts": len(self),
             "labels": dict(sorted(Counter(self.labels).items())),
@@ -67,10 +70,10 @@ class LabelledTexts:
 
 @dataclass
 class LabelledSplits:
-    """A task: what to learn from, what to choose by, and what to be tested on.
+    """A task: texts to train on, to choose the best model by, and to test it on.
 
-    `duplicates` counts the texts that were left out of a part because the same text, under the text rules, is in a
-    later one. `label_names` is in the order of the classes of a model.
+    `label_names` is in the order of a model's classes. `duplicates` counts the texts left out of a part because a
+    later part holds the same text under the text rules.
     """
 
     task: str
@@ -85,7 +88,7 @@ class LabelledSplits:
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
     def describe(self) -> dict[str, Any]:
-        """What a result says about its texts."""
+        """Return what a result records about its texts."""
         return {
             "names": self.corpus.names(),
             "fingerprint": self.corpus.fingerprint,
@@ -95,10 +98,10 @@ class LabelledSplits:
 
 
 def open_labelled(args: LabelledArguments) -> LabelledSplits:
-    """The labelled texts that flags name.
+    """Open the labelled texts that flags name.
 
     Raises:
-        InputError: as `load_labelled` does, and for flags that cannot be.
+        InputError: as `load_labelled` does, and if flags contradict each other or are out of range.
     """
     if bool(args.train_file) == bool(args.dataset_name):
         raise InputError("give either --train_file or --dataset_name: the labelled texts")
@@ -125,7 +128,7 @@ def open_labelled(args: LabelledArguments) -> LabelledSplits:
 
 
 def labelled_corpus(task: str, files: Sequence[Any], label_column: str | None = None, **settings: Any) -> Corpus:
-    """A corpus with what a task needs beside its texts; Emoji-15 needs nothing."""
+    """Open a corpus with the columns that a task needs beside its texts; Emoji-15 needs none."""
     if task != EMOJI_TASK:
         label_column = label_column or "label"
     return Corpus(files=find_files(files), label_column=label_column, optional_columns=("split", "region"), **settings)
@@ -138,16 +141,15 @@ def load_labelled(
     test_fraction: float = 0.05,
     validation_fraction: float = 0.1,
 ) -> LabelledSplits:
-    """The labelled texts of a corpus, as `labelled_corpus` opens it, in three parts.
+    """Split the labelled texts of a corpus, as `labelled_corpus` opens it, into three parts.
 
-    A part that the column `split` names is taken as it is. One that it does not name is cut out of the other texts, by
-    the hash of its group or of the text as it stands in the file, so that the test texts are those that `pretrain.py`
-    never saw.
+    A part that the column `split` names is used as it is. Any other part is cut from the remaining texts, by the hash
+    of a text's group or of the text as the file has it, so that the test texts are those that `pretrain.py` never saw.
     Texts that are the same under the text rules, without their emoji, are in one part only: the later one.
 
     Raises:
-        InputError: as reading the corpus does; if a part is empty; if there is one label only; and if a label occurs
-            among the validation or test texts only.
+        InputError: as reading the corpus does; if a part is empty; if there is only one label; and if a label occurs
+            in the validation or test texts only.
     """
     found = list(_labelled(task, corpus, region))
     named = {part for *_, part in found if part}
@@ -174,8 +176,9 @@ def load_labelled(
 
 
 def _labelled(task: str, corpus: Corpus, region: str | None) -> Iterator[tuple[str, str, str | None, int, str | None]]:
-    """Text, label, region, the hash that decides the part, and the part that the file puts it in."""
-    regions, read, used = Counter(), 0, 0
+    """Yield each text, its label and region, the hash that decides its part, and the part that the file names."""
+    regions: Counter[str | None] = Counter()
+    read = used = 0
     for text_as_read, *values in corpus.rows():
         group = values.pop() if corpus.group_column else None
         *label, split, text_region = values
@@ -183,7 +186,7 @@ def _labelled(task: str, corpus: Corpus, region: str | None) -> Iterator[tuple[s
         if region and text_region != region:
             continue
         read += 1
-        if pair := (text_as_read, label[0]) if label else emoji15(text_as_read):
+        if pair := (text_as_read, cast(str, label[0])) if label else emoji15(text_as_read):
             used += 1
             yield *pair, text_region, split_hash(text_as_read, group), _part(split, corpus)
     names = ", ".join(corpus.names())
@@ -210,7 +213,7 @@ def _part(split: str | None, corpus: Corpus) -> str | None:
 
 
 def _leave_out_duplicates(parts: dict[str, LabelledTexts]) -> int:
-    """Of texts that are the same in several parts, keep those of the last part."""
+    """Keep a text that is in several parts in the last one only; return how many were left out."""
     left_out, later = 0, set()
     for name in reversed(parts):
         part = parts[name]
@@ -225,7 +228,7 @@ def _leave_out_duplicates(parts: dict[str, LabelledTexts]) -> int:
 
 
 def _label_names(task: str, parts: dict[str, LabelledTexts], source: str) -> list[str]:
-    """The classes of a model: the fifteen emoji in the published order, else the labels of the training texts."""
+    """Return the classes of a model: the fifteen emoji in the published order, or the labels of the training texts."""
     seen = sorted_names(parts["train"].labels)
     if len(seen) < 2:
         raise InputError(f"{source}: all training texts have the label {seen[0]!r}: a classifier needs two or more")
@@ -236,10 +239,10 @@ def _label_names(task: str, parts: dict[str, LabelledTexts], source: str) -> lis
 
 
 def label_ids(texts: LabelledTexts, names: Sequence[str], source: str) -> np.ndarray:
-    """The number of each text's label among the classes of a model.
+    """Return the class of each text's label, (number of texts,) int64.
 
     Raises:
-        InputError: for a label that the model has not learnt.
+        InputError: if the model has no class for a label.
     """
     ids = {name: number for number, name in enumerate(names)}
     if unseen := Counter(label for label in texts.labels if label not in ids):

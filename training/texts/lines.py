@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO, cast
 
 from charset_normalizer import from_bytes
 
@@ -224,6 +224,6 @@ class _Gzip(gzip.GzipFile):
         return unpacked
 
 
-def open_bytes(path: Path) -> IO[bytes]:
+def open_bytes(path: Path) -> BinaryIO:
     """Open a file, unpacked if its name ends in .gz."""
-    return _Gzip(path, "rb") if path.suffix == ".gz" else path.open("rb")
+    return cast(BinaryIO, _Gzip(path, "rb") if path.suffix == ".gz" else path.open("rb"))

@@ -1,13 +1,13 @@
-"""Texts of Parquet files, read and tokenised while a run goes on: for corpora too large to be tokenised beforehand.
+"""Texts of Parquet files, read during training: for corpora too large to be tokenised beforehand.
 
-The metadata of Parquet files says how many rows each row group has, so which rows a step holds is arithmetic, and
-nothing has to be remembered to resume. The row groups of all files are put in one order by (seed, epoch), gathered
-into windows of `WINDOW_ROWS` rows or a little more, and the rows of each window are put in an order of their own. That
-sequence is cut into lanes of equal length, and a step takes its share of every lane. The lanes are the same for any
-number of processes; a process reads only those that are its own, so a machine reads its part of the corpus.
+The metadata of Parquet files says how many rows each row group has, so the rows of a step follow from its number, and
+a run can be resumed without any state. The row groups of all files are shuffled by (seed, epoch) and gathered into
+windows of at least `WINDOW_ROWS` rows; the rows of each window are shuffled too. That sequence is cut into lanes of
+equal length, and a step takes its share of every lane. The lanes are the same for any number of processes; each
+process reads only its own lanes, so a machine reads its part of the corpus.
 
-In memory are, for each lane that a process reads, the texts of one window: `WINDOW_ROWS` rows and at most one row
-group more. No shuffle buffer has to be filled again, and none loses rows when a run is resumed.
+For each of its lanes a process keeps the texts of one window in memory: `WINDOW_ROWS` rows and at most one row group
+more. There is no shuffle buffer to fill again when a run is resumed, and none that loses rows.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import islice
 from typing import IO
@@ -34,13 +34,13 @@ from training.texts.splits import is_validation, text_hash
 from training.texts.tables import PARQUET_ERRORS, decoded, first_line, strings_as_bytes
 
 WINDOW_ROWS = 2**16
-Order = tuple[int, int]  # the seed and the epoch that a sequence of all rows depends on
+Order = tuple[int, int]  # the seed and the epoch that decide the sequence of all rows
 FOOTER_END = 8  # bytes: the length of the footer, and "PAR1"
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A Parquet file: where it is, what it is called in a report, the rows of its row groups, and a fingerprint."""
+    """A Parquet file: its address, its name for reports, the rows of its row groups, and a fingerprint."""
 
     url: str
     name: str
@@ -50,7 +50,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class StreamReport:
-    """What is known of a corpus that was never read as a whole."""
+    """Sizes of a corpus that is never read as a whole."""
 
     texts: int
     row_groups: int
@@ -59,7 +59,7 @@ class StreamReport:
 
 @dataclass(frozen=True)
 class Window:
-    """Row groups whose rows are shuffled together; `first` is the place of the first of them in the epoch."""
+    """Row groups whose rows are shuffled together; `first` is the position of the first row in the epoch."""
 
     number: int
     first: int
@@ -67,7 +67,7 @@ class Window:
 
 
 def find_shards(corpus: Corpus) -> list[str]:
-    """Paths, or addresses on the Hub, of the Parquet files of a corpus.
+    """Return the paths, or addresses on the Hub, of the Parquet files of a corpus.
 
     Raises:
         InputError: if the dataset cannot be found, or one of its files is not Parquet.
@@ -89,7 +89,11 @@ def find_shards(corpus: Corpus) -> list[str]:
 
 
 def open_shards(corpus: Corpus) -> list[Shard]:
-    """The files in the order of their names, their footers read and nothing else."""
+    """Read the footers of a corpus's files, and return the files in the order of their names.
+
+    Raises:
+        InputError: as `find_shards` and `open_shard` do.
+    """
     urls = find_shards(corpus)
     folder = os.path.commonpath([os.path.dirname(url) for url in urls]) or os.curdir
     with ThreadPoolExecutor() as pool:
@@ -98,6 +102,11 @@ def open_shards(corpus: Corpus) -> list[Shard]:
 
 
 def open_shard(url: str, name: str, corpus: Corpus) -> Shard:
+    """Read the footer of a file.
+
+    Raises:
+        InputError: if it is missing, damaged, or lacks a column.
+    """
     with opened(url) as file:
         metadata = pq.read_metadata(file)
         corpus.columns.check(metadata.schema.to_arrow_schema().names, url)
@@ -113,7 +122,7 @@ def open_shard(url: str, name: str, corpus: Corpus) -> Shard:
 
 @contextmanager
 def opened(url: str) -> Iterator[IO[bytes]]:
-    """A Parquet file of any file system that fsspec knows.
+    """Open a Parquet file of any file system that fsspec knows.
 
     Raises:
         InputError: if it is missing or damaged.
@@ -126,7 +135,11 @@ def opened(url: str) -> Iterator[IO[bytes]]:
 
 
 def read_row_group(shard: Shard, number: int, corpus: Corpus) -> pa.LargeBinaryArray:
-    """The texts of a row group, not yet decoded."""
+    """Return the texts of a row group, not yet decoded.
+
+    Raises:
+        InputError: if the file changed, is damaged, or its text column holds no strings.
+    """
     with opened(shard.url) as file:
         table = pq.ParquetFile(file)
         rows = table.metadata.row_group(number).num_rows if number < table.num_row_groups else 0
@@ -162,7 +175,7 @@ class ParquetStream:
 
     @property
     def sources(self) -> list[tuple[str, bytes]]:
-        """Every file's name and a value that changes with its size or anything its footer says of its contents."""
+        """Each file's name, and a fingerprint of its size and footer."""
         return [(shard.name, shard.fingerprint.encode()) for shard in self.shards]
 
     @cached_property
@@ -170,13 +183,15 @@ class ParquetStream:
         return hashlib.sha256(repr((self.corpus.text_column, self.sources)).encode()).hexdigest()
 
     def windows(self, order: Order) -> list[Window]:
-        """All rows, in the order of an epoch."""
+        """Return the windows of all rows, in the order of an epoch."""
         if self._windows is None or self._windows[0] != order:
             self._windows = (order, self._gather(np.random.default_rng(order).permutation(len(self.row_groups))))
         return self._windows[1]
 
     def _gather(self, numbers: np.ndarray) -> list[Window]:
-        windows, first, gathered, rows = [], 0, [], 0
+        windows: list[Window] = []
+        gathered: list[tuple[Shard, int]] = []
+        first = rows = 0
         for place, number in enumerate(numbers, start=1):
             shard, row_group = self.row_groups[number]
             gathered.append((shard, row_group))
@@ -187,7 +202,7 @@ class ParquetStream:
         return windows
 
     def read(self, order: Order, window: Window) -> pa.LargeBinaryArray:
-        """The texts of a window in the order of an epoch, not yet decoded.
+        """Return the texts of a window in the order of an epoch, not yet decoded.
 
         Raises:
             InputError: for a file that changed since the stream was opened, or cannot be read.
@@ -197,14 +212,14 @@ class ParquetStream:
 
 
 class Lane:
-    """One of the parts of an epoch that are read side by side; it keeps the window it stands in."""
+    """One of the parts of an epoch that are read side by side; it keeps its current window in memory."""
 
     def __init__(self, stream: ParquetStream):
         self.stream = stream
         self.kept: tuple[tuple[Order, int], pa.LargeBinaryArray] | None = None
 
     def texts(self, order: Order, first: int, end: int) -> Iterator[str]:
-        """The usable ones of the rows `first` to `end` (excluded) of an epoch."""
+        """Yield the usable texts among the rows `first` to `end` (excluded) of an epoch."""
         windows = self.stream.windows(order)
         number = bisect_right(windows, first, key=lambda window: window.first) - 1
         while first < end:
@@ -212,34 +227,32 @@ class Lane:
             begin = first - windows[number].first
             part = rows.slice(begin, end - first)
             usable = self.stream.corpus.usable(zip(decoded(part)), ", ".join(self.stream.corpus.names()))
-            yield from (text for (text,) in usable)
+            yield from (text for text, *_ in usable)
             first, number = first + len(part), number + 1
 
     def _window(self, order: Order, window: Window) -> pa.LargeBinaryArray:
         place = (order, window.number)
         if self.kept is None or self.kept[0] != place:
-            self.kept = None  # let go of one before the next is read
+            self.kept = None  # free one window before the next is read
             self.kept = (place, self.stream.read(order, window))
         return self.kept[1]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class HeldOutTexts(Corpus):
-    """Validation texts of a stream, the first in a fixed order: a corpus of at most `most` texts for `load_tokens`.
+    """Validation texts of a stream: the first ones in a fixed order, at most `most`, as a corpus for `load_tokens`.
 
-    Only as much of the stream is read as they need; the others stay out of training all the same.
+    No more of the stream is read than needed; the remaining validation texts are not trained on either.
     """
 
-    stream: ParquetStream | None = None
-    validation_fraction: float = 0.0
-    most: int = 0
+    stream: ParquetStream
+    validation_fraction: float
+    most: int
 
     @classmethod
     def of(cls, stream: ParquetStream, validation_fraction: float, most: int) -> "HeldOutTexts":
-        known = {
-            name: getattr(stream.corpus, name)
-            for name in ("files", "dataset_name", "dataset_config_name", "dataset_revision", "text_column", "strict")
-        }
+        """Make the corpus of a stream's validation texts; it shares the stream's report."""
+        known = {field.name: getattr(stream.corpus, field.name) for field in fields(Corpus)}
         return cls(**known, stream=stream, validation_fraction=validation_fraction, most=most)
 
     def __iter__(self) -> Iterator[str]:

@@ -13,10 +13,10 @@ from training.common.errors import InputError
 
 @dataclass(frozen=True)
 class Region:
-    """A Spanish-speaking region; the figures are those of the authors' corpora, None where there are none.
+    """A Spanish-speaking region; the figures are those of the authors' corpora; None if not published.
 
-    Users are in thousands, tweets and tokens in millions; `published_epochs` is how often the authors' training
-    went over the corpus.
+    Users are in thousands, tweets and tokens in millions; `published_epochs` counts the epochs of the authors'
+    training.
     """
 
     code: str
@@ -46,7 +46,7 @@ ALL_REGIONS = "all"  # in place of a code: texts of several regions
 
 
 def get_region(code: str) -> Region:
-    """The region of a two-letter country code, or "all"; one without published facts is welcome too.
+    """Return the region of a two-letter country code or "all"; it may have no published facts.
 
     Raises:
         InputError: if it is not two letters.
@@ -60,9 +60,9 @@ def get_region(code: str) -> Region:
 
 
 def region_of_name(name: str) -> str | None:
-    """The region that the name of a file or folder holds: `bilma-mx` is "mx", `news_tweets_es` is "es".
+    """Return the region in the name of a file or folder: `bilma-mx` is "mx", `news_tweets_es` is "es".
 
-    A code of the eight goes first; one that is not among them counts where it is the whole name.
+    The codes of the eight regions come first; another code counts only if it is the whole name.
     """
     parts = re.split("[^a-z]+", name.lower())
     known = [part for part in parts if part in REGIONS]
@@ -72,7 +72,11 @@ def region_of_name(name: str) -> str | None:
 
 
 def region_token_id(tokenizer: PreTrainedTokenizerBase, region: str) -> int:
-    """Raises `InputError` if the tokenizer has no token of the region, or it is no special one and would be masked."""
+    """Return the id of the token of a region.
+
+    Raises:
+        InputError: if the tokenizer lacks it, or it is not a special token and would be masked.
+    """
     token = region_token(region)
     token_id = tokenizer.get_vocab().get(token)
     if token_id is None or token_id not in tokenizer.all_special_ids:
@@ -84,16 +88,16 @@ def region_token_id(tokenizer: PreTrainedTokenizerBase, region: str) -> int:
 
 
 def tokens_of_files(files: Sequence[Path], tokenizer: PreTrainedTokenizerBase) -> dict[Path, int | None]:
-    """Of each file the token of the region that its name holds; None without a region that has one.
+    """Return for each file the id of its region's token; None if its name holds no region that has one.
 
     Raises:
-        InputError: if no file has one.
+        InputError: if there is no such file.
     """
     special, tokens = set(tokenizer.all_special_tokens), {}
     for file in files:
         region = region_of_name(file.name.split(".")[0])
-        has_token = region is not None and region_token(region) in special
-        tokens[file] = region_token_id(tokenizer, region) if has_token else None
+        known = region and region_token(region) in special
+        tokens[file] = region_token_id(tokenizer, region) if region and known else None
     if not any(tokens.values()):
         raise InputError(
             f"--region_tokens: no name of the {len(files)} files holds a region that the tokenizer has a token of: "
@@ -103,11 +107,16 @@ def tokens_of_files(files: Sequence[Path], tokenizer: PreTrainedTokenizerBase) -
 
 
 def has_region_tokens(config: PreTrainedConfig) -> bool:
-    """Whether a model, of any kind, has regional parts."""
+    """Tell whether a model, of any kind, has regional parts."""
     return getattr(config, "regions", None) is not None
 
 
 def region_of_file(path: Path) -> str:
+    """Return the region in the name of a file.
+
+    Raises:
+        InputError: if there is none.
+    """
     region = region_of_name(path.name.split(".")[0])
     if region is None:
         raise InputError(f"{path}: the name holds no region's two letters: call it, for example, tweets-mx.jsonl.gz")

@@ -1,7 +1,6 @@
 """Generate the synthetic corpus from templates and regional words."""
 
 import json
-import os
 import re
 import string
 from functools import cache
@@ -11,8 +10,11 @@ from typing import Any
 
 import yaml
 
+from training.common.errors import InputError
+from training.common.files import write_text
+
 LEXICON_FILE = Path(__file__).with_name("synthetic_lexicon.yaml")
-# How often each thing is done to a text.
+# Share of the texts that get each feature.
 RATES = {
     "opener": 0.18,
     "tag": 0.12,
@@ -80,7 +82,7 @@ class _TweetWriter:
         try:
             every_word = self.words[slot]
         except KeyError:
-            raise ValueError(
+            raise InputError(
                 f"{LEXICON_FILE.name} has no words for {{{slot}}} in region {self.region!r} or in common"
             ) from None
         words = [word for word in every_word if word not in self.used] or every_word
@@ -176,12 +178,12 @@ def generate_texts(region: str, num_texts: int, seed: int = 0) -> list[str]:
     Texts that differ only in case, accents, opening marks, mentions or links do not count as different.
 
     Raises:
-        ValueError: unknown region, `num_texts` below 1, more texts than the lexicon can give, or a lexicon
-            that cannot be used; the message is one line.
+        InputError: if the region is unknown, `num_texts` is below 1, the lexicon cannot give so many texts, or the
+            lexicon is damaged.
     """
     check_region(region)
     if num_texts < 1:
-        raise ValueError(f"num_texts must be at least 1, not {num_texts}")
+        raise InputError(f"num_texts must be at least 1, not {num_texts}")
     writer = _TweetWriter(region, seed)
     seen: set[str] = set()
     texts: list[str] = []
@@ -195,7 +197,7 @@ def generate_texts(region: str, num_texts: int, seed: int = 0) -> list[str]:
             continue
         repeats += 1
         if repeats == MAX_REPEATS:
-            raise ValueError(
+            raise InputError(
                 f"only about {len(texts)} different texts exist for region {region!r}, not {num_texts}: "
                 f"ask for fewer or add words to {LEXICON_FILE.name}"
             )
@@ -208,23 +210,25 @@ def available_regions() -> list[str]:
 
 
 def check_region(region: str) -> None:
-    """Raise a one-line ValueError that names the regions if `region` is not one of them."""
+    """Check that the lexicon has a region.
+
+    Raises:
+        InputError: if it has not, with the regions that it has.
+    """
     if region not in _lexicon()["regions"]:
-        raise ValueError(f"unknown region {region!r}; there are: {' '.join(available_regions())}")
+        raise InputError(f"unknown region {region!r}; there are: {' '.join(available_regions())}")
 
 
 def write_corpus(output_dir: Path, region: str, texts: list[str]) -> Path:
     """Write texts as `<region>.jsonl` in `output_dir` and return its path.
 
-    The file appears only once it is complete.
-
     Raises:
-        OSError: the file cannot be written.
+        InputError: if the file cannot be written.
     """
     rows = ({"text": text, "region": region, "source": "synthetic"} for text in texts)
     content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     path = output_dir / f"{region}.jsonl"
-    _write_whole(path, content)
+    write_text(path, content)
     return path
 
 
@@ -232,28 +236,20 @@ def _plain(text: str) -> str:
     return text.lower().translate(_WITHOUT_ACCENTS).translate(_WITHOUT_OPENING_MARKS)
 
 
-def _write_whole(path: Path, content: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        temporary.write_text(content, encoding="utf-8", newline="\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 @cache
 def _lexicon() -> dict[str, Any]:
     try:
         return yaml.safe_load(LEXICON_FILE.read_text(encoding="utf-8"))
     except yaml.YAMLError as err:
-        raise ValueError(f"{LEXICON_FILE.name} is not valid YAML: {' '.join(str(err).split())}") from err
+        raise InputError(f"{LEXICON_FILE.name} is not valid YAML: {' '.join(str(err).split())}") from err
 
 
 def _join(parts: list[str]) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _readme(regions: list[str], num_texts: int, seed: int) -> str:
+def readme(regions: list[str], num_texts: int, seed: int) -> str:
+    """Return the README of a folder of synthetic texts, with the command that makes them."""
     return (
         "These texts are synthetic: nobody wrote them. Do not use them to evaluate models of real language.\n"
         "Made by `python training/synthetic_corpus.py --output_dir <this folder> "

@@ -49,7 +49,7 @@ class _PlainTsv(csv.excel_tab):
 
 
 # A quoted field with a quotation mark, a tab or a line break in it: no plain field looks like that.
-_QUOTED = {
+_QUOTED: dict[type[csv.Dialect], re.Pattern[str]] = {
     _QuotedTsv: re.compile(r'(?:^|\t)"[^"\t\n]*(?:""|[\t\n])', re.MULTILINE),
     _EscapedTsv: re.compile(r'(?:^|\t)"[^"\t\n\\]*(?:\\"|[\t\n])', re.MULTILINE),
 }

@@ -27,13 +27,13 @@ SCHEMA = pa.schema({"input_ids": pa.list_(pa.int32()), "text_hash": pa.int64(), 
 TEXTS_PER_BATCH = 2048
 CHARACTERS_PER_BATCH = 2**20  # `tokenizers` takes some 170 bytes of memory for each
 BATCHES_AHEAD = 2
-BATCHES_PER_CHUNK = 64  # in the file the hashes of so many stand together, apart from tokens, and can be read so
+BATCHES_PER_CHUNK = 64  # are a chunk of the file, in which hashes are stored apart from tokens
 ROWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
 class _Chunk:
-    """Rows that stand together: row i is `ids[bounds[i]:bounds[i + 1]]`; `place` is where `ids` begins in its file."""
+    """Neighbouring rows: row i is `ids[bounds[i]:bounds[i + 1]]`; `place` is where `ids` begins in its file."""
 
     bounds: np.ndarray
     ids: np.ndarray
@@ -50,10 +50,10 @@ class _Chunk:
 
 
 class TokenRows:
-    """`rows[numbers]` are the `input_ids` of these rows of a dataset, an array each.
+    """The `input_ids` of a dataset: `rows[numbers]` gives an int32 array for each of these rows.
 
-    A row of a memory-mapped dataset is read from its file. Read through the map, it would leave 64 KB around it in
-    the memory that the system counts as this process's, until nearly the whole corpus is there.
+    Rows of a memory-mapped dataset are read from its file. Each row read through the map would keep 64 KB around it in
+    this process's resident memory, until nearly the whole corpus is there.
 
     Raises:
         ValueError: if rows of the dataset were selected.
@@ -87,12 +87,12 @@ def load_tokens(
     cache_dir: str | Path | None = None,
     first_tokens: Mapping[Path, int | None] | None = None,
 ) -> tuple[Dataset, ReadingReport]:
-    """The corpus as a memory-mapped dataset of `input_ids` (int32), `text_hash` and `split_hash` (int64), one row per
-    text.
+    """Load the corpus as a memory-mapped dataset of `input_ids` (int32), `text_hash` and `split_hash` (int64), a row
+    per text; tokenise it first if it is not in the cache.
 
-    Made once and found again as long as the texts, the tokenizer and `max_length` are the same. Longer texts are
-    cut at `max_length`, `[END]` kept. `first_tokens` are the ids that follow `[START]` in the texts of a file, if any;
-    the hashes are those of the texts without them.
+    The cache is valid as long as the texts, the tokenizer and `max_length` are the same. Longer texts are cut at
+    `max_length`, `[END]` kept. `first_tokens` are the ids that follow `[START]` in the texts of a file, if any; the
+    hashes are those of the texts without them.
 
     Raises:
         InputError: as reading the corpus does, and if no usable text was found.
@@ -108,7 +108,7 @@ def load_tokens(
     )
     folder = Path(cache_dir or Path(HF_HOME) / "bilma") / hashlib.sha256(repr(rules).encode()).hexdigest()[:32]
     if not folder.is_dir():
-        parts = [(corpus, None)]
+        parts: list[tuple[Corpus, int | None]] = [(corpus, None)]
         if first_tokens:
             parts = [
                 (replace(corpus, files=(file,), report=ReadingReport()), first_tokens[file]) for file in corpus.files
@@ -123,7 +123,7 @@ def load_tokens(
 def _write_tokens(
     parts: Sequence[tuple[Corpus, int | None]], tokenizer: TokenizersBackend, max_length: int, folder: Path
 ) -> None:
-    """Write beside and rename: a cache is whole or absent, also when two runs make the same one."""
+    """Write beside and rename: a cache is whole or absent, even if two runs make the same one."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="writing-", dir=folder.parent) as temporary:
         beside = Path(temporary) / folder.name
@@ -161,7 +161,7 @@ def _batches(texts: Iterable[GroupedText]) -> Iterator[list[GroupedText]]:
 def _encoded_ahead(
     batches: Iterable[list[GroupedText]], tokenizer: TokenizersBackend, max_length: int
 ) -> Iterator[tuple[list[GroupedText], list[list[int]]]]:
-    """Each batch with its token ids, made on all cores but one while the batch before it is hashed and written."""
+    """Yield each batch with its token ids, which are made while the batch before it is hashed and written."""
     waiting: deque[tuple[list[GroupedText], Future]] = deque()
     with ThreadPoolExecutor(max_workers=1) as executor:
         for texts in batches:
@@ -199,7 +199,7 @@ def _token_batch(
 
 
 def count_tokens(tokens: Dataset, texts: np.ndarray, vocab_size: int) -> np.ndarray:
-    """How often each token occurs in the chosen rows of a dataset, (vocab_size,) int64."""
+    """Count each token in the chosen rows of a dataset, (vocab_size,) int64."""
     rows, counts = TokenRows(tokens), np.zeros(vocab_size, np.int64)
     for first in range(0, len(texts), ROWS_AT_ONCE):
         ids = np.concatenate(rows[texts[first : first + ROWS_AT_ONCE]])
@@ -208,7 +208,7 @@ def count_tokens(tokens: Dataset, texts: np.ndarray, vocab_size: int) -> np.ndar
 
 
 def count_by_region(tokens: TokenRows, texts: np.ndarray, first_token: int, regions: int, size: int) -> np.ndarray:
-    """How often each token occurs in the texts behind the token of each region, (regions, size)."""
+    """Count each token in the texts that begin with the token of each region, (regions, size) int64."""
     counts = np.zeros((regions, size), np.int64)
     for some in np.array_split(texts, max(1, len(texts) // ROWS_AT_ONCE)):
         by_region: dict[int, list[np.ndarray]] = {}
