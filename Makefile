@@ -6,12 +6,13 @@ MODEL ?= models/bilma
 FAMILY ?= runs/family
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help quickstart family present test test-fast page browser test-page bench-onnx soak parity bench profile bench-inference lint clean
+.PHONY: help quickstart family present publish test test-fast page browser test-page bench-onnx soak parity bench profile bench-inference lint clean
 
 help:
 	@echo "make quickstart       ask the model in models/bilma for eight regions, then grow a region from it"
 	@echo "make family           train the whole family on the texts in CORPORA, or continue an interrupted run"
 	@echo "make present          renew model_cards/ for the organization ORG"
+	@echo "make publish          push models, cards, tests and page to the Hub, as ORG; DRY_RUN=FOLDER only writes them"
 	@echo "make test             run the tests"
 	@echo "make test-fast        run the tests that take less than five seconds each"
 	@echo "make lint             check style, format, imports between rooms, and types"
@@ -52,6 +53,12 @@ family: .venv/installed
 present: .venv/installed
 	$(BIN)/python training/present_family.py \
 		--org $(or $(ORG),$(error give the organization of the Hub: make present ORG=NAME)) $(FLAGS)
+
+# What is published is shown first and confirmed; DRY_RUN=FOLDER writes it there instead.
+publish: .venv/installed
+	$(BIN)/python training/publish.py --models $(or $(MODELS),models/bilma) --regional_tests regional_tests \
+		$(if $(wildcard build/space),--space build/space) $(if $(DRY_RUN),--dry_run $(DRY_RUN)) $(FLAGS) \
+		--org $(or $(ORG),$(error give the organization of the Hub: make publish ORG=NAME))
 
 test: .venv/installed
 	$(BIN)/pytest
