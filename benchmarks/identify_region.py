@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from scipy.sparse import hstack
 
 from modeling_bilma.tokenization_bilma import normalize
 from training.common.arguments import check_each, option, parse_arguments
@@ -26,7 +25,7 @@ from training.evaluation.figures import save
 from training.evaluation.intervals import interval, resampled_sums
 from training.evaluation.region_identification import RegionIdentifier, fit_calibration, open_regional_model
 from training.evaluation.results import Estimate
-from training.finetuning.baselines import linear, tfidf
+from training.finetuning.baselines import CHARACTERS, linear, tfidf
 from training.finetuning.scores import confusion
 from training.texts.corpus import Corpus, open_corpora
 from training.texts.splits import is_test, is_validation, split_hash
@@ -140,9 +139,7 @@ def tfidf_guesses(parts: dict[str, Part]) -> np.ndarray:
     """What a linear classifier on TF-IDF of words and characters guesses, chosen on the validation texts."""
     names = {"training": "train", "validation": "validation", "test": "test"}
     texts = {names[name]: [normalize(text) for text in part.texts] for name, part in parts.items()}
-    words = tfidf(texts, token_pattern=r"\S+", ngram_range=(1, 2))
-    characters = tfidf(texts, analyzer="char_wb", ngram_range=(2, 5))
-    features = {name: hstack([words[name], characters[name]]).tocsr() for name in texts}
+    features = tfidf(texts, {"token_pattern": r"\S+", "ngram_range": (1, 2)}, CHARACTERS)
     return linear(features, {names[name]: part.regions for name, part in parts.items()}, "balanced")["test"]
 
 

@@ -42,13 +42,13 @@ def average(models: list[BilmaForMaskedLM], names: list[str]) -> BilmaForMaskedL
     Raises:
         InputError: for a model whose weights have other names or shapes than the first one's.
     """
-    states = [model.state_dict() for model in models]
+    states = [model.state_dict() for model in models]  # tied weights are in it twice, under two names
     shapes = [{name: weight.shape for name, weight in state.items()} for state in states]
     for name, shape in zip(names, shapes, strict=True):
         if shape != shapes[0]:
             raise InputError(f"{name}: not the architecture of {names[0]}: average models of one kind")
-    for name, weight in states[0].items():
-        weight.copy_(torch.stack([state[name] for state in states]).mean(0))
+    means = {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}
+    models[0].load_state_dict(means)
     return models[0]
 
 

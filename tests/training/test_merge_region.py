@@ -59,8 +59,8 @@ def test_what_cannot_be_merged_is_one_line(regional, family, tmp_path, refusal):
     ("content", "message"),
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "is a Git LFS pointer.*git lfs pull"),
-        (None, "is not whole"),
-        (b"", "is not whole"),
+        (None, "is incomplete"),
+        (b"", "is incomplete"),
     ],
 )
 def test_weights_that_were_not_checked_out_whole_are_one_line(regional, tmp_path, refusal, content, message):

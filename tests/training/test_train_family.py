@@ -37,7 +37,7 @@ def home(tmp_path_factory):
     (home / "corpora").mkdir()
     for region in REGIONS:
         texts = generate_texts(region, 300)
-        write_texts(home / "corpora" / f"{region}.jsonl", texts, author=[f"{region}{n % 30}" for n in range(300)])
+        write_texts(home / "corpora" / f"{region}.jsonl", texts, author=[f"{region}{n % 100}" for n in range(300)])
     body, regional = write_recipe(home / "body.yaml", BODY), write_recipe(home / "regional.yaml", SHARED)
     sizes = {"vocab_size": 400, "min_frequency": 2, "test_fraction": 0.2, "group_column": "author", "mask_draws": 1}
     sizes["vector_size"] = TINY["hidden_size"]

@@ -121,8 +121,6 @@ def test_labelled_files_without_parts_are_cut_by_hash(tmp_path):
 def test_labelled_files_that_cannot_be_used(tmp_path):
     with pytest.raises(InputError, match="no column 'label'"):
         labelled(tmp_path / "a.jsonl", region=["mx"] * 4)
-    with pytest.raises(InputError, match="line 2: no label in column 'label'"):
-        labelled(tmp_path / "a.jsonl", label=["❤", None, "❤", "❤"], region=["mx"] * 4)
     with pytest.raises(InputError, match="text 'uno' has no region"):
         labelled(tmp_path / "a.jsonl", label=["❤"] * 4)
     path = write_texts(tmp_path / "a.jsonl", ["uno"], label=["❤"], region=["mx"])

