@@ -87,6 +87,7 @@ test-page: .venv/installed space/node_modules/.package-lock.json browser
 
 soak: .venv/installed
 	$(BIN)/python -m benchmarks.soak
+	$(BIN)/python -m benchmarks.fuzz_readers
 
 .venv-parity/installed: tests/parity/requirements.txt
 	$(PYTHON) -m venv .venv-parity

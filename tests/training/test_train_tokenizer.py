@@ -72,7 +72,7 @@ def test_a_published_vocabulary_becomes_a_tokenizer(ok, tmp_path):
         ("--train_file mx.jsonl --vocab_size 5", "vocab_size=5 is less than the"),
         ("--train_file mx.jsonl --min_frequency 0", "--min_frequency 0 is not 1 or more"),
         ("--train_file mx.jsonl --text_column tweet", "no column 'tweet'; there are: text"),
-        ("--train_file empty.txt", "empty.txt: no usable text"),
+        ("--train_file empty.txt", "empty.txt: no text to learn"),
         ("--train_file mx.jsonl --vocab_sise 9", "unknown flag --vocab_sise: did you mean --vocab_size"),
     ],
 )
