@@ -5,7 +5,7 @@
 A masked language model becomes two graphs, a classifier the first of them:
 
 - `onnx/model.onnx`: `input_ids` and `attention_mask` to logits at every position, as `pipeline("fill-mask")` of
-  transformers.js asks for. A region is told by its token in the text, `[MX] ...`.
+  transformers.js needs. A region is selected by its token in the text, `[MX] ...`.
 - `onnx/masked.onnx`: logits at `mask_positions` alone; `region` is a number in `regions` of config.json, or -1.
 
 The int8 graphs are `*_quantized.onnx`. docs/onnx.md shows both in use. Needs the extra `onnx`.

@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def check_output_dir(output_dir: Path, overwrite: bool) -> None:
-    """Nothing but a tokenizer is ever replaced, and that only when told to."""
+    """Refuse a folder that holds anything but a tokenizer, and a tokenizer too without --overwrite."""
     with as_input_error(OSError):
         inside = {path.name for path in output_dir.iterdir()} if output_dir.exists() else set()
     if others := inside - TOKENIZER_FILES:

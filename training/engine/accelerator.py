@@ -65,7 +65,7 @@ def make_accelerator(args: EngineArguments, settings: dict[str, Any]) -> Acceler
 
 
 def set_threads(num_threads: int | None) -> None:
-    """Set the CPU threads of this process: as asked for, as OMP_NUM_THREADS says, or the cores, shared evenly.
+    """Set the CPU threads of this process: as given, as OMP_NUM_THREADS says, or the cores, shared evenly.
 
     Launchers set OMP_NUM_THREADS to 1 for the processes that they start, which therefore says nothing there.
     """

@@ -18,7 +18,7 @@ PICTURE = f"{RESULTS}/{PICTURES[FILL_MASK]}"
 
 
 def split_page(path: Path) -> tuple[str, str]:
-    """What stands before and after the generated part.
+    """Return the text before and after the generated part.
 
     Raises:
         InputError: if the page or one of the marks is missing.

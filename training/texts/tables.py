@@ -35,7 +35,7 @@ class _QuotedTsv(_Csv):
 
 
 class _EscapedTsv(_QuotedTsv):
-    """As R writes it: a backslash stands before quotation marks inside a quoted field."""
+    """As R writes it: a backslash precedes quotation marks inside a quoted field."""
 
     doublequote = False
     escapechar = "\\"

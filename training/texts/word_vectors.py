@@ -31,7 +31,7 @@ class WordVectorArguments(CorpusArguments):
     cache_dir: str | None = option(None, "where tokenised corpora are kept (default: bilma/ in the Hugging Face home)")
     size: int = option(512, "numbers of a vector: hidden_size of the model")
     window: int = option(4, "tokens on each side that are a token's context")
-    negative: int = option(5, "random tokens that each true one is told from")
+    negative: int = option(5, "random tokens drawn for each true one")
     epochs: int = option(2, "passes over the texts")
     skip_gram: bool = option(False, "guess the context from the token, instead of the token from its context (CBOW)")
     seed: int = option(0, "of the vectors and the order of the texts")
