@@ -140,7 +140,7 @@ def changed_corpus(lab: Laboratory, name: str) -> None:
 def lost_worker(lab: Laboratory, name: str) -> None:
     fault = Fault("a step", 10, SIGKILL, rank=1)
     ended = lab.run(name, fault=fault, processes=2)
-    ended.expect(2, KILLED, says="error: another process of this run is gone")
+    ended.expect(2, KILLED, says="error: another process of this run died")
     require("Traceback" not in ended.output, ended.output)
     lab.run(f"{name} unbroken", processes=2).expect(0, 0)
     lab.finish(name, like=f"{name} unbroken", processes=2)
