@@ -162,11 +162,13 @@ def test_what_is_published_opens_everywhere(publish, flags, loopback_hub, online
 
 @pytest.mark.slow
 def test_the_code_of_every_card_prints_what_the_card_shows(flags, loopback_hub):
-    printed, _ = start(flags | {"regional_tests": None, "space": None}, loopback_hub).communicate(timeout=500)
+    process = start(flags | {"regional_tests": None, "space": None}, loopback_hub)
+    printed, _ = process.communicate(timeout=500)
+    assert process.returncode == 0, printed
     for name in MODELS:
         code, shown = card_example(loopback_hub.files(f"org/{name}")["README.md"].decode())
         visit = visitor(loopback_hub, code, xet=False)
-        assert visit.stdout.strip() == shown, (printed, visit.stderr)
+        assert visit.stdout.strip() == shown, visit.stderr
 
 
 def visitor(hub, code, *arguments, xet):

@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 from huggingface_hub import HfApi
 
 from tests.training.publishing.trained_folder import write_family
@@ -25,7 +24,6 @@ def api(loopback_hub, online):
 def made(tokenizer, tmp_path_factory) -> Path:
     """A folder with `bilma`, `bilma-mx-emoji` and `results`, as the scripts leave them."""
     home = tmp_path_factory.mktemp("made")
-    torch.manual_seed(0)
     write_family(home, tokenizer)
     return home
 

@@ -151,6 +151,7 @@ def measured(body: Path) -> list[dict[str, Any]]:
 
 def write_family(home: Path, tokenizer: TokenizersBackend) -> dict[str, dict[str, Any]]:
     """`bilma`, `bilma-mx-emoji` and `results` below `home`; returns the results."""
+    torch.manual_seed(0)
     write_body(home / "bilma", tokenizer)
     write_classifier(home / "bilma-mx-emoji", home / "bilma", tokenizer)
     results = make_results(home / "bilma", home / "bilma-mx-emoji")
