@@ -35,7 +35,7 @@ help:
 $(CORPUS)/README.md: training/synthetic_corpus.py training/texts/synthetic.py training/texts/synthetic_lexicon.yaml | .venv/installed
 	$(BIN)/python training/synthetic_corpus.py --output_dir $(CORPUS)
 
-PHRASE ?= vamos a comer [MASK]
+PHRASE ?= ¿[MASK] que hacer hoy?
 quickstart: .venv/installed $(CORPUS)/README.md
 	@echo "1. The model in models/bilma, asked for its eight regions."
 	$(BIN)/python training/complete.py --models models/bilma --phrases "$(PHRASE)"
@@ -51,13 +51,14 @@ family: .venv/installed
 		--corpora $(or $(CORPORA),$(error give the folder of the texts: make family CORPORA=FOLDER))
 
 present: .venv/installed
-	$(BIN)/python training/present_family.py \
+	$(BIN)/python training/present_family.py $(if $(CLASSIFIERS),--classifiers $(CLASSIFIERS)) \
 		--org $(or $(ORG),$(error give the organization of the Hub: make present ORG=NAME)) $(FLAGS)
 
 # What is published is shown first and confirmed; DRY_RUN=FOLDER writes it there instead.
 publish: .venv/installed
-	$(BIN)/python training/publish.py --models $(or $(MODELS),models/bilma) --regional_tests regional_tests \
-		$(if $(wildcard build/space),--space build/space) $(if $(DRY_RUN),--dry_run $(DRY_RUN)) $(FLAGS) \
+	HF_HUB_OFFLINE=0 $(BIN)/python training/publish.py --models models/bilma $(CLASSIFIERS) \
+		--regional_tests regional_tests $(if $(wildcard build/space),--space build/space) \
+		$(if $(DRY_RUN),--dry_run $(DRY_RUN)) $(FLAGS) \
 		--org $(or $(ORG),$(error give the organization of the Hub: make publish ORG=NAME))
 
 test: .venv/installed

@@ -299,7 +299,7 @@ def _card(model: BilmaPreTrainedModel, source: Source, digest: str, name: str) -
         task=task,
         title=title,
         example=example,
-        region=model.config.region.upper(),
+        region=(model.config.region or "").upper(),
         positions=model.config.max_position_embeddings,
         source=source.name,
         digest=digest,

@@ -74,7 +74,7 @@ def parse_arguments(kind: type[Arguments], description: str, argv: Sequence[str]
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     parser = _Parser(
-        kind,
+        kind,  # type: ignore[arg-type]
         description=description,
         formatter_class=_Formatter,
         allow_abbrev=False,
@@ -82,7 +82,7 @@ def parse_arguments(kind: type[Arguments], description: str, argv: Sequence[str]
     fields = {field.name: field for field in dataclasses.fields(kind)}
     names = list(fields)
     if "recipe" in names:
-        recipe = read_recipe(_recipe_named(argv) or fields["recipe"].default, fields)
+        recipe = read_recipe(_recipe_named(argv) or str(fields["recipe"].default), fields)
         recipe = _without_replaced(recipe, argv, getattr(kind, "ALTERNATIVES", ()))
         parser.set_defaults(**recipe)
         for action in parser._actions:  # argparse asks for a required flag although it has a default

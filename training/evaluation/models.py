@@ -143,7 +143,7 @@ def open_folder(path: Path) -> ModelFolder:
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=True)
     if not getattr(tokenizer, "is_fast", False):
         raise InputError(f"{path}: its tokenizer is written in Python: save it as a fast one (tokenizer.json)")
-    return ModelFolder(path, path.resolve().name, config, tokenizer)
+    return ModelFolder(path, path.resolve().name, config, tokenizer)  # type: ignore[arg-type]  # a fast one
 
 
 def check_masked_models(folders: Sequence[ModelFolder], top_k: int) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ class Stage:
 
     script: str
     output_dir: Path
-    inputs: dict[str, Sequence[Path]] = field(default_factory=dict)
+    inputs: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -139,6 +139,7 @@ class TokenisedData(Data):
 
     def count_tokens_by_region(self, config: BilmaConfig) -> np.ndarray:
         rows, first = TokenRows(self.train_tokens), config.first_region_token_id
+        assert first is not None and config.regions is not None  # it was just given regions
         return count_by_region(rows, self.train_texts, first, len(config.regions), config.vocab_size)
 
 

@@ -139,7 +139,7 @@ class MaskedSteps:
         self.collator = make_collator(tokenizer, mlm_probability, mask_replace_prob)
         self.special_ids = np.array(tokenizer.all_special_ids)
         self.region_dropout = region_dropout
-        self.region_ids = tokenizer.convert_tokens_to_ids(region_tokens(tokenizer))
+        self.region_ids = list(map(tokenizer.convert_tokens_to_ids, region_tokens(tokenizer)))
         self.steps_per_epoch = -(-len(texts) // texts_per_step)
         self._order: tuple[int, np.ndarray] | None = None  # of the current epoch
 

@@ -191,8 +191,9 @@ def check_card(tree: Path, publication: Publication) -> None:
     where = f"{tree.name}/{CARD}"
     card = read_card(tree, ModelCard)
     check_metadata(card, tree, METADATA)
-    if card.data.pipeline_tag != publication.pipeline_tag:
-        raise InputError(f"{where}: says {card.data.pipeline_tag}, and the model is for {publication.pipeline_tag}")
+    pipeline_tag = card.data.get("pipeline_tag")
+    if pipeline_tag != publication.pipeline_tag:
+        raise InputError(f"{where}: says {pipeline_tag}, and the model is for {publication.pipeline_tag}")
     if found := UNFINISHED.search(card.text):
         raise InputError(f"{where}: unfinished, it says {found[0]!r}")
     if empty := empty_section(card.text):

@@ -28,7 +28,7 @@ def is_test(hashes: np.ndarray | int, test_fraction: float) -> np.ndarray | bool
 
 def is_training(hashes: np.ndarray, validation_fraction: float, test_fraction: float) -> np.ndarray:
     """Tell whether a text belongs to neither the validation nor the test texts."""
-    return ~(is_validation(hashes, validation_fraction) | is_test(hashes, test_fraction))
+    return np.invert(is_validation(hashes, validation_fraction) | is_test(hashes, test_fraction))
 
 
 def duplicates_of(held_out: np.ndarray, for_training: np.ndarray, text_hashes: np.ndarray) -> np.ndarray:
