@@ -1,0 +1,1 @@
+../../modeling_bilma/configuration_bilma.py

@@ -1,0 +1,1 @@
+../../modeling_bilma/modeling_bilma.py
