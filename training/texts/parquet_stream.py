@@ -146,6 +146,8 @@ def read_row_group(shard: Shard, number: int, corpus: Corpus) -> pa.LargeBinaryA
         if rows != shard.rows[number]:
             raise InputError(f"{shard.url}: changed during the run: begin anew with --overwrite")
         column = table.read_row_group(number, columns=[corpus.text_column]).column(0)
+        if len(column) != rows:
+            raise InputError(f"{shard.url}: damaged: {len(column)} of {rows} rows of a row group are there")
     where = f"{shard.url}: column {corpus.text_column!r}"
     return pa.concat_arrays([strings_as_bytes(chunk, where) for chunk in column.chunks])
 

@@ -199,6 +199,8 @@ def parquet_rows(path: Path, columns: Columns, file_format: FileFormat, leave_ou
                 for number, row in enumerate(zip(*values, strict=True), start=first):
                     yield columns.row(dict(zip(wanted, row, strict=True)), f"{path}, row {number}")
                 first += len(batch)
+            if first - 1 != table.metadata.num_rows:
+                raise InputError(f"{path}: damaged: {first - 1} of {table.metadata.num_rows} rows are there")
     except PARQUET_ERRORS as error:
         raise InputError(f"{path}: not a readable Parquet file ({first_line(error)})") from error
 

@@ -12,6 +12,7 @@ from training.texts.columns import category, sorted_names
 from training.texts.corpus import Corpus
 from training.texts.files import find_files
 from training.texts.lines import FileFormat
+from training.texts.parquet_stream import Lane, ParquetStream
 
 TEXTS = ['dijo "hola" y se fue', '"hola"', "uno\tdos", "tres\ncuatro", "llano"]
 
@@ -167,3 +168,18 @@ def test_a_damaged_parquet_file_is_one_line(tmp_path):
         path.write_bytes(damaged)
         with pytest.raises(InputError, match=r"a\.parquet"):
             list(Corpus((path,)))
+
+
+def test_rows_that_a_damaged_parquet_file_lost_are_missed(tmp_path):
+    path = tmp_path / "a.parquet"
+    table = pa.table({"text": ["hola"] * 8})
+    pq.write_table(table, path, row_group_size=4, compression="none", use_dictionary=False)
+    content = bytearray(path.read_bytes())
+    content[5] = 2  # the kind of the first page, which pyarrow skips then
+    path.write_bytes(content)
+    corpus = Corpus((path,))
+    with pytest.raises(InputError, match="damaged: 4 of 8 rows are there"):
+        list(corpus)
+    stream = ParquetStream(corpus)
+    with pytest.raises(InputError, match="damaged: 0 of 4 rows of a row group"):
+        list(Lane(stream).texts((0, 0), 0, len(stream)))
