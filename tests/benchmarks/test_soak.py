@@ -17,6 +17,7 @@ def lab(tmp_path_factory):
 RANDOM_KILLS = {f"kill -9 at random moment {n}": partial(die_at_random, seed=n) for n in range(1, 4)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRIALS | RANDOM_KILLS)
 def test_a_run_survives(lab, name):
     (TRIALS | RANDOM_KILLS)[name](lab, name)

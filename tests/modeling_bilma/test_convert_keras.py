@@ -231,6 +231,7 @@ def test_other_numbers_of_labels_have_no_emoji(tmp_path, vocab):
     assert config["id2label"] == {"0": "LABEL_0", "1": "LABEL_1", "2": "LABEL_2"}
 
 
+@pytest.mark.slow
 def test_folder_opens_with_remote_code_in_a_clean_process(tmp_path, vocab):
     convert(str(write_h5(tmp_path / "m.h5", full_layout())), "mx", tmp_path / "out", vocab)
     code = (
@@ -593,6 +594,7 @@ class Payload:
         return os.mkdir, (str(self.path),)
 
 
+@pytest.mark.slow
 def test_nothing_in_a_weights_file_is_executed(tmp_path, vocab):
     trap = tmp_path / "executed"
     pickled = pickle.dumps(Payload(trap))

@@ -162,6 +162,7 @@ def found(hub, tmp_path_factory):
     return torch.load(answers)
 
 
+@pytest.mark.slow
 def test_push_to_hub_ships_the_code(hub):
     for repository in ("org/bilma-mx", "org/bilma-mx-emoji"):
         files = hub.files(repository)
@@ -173,6 +174,7 @@ def test_push_to_hub_ships_the_code(hub):
     assert bool(hub.xet.hashes) == hub.over_xet
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("revision", "name"), [("v1.0", "mx"), ("main", "mx-2")])
 def test_numbers_from_the_hub_are_bit_equal_to_the_local_ones(found, folder, tokenizer, revision, name):
     model = BilmaForMaskedLM.from_pretrained(folder / name).eval()
@@ -194,6 +196,7 @@ def test_no_token_reaches_the_storage(hub, found):
     assert not [request for request in elsewhere if request.token in hub.tokens.values()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hub", ["xet"], indirect=True)
 def test_a_fine_tuned_model_pushed_by_somebody_else_has_the_code_in_its_own_repository(hub, tmp_path):
     succeed(hub.run(FINE_TUNE, TEXT, tmp_path / "there.pt", user="eva", xet=hub.over_xet))

@@ -198,6 +198,7 @@ def test_vocabulary_is_no_larger_than_asked():
     assert len(train_vocabulary(TEXTS, min_frequency=1000)) < len(train_vocabulary(TEXTS, min_frequency=1))
 
 
+@pytest.mark.slow
 def test_learning_a_vocabulary_twice_gives_the_same_one_in_any_process():
     texts = [f"{a}{b} {b}{a}" for a in WORDS for b in WORDS]
     code = (

@@ -22,6 +22,7 @@ def test_a_table_has_a_column_for_each_model():
     assert found == "vamos a [MASK]\n  mx          ar\n  comer 0.50  morfar 0.12\n  ir 0.25     ir 0.10"
 
 
+@pytest.mark.slow
 def test_models_are_shown_side_by_side(run_script, models):
     phrases = ("vamos a comer [MASK]", "[MASK] en la mañana")
     lines = run_script("complete.py", "--models", *models, "--phrases", *phrases, "--top_k", 2).stdout.splitlines()
@@ -30,6 +31,7 @@ def test_models_are_shown_side_by_side(run_script, models):
     assert len(lines) == 8
 
 
+@pytest.mark.slow
 def test_a_model_with_regional_parts_answers_for_each_region(run_script, models, tokenizer, tmp_path):
     model, told = add_regions(BilmaForMaskedLM.from_pretrained(models[0]), tokenizer, ["ar", "mx"])
     model.save_pretrained(tmp_path)

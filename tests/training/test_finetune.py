@@ -140,6 +140,7 @@ def test_texts_of_several_regions_begin_with_their_tokens_and_are_scored_by_regi
     assert not BilmaForSequenceClassification.from_pretrained(out.parent / "plain").config.region_tokens
 
 
+@pytest.mark.slow
 def test_seeds_are_averaged_and_the_average_goes_on_with_one_region(tune):
     out = tune("--seeds", 1, 2, 3, "--soup", "--num_train_epochs", 2, "--learning_rate", 2e-3)
     metrics = read(out)
@@ -150,6 +151,7 @@ def test_seeds_are_averaged_and_the_average_goes_on_with_one_region(tune):
     assert (again["validation"], again["test"]) == (metrics["validation"], metrics["test"])
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_training(tune):
     first, again = (read(tune("--seeds", 5, name=name))["seeds"] for name in ("a", "b"))
     assert first == again
@@ -179,6 +181,7 @@ def test_nothing_is_overwritten(tune, refused, folder, tmp_path):
     assert "holds other files" in refused("--overwrite")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["train_seed", "finish", "put_in_place"])
 def test_an_interrupted_run_leaves_no_model_and_is_begun_again(tune, monkeypatch, place):
     def die(*_):

@@ -133,6 +133,7 @@ def pretrain_validation(out):
     return [micro for number in range(steps.steps_per_epoch) for micro in steps[number].micro_batches]
 
 
+@pytest.mark.slow
 def test_two_runs_give_the_same_weights(train):
     first, second = (load_file(train(name=name) / "model.safetensors") for name in ("a", "b"))
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -185,6 +186,7 @@ def shards(tmp_path, texts):
     return tmp_path / "shards"
 
 
+@pytest.mark.slow
 def test_a_streamed_run_goes_on_as_an_unbroken_one_and_names_a_replaced_file(train, refused, shards, monkeypatch):
     flags = ("--streaming", "--tokenizer", shards.parent / "tokenizer", "--max_steps", 16)  # beyond an epoch
     out = train(*flags, name="unbroken", train_file=shards)
@@ -242,6 +244,7 @@ def test_an_unfinished_run_is_neither_lost_nor_mixed_up(train, refused, monkeypa
     monkeypatch.undo()
 
 
+@pytest.mark.slow
 def test_an_interrupted_overwrite_can_be_resumed(train, monkeypatch):
     before = (train() / "model.safetensors").read_bytes()
     with monkeypatch.context() as patch:
@@ -378,6 +381,7 @@ def test_tensorboard_on_request(train):
     assert not (train("--report_to", "none", name="none") / "logs").exists()
 
 
+@pytest.mark.slow
 def test_a_base_that_training_makes_worse_is_kept(train, capsys):
     base = train("--max_steps", 20, "--learning_rate", 5e-3, name="base")
     flags = ("--init_from", base, "--config_overrides", "", "--learning_rate", 0.5, "--warmup_ratio", 0)

@@ -1,12 +1,12 @@
 """The folder of an export, laid out as transformers.js opens it; ONNX Runtime needs no more than its files."""
 
-import hashlib
 import json
 from pathlib import Path
 
 from transformers import TokenizersBackend
 
 from modeling_bilma import BilmaConfig
+from training.common.files import file_sha256, write_json
 
 FILES = "onnx"  # the subfolder that transformers.js reads graphs from
 FP32, INT8 = "{}.onnx", "{}_quantized.onnx"  # its names for dtype "fp32" and "q8"
@@ -23,10 +23,10 @@ def write_side_files(folder: Path, config: BilmaConfig, tokenizer: TokenizersBac
     tokenizer.save_pretrained(folder)
     path = folder / "tokenizer_config.json"
     settings = json.loads(path.read_text(encoding="utf-8")) | {"tokenizer_class": "PreTrainedTokenizerFast"}
-    _write_json(path, settings)
+    write_json(path, settings)
     kept = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
     regional = ("regions", "first_region_token_id", "region")
-    _write_json(
+    write_json(
         folder / "config.json",
         {
             "model_type": "bert",
@@ -39,13 +39,8 @@ def write_side_files(folder: Path, config: BilmaConfig, tokenizer: TokenizersBac
         },
     )
     graphs = sorted((folder / FILES).glob("*.onnx"))
-    _write_json(folder / "files.json", {f"{FILES}/{graph.name}": _digest(graph) for graph in graphs})
+    write_json(folder / "files.json", {f"{FILES}/{graph.name}": _digest(graph) for graph in graphs})
 
 
 def _digest(path: Path) -> dict[str, str | int]:
-    with path.open("rb") as file:
-        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": path.stat().st_size}
-
-
-def _write_json(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return {"sha256": file_sha256(path), "bytes": path.stat().st_size}

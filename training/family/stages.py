@@ -11,7 +11,7 @@ from typing import Any
 
 from training.common.arguments import parse_arguments, public_arguments
 from training.common.errors import InputError, as_input_error
-from training.common.files import write_json
+from training.common.files import file_sha256, write_json
 from training.evaluation.arguments import EvaluateArguments, RegionalTestsArguments
 from training.evaluation.arguments import check_arguments as check_evaluation
 from training.finetuning.arguments import FinetuneArguments
@@ -174,5 +174,5 @@ def digest(path: Path) -> str:
     if path.is_dir():
         inside = sorted([*path.glob("*.safetensors"), *path.glob("tokenizer.json")]) or sorted(path.rglob("*.json*"))
         return hashlib.sha256("".join(map(digest, inside)).encode()).hexdigest()
-    with as_input_error(OSError), path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with as_input_error(OSError):
+        return file_sha256(path)

@@ -36,6 +36,7 @@ def torch_logits(folder, texts):
     return model(input_ids=ids, attention_mask=mask).logits[ids == 4].numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("region", [*REGIONS, None])
 def test_masked_graph_answers_as_the_model_behind_the_token_of_a_region(regional, exported, region):
     token = f"[{region.upper()}] " if region else ""
@@ -73,6 +74,7 @@ def test_int8_keeps_answers_and_has_one_table_of_words(exported):
     assert (fp32.argmax(-1) == int8.argmax(-1)).mean() >= 0.97
 
 
+@pytest.mark.slow
 def test_an_untied_model_of_no_region(tokenizer, tmp_path):
     model = BilmaForMaskedLM(tiny_config(vocab_size=len(tokenizer)))
     model.save_pretrained(tmp_path / "model")

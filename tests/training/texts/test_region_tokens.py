@@ -155,6 +155,7 @@ def trained(family, tmp_path_factory):
     return home
 
 
+@pytest.mark.slow
 def test_the_folder_remembers_and_the_pipeline_listens(trained):
     config = json.loads((trained / "one-model" / "config.json").read_text())
     assert config["regions"] == list(REGIONS)
@@ -169,6 +170,7 @@ def test_the_folder_remembers_and_the_pipeline_listens(trained):
     assert difference > 1e-3
 
 
+@pytest.mark.slow
 def test_it_is_compared_with_models_that_have_none(trained, family, tmp_path):
     settings = {
         "corpora": family / "corpora",
