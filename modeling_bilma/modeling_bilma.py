@@ -513,13 +513,15 @@ class BilmaFillMaskPipeline(FillMaskPipeline):
     `BilmaConfig.custom_pipelines` names it, so that it is what `pipeline("fill-mask", model=name)` builds.
     """
 
-    def _forward(self, model_inputs):  # type: ignore[override]  # as FillMaskPipeline itself
+    # FillMaskPipeline itself narrows the signatures of its base class.
+
+    def _forward(self, model_inputs):  # type: ignore[override]
         masks = self._masks(model_inputs["input_ids"])
         outputs = self.model(**model_inputs, output_positions=chosen_positions(masks))
         outputs["input_ids"] = model_inputs["input_ids"]
         return outputs
 
-    def postprocess(self, model_outputs, top_k=5, target_ids=None):  # type: ignore[override]  # as FillMaskPipeline itself
+    def postprocess(self, model_outputs, top_k=5, target_ids=None):  # type: ignore[override]
         ids, logits = model_outputs["input_ids"], model_outputs["logits"]
         masks = self._masks(ids[0]).nonzero().squeeze(-1)
         everywhere = logits.new_empty(1, ids.shape[1], logits.shape[-1], dtype=torch.float32)
