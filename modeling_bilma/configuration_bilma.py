@@ -75,6 +75,13 @@ class BilmaConfig(PreTrainedConfig):
             return {}
         return {"fill-mask": {"impl": "modeling_bilma.BilmaFillMaskPipeline", "pt": ["AutoModelForMaskedLM"]}}
 
+    @property
+    def region_token_ids(self) -> range:
+        """Ids of the region tokens, in the order of `regions`; empty for a model without regions."""
+        if self.regions is None or self.first_region_token_id is None:
+            return range(0)
+        return range(self.first_region_token_id, self.first_region_token_id + len(self.regions))
+
     def validate_sizes(self):
         sizes = (
             "vocab_size",

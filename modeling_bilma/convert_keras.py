@@ -120,7 +120,7 @@ def convert(
         for model, folder, output in zip(models, folders, outputs, strict=True):
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
-            (folder / "README.md").write_text(_card(model, source, digest, output.name), encoding="utf-8")
+            (folder / "README.md").write_text(_card(model, region, source, digest, output.name), encoding="utf-8")
 
 
 def check_vocabulary_size(vocabulary: Sequence[str], rows: int, source: Source) -> None:
@@ -289,7 +289,7 @@ The MIT licence is that of the authors' package; the weights file itself names n
 """
 
 
-def _card(model: BilmaPreTrainedModel, source: Source, digest: str, name: str) -> str:
+def _card(model: BilmaPreTrainedModel, region: str, source: Source, digest: str, name: str) -> str:
     if isinstance(model, BilmaForSequenceClassification):
         task, example = "text-classification", "Vamos a comer unos tacos"
         title = "the emoji of a text" if model.config.num_labels == len(EMOJI_15) else "text classification"
@@ -299,7 +299,7 @@ def _card(model: BilmaPreTrainedModel, source: Source, digest: str, name: str) -
         task=task,
         title=title,
         example=example,
-        region=(model.config.region or "").upper(),
+        region=region.upper(),
         positions=model.config.max_position_embeddings,
         source=source.name,
         digest=digest,

@@ -116,7 +116,7 @@ class Slot:
 
     module: str
     layer: str
-    shapes: dict[str, tuple[int, ...]]
+    shapes: Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -213,12 +213,13 @@ def _encoder_slots(roles: Roles, sizes: Mapping[str, int]) -> list[Slot]:
 
 
 def _classifier_slots(roles: Roles, sizes: Mapping[str, int]) -> list[Slot]:
-    modules = ("dense_1", "dense_2", "out_proj")
+    if not roles.classifier:
+        return []
     hidden = sizes["hidden_size"]
-    widths = {"out_proj": sizes.get("num_labels")}
+    widths = {"dense_1": hidden, "dense_2": hidden, "out_proj": sizes["num_labels"]}
     return [
-        _linear(f"classifier.{module}", layer, hidden, widths.get(module, hidden))
-        for module, layer in zip(modules, roles.classifier, strict=False)  # no layers, no slots
+        _linear(f"classifier.{module}", layer, hidden, width)
+        for (module, width), layer in zip(widths.items(), roles.classifier, strict=True)
     ]
 
 

@@ -46,16 +46,16 @@ def sinusoids(num_positions: int, size: int) -> torch.Tensor:
 class BilmaModelOutput(BaseModelOutput):
     """States, and for a model with regions which region each is of: `regions`, (B, L, R), ones and zeros."""
 
-    regions: torch.FloatTensor | None = None
+    regions: torch.Tensor | None = None
 
 
-def is_region_token(input_ids: torch.LongTensor, config: BilmaConfig) -> torch.BoolTensor:
-    first = config.first_region_token_id
-    return (input_ids >= first) & (input_ids < first + len(config.regions))
+def is_region_token(input_ids: torch.Tensor, config: BilmaConfig) -> torch.Tensor:
+    ids = config.region_token_ids
+    return (input_ids >= ids.start) & (input_ids < ids.stop)
 
 
 def visible_tokens(
-    input_ids: torch.LongTensor | None, attention_mask: torch.Tensor | None, config: BilmaConfig
+    input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None, config: BilmaConfig
 ) -> torch.Tensor | None:
     """The attention mask, (B, L), without the region tokens, which say how to read a text and are no part of it."""
     if config.regions is None or input_ids is None:
@@ -65,12 +65,12 @@ def visible_tokens(
 
 
 def read_region_tokens(
-    input_ids: torch.LongTensor,
+    input_ids: torch.Tensor,
     attention_mask: torch.Tensor | None,
-    position_ids: torch.LongTensor,
-    text_of_position: torch.LongTensor | None,
+    position_ids: torch.Tensor,
+    text_of_position: torch.Tensor | None,
     config: BilmaConfig,
-) -> tuple[torch.BoolTensor, torch.LongTensor]:
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Of every position the region of its text, (B, L, R), one at most; and the positions without region tokens.
 
     The first region token of a text decides. `text_of_position`, (B, L), numbers the texts of a row; None: one a row.
@@ -82,7 +82,7 @@ def read_region_tokens(
     if text_of_position is None:
         text_of_position = torch.zeros_like(input_ids)
 
-    def first_in_text(values: torch.LongTensor) -> torch.LongTensor:
+    def first_in_text(values: torch.Tensor) -> torch.Tensor:
         """(B, L): at every position the least value in its text, `length` at most."""
         least = torch.full_like(values, length).scatter_reduce(1, text_of_position, values, "amin")
         return least.gather(1, text_of_position)
@@ -90,13 +90,15 @@ def read_region_tokens(
     columns = torch.arange(length, device=input_ids.device).expand_as(input_ids)
     first = first_in_text(columns.masked_fill(~tokens, length))
     token = input_ids.gather(1, first.clamp(max=length - 1)).masked_fill(first == length, -1)
-    ids = config.first_region_token_id + torch.arange(len(config.regions), device=input_ids.device)
+    ids = torch.arange(config.region_token_ids.start, config.region_token_ids.stop, device=input_ids.device)
     tokens_before = tokens.long().cumsum(1) - tokens.long()
     tokens_before_in_text = tokens_before - first_in_text(tokens_before)
     return token.unsqueeze(-1) == ids, position_ids - tokens_before_in_text
 
 
 class BilmaEmbeddings(nn.Module):
+    sinusoids: torch.Tensor
+
     def __init__(self, config: BilmaConfig):
         super().__init__()
         self.scale = math.sqrt(config.hidden_size)
@@ -118,7 +120,7 @@ class BilmaEmbeddings(nn.Module):
             self.sinusoids = sinusoids(*shape).to(self.sinusoids.device)
         return self
 
-    def forward(self, inputs_embeds: torch.Tensor, position_ids: torch.LongTensor) -> torch.Tensor:
+    def forward(self, inputs_embeds: torch.Tensor, position_ids: torch.Tensor) -> torch.Tensor:
         # The sum is made in fp32: in bf16 neighbouring positions far into a text would round to the same vector.
         return (inputs_embeds * self.scale + self.sinusoids[position_ids].float()).to(inputs_embeds.dtype)
 
@@ -195,14 +197,14 @@ class BilmaMLP(nn.Module):
         return self.down_proj(self.activation(self.up_proj(hidden_states)))
 
 
-def take_positions(states: torch.Tensor, positions: torch.LongTensor | None) -> torch.Tensor:
+def take_positions(states: torch.Tensor, positions: torch.Tensor | None) -> torch.Tensor:
     """(B, L, D) to (B, Q, D): the states at `positions`, (B, Q), or all of them."""
     if positions is None:
         return states
     return states.gather(1, positions.unsqueeze(-1).expand(-1, -1, states.shape[-1]))
 
 
-def chosen_positions(chosen: torch.BoolTensor) -> torch.LongTensor:
+def chosen_positions(chosen: torch.Tensor) -> torch.Tensor:
     """(B, L) to (B, Q): of each row first the chosen positions, in order; Q is the most that a row has, or 1."""
     most = max(1, int(chosen.sum(1).max()))
     return chosen.int().argsort(dim=1, descending=True, stable=True)[:, :most]
@@ -221,7 +223,7 @@ class BilmaLayer(GradientCheckpointingLayer):
         self,
         hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
-        positions: torch.LongTensor | None = None,
+        positions: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> torch.Tensor:
         """States at `positions`, (B, Q), or at all of them; they attend to every position."""
@@ -285,18 +287,18 @@ class BilmaModel(BilmaPreTrainedModel):
     def get_input_embeddings(self) -> nn.Embedding:
         return self.embeddings.word_embeddings
 
-    def set_input_embeddings(self, value: nn.Embedding):
+    def set_input_embeddings(self, value: nn.Embedding):  # type: ignore[override]  # transformers: any module
         self.embeddings.word_embeddings = value
 
     @merge_with_config_defaults
     @can_return_tuple
     def forward(
         self,
-        input_ids: torch.LongTensor | None = None,
+        input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
-        position_ids: torch.LongTensor | None = None,
+        position_ids: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
-        output_positions: torch.LongTensor | None = None,
+        output_positions: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BilmaModelOutput:
         """Encode texts, one per row, or several packed in a row.
@@ -330,7 +332,7 @@ class BilmaModel(BilmaPreTrainedModel):
 
         same_text = text_of_position = regions = None
         packed = position_ids is not None
-        if not packed:
+        if position_ids is None:
             position_ids = torch.arange(inputs_embeds.shape[1], device=inputs_embeds.device).unsqueeze(0)
         else:
             text_of_position = find_packed_sequence_indices(position_ids)
@@ -362,7 +364,7 @@ class BilmaModel(BilmaPreTrainedModel):
         self,
         hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None,
-        positions: torch.LongTensor | None = None,
+        positions: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BilmaModelOutput:
         for layer in self.layers[:-1]:
@@ -381,8 +383,8 @@ class BilmaModel(BilmaPreTrainedModel):
         self,
         inputs_embeds: torch.Tensor,
         attention_mask: torch.Tensor | None,
-        position_ids: torch.LongTensor | None,
-        output_positions: torch.LongTensor | None,
+        position_ids: torch.Tensor | None,
+        output_positions: torch.Tensor | None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BilmaModelOutput:
         """As the published model was trained: pad every row to `max_position_embeddings`, mask nothing."""
@@ -407,7 +409,7 @@ class BilmaModel(BilmaPreTrainedModel):
             outputs.attentions = tuple(weights[:, :, :length] for weights in outputs.attentions)
         return outputs
 
-    def _check_positions(self, length: int, position_ids: torch.LongTensor | None):
+    def _check_positions(self, length: int, position_ids: torch.Tensor | None):
         limit = self.config.max_position_embeddings
         if position_ids is not None:  # rows may be longer than any text in them
             if torch.compiler.is_compiling():
@@ -453,12 +455,12 @@ class BilmaForMaskedLM(BilmaPreTrainedModel):
     @can_return_tuple
     def forward(
         self,
-        input_ids: torch.LongTensor | None = None,
+        input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
-        position_ids: torch.LongTensor | None = None,
+        position_ids: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
-        labels: torch.LongTensor | None = None,
-        output_positions: torch.LongTensor | None = None,
+        labels: torch.Tensor | None = None,
+        output_positions: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> MaskedLMOutput:
         """Logits of shape (B, L, V), and the loss over the positions whose label is not -100.
@@ -466,8 +468,8 @@ class BilmaForMaskedLM(BilmaPreTrainedModel):
         With `output_positions`, (B, Q), logits are (B, Q, V), at these positions, and no others are scored. With
         `labels` and `config.sparse_prediction`, logits are (labelled positions, V), in row order.
         """
-        sparse = labels is not None and self.config.sparse_prediction
-        if sparse and output_positions is None:
+        sparse = self.config.sparse_prediction
+        if labels is not None and sparse and output_positions is None:
             output_positions = self._labelled_positions(labels, **kwargs)
         outputs = self.bilma(
             input_ids=input_ids,
@@ -480,7 +482,7 @@ class BilmaForMaskedLM(BilmaPreTrainedModel):
         states, regions = outputs.last_hidden_state, outputs.regions
         if labels is not None and output_positions is not None:
             labels = labels.gather(1, output_positions)
-        if sparse:
+        if labels is not None and sparse:
             labelled = labels != -100
             states, labels = states[labelled], labels[labelled]
             regions = None if regions is None else regions[labelled]
@@ -493,7 +495,7 @@ class BilmaForMaskedLM(BilmaPreTrainedModel):
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
 
-    def _labelled_positions(self, labels: torch.LongTensor, **kwargs) -> torch.LongTensor | None:
+    def _labelled_positions(self, labels: torch.Tensor, **kwargs) -> torch.Tensor | None:
         """As `chosen_positions`.
 
         None where the caller asks for every state, and in a compiled model, whose shapes cannot follow the labels.
@@ -511,18 +513,24 @@ class BilmaFillMaskPipeline(FillMaskPipeline):
     `BilmaConfig.custom_pipelines` names it, so that it is what `pipeline("fill-mask", model=name)` builds.
     """
 
-    def _forward(self, model_inputs):
-        masks = model_inputs["input_ids"] == self.tokenizer.mask_token_id
+    # FillMaskPipeline itself narrows the signatures of its base class.
+
+    def _forward(self, model_inputs):  # type: ignore[override]
+        masks = self._masks(model_inputs["input_ids"])
         outputs = self.model(**model_inputs, output_positions=chosen_positions(masks))
         outputs["input_ids"] = model_inputs["input_ids"]
         return outputs
 
-    def postprocess(self, model_outputs, **parameters):
+    def postprocess(self, model_outputs, top_k=5, target_ids=None):  # type: ignore[override]
         ids, logits = model_outputs["input_ids"], model_outputs["logits"]
-        masks = (ids[0] == self.tokenizer.mask_token_id).nonzero().squeeze(-1)
+        masks = self._masks(ids[0]).nonzero().squeeze(-1)
         everywhere = logits.new_empty(1, ids.shape[1], logits.shape[-1], dtype=torch.float32)
         everywhere[0, masks] = logits[0, : len(masks)].float()  # the rest is never read, nor even touched
-        return super().postprocess({"input_ids": ids, "logits": everywhere}, **parameters)
+        return super().postprocess({"input_ids": ids, "logits": everywhere}, top_k, target_ids)
+
+    def _masks(self, input_ids: torch.Tensor) -> torch.Tensor:
+        assert self.tokenizer is not None  # a fill-mask pipeline cannot be made without one
+        return input_ids == self.tokenizer.mask_token_id
 
 
 def pool(states: torch.Tensor, attention_mask: torch.Tensor | None, pooling: str) -> torch.Tensor:
@@ -547,6 +555,7 @@ class BilmaClassificationHead(nn.Module):
         self.pooling = config.pooling
         self.dense_1 = nn.Linear(config.hidden_size, config.hidden_size)
         self.dense_2 = nn.Linear(config.hidden_size, config.hidden_size)
+        assert config.num_labels is not None  # transformers gives every configuration labels
         self.out_proj = nn.Linear(config.hidden_size, config.num_labels)
 
     def forward(self, states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
@@ -567,7 +576,7 @@ class BilmaForSequenceClassification(BilmaPreTrainedModel):
     @can_return_tuple
     def forward(
         self,
-        input_ids: torch.LongTensor | None = None,
+        input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
@@ -597,17 +606,18 @@ class BilmaForTokenClassification(BilmaPreTrainedModel):
         self.num_labels = config.num_labels
         self.bilma = BilmaModel(config)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        assert config.num_labels is not None  # as above
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
     @can_return_tuple
     def forward(
         self,
-        input_ids: torch.LongTensor | None = None,
+        input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
-        position_ids: torch.LongTensor | None = None,
+        position_ids: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
-        labels: torch.LongTensor | None = None,
+        labels: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> TokenClassifierOutput:
         """Logits of shape (B, L, num_labels); labels of -100 are not scored."""

@@ -121,6 +121,7 @@ def log_frequency_ratios(counts: Tensor, smoothing: float = 5.0) -> Tensor:
 def _like(model: BilmaForMaskedLM, **changes: object) -> BilmaForMaskedLM:
     """A new model of the same dtype, device and mode, whose configuration differs by `changes`."""
     settings = deepcopy(model.config).to_dict() | changes
-    like = BilmaForMaskedLM(BilmaConfig.from_dict(settings)).to(model.device, model.dtype)
+    # transformers types `to` as an unbound method.
+    like = BilmaForMaskedLM(BilmaConfig.from_dict(settings)).to(model.device, model.dtype)  # type: ignore[arg-type]
     like.set_attn_implementation(model.config._attn_implementation)
     return like.train(model.training)

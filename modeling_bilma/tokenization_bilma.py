@@ -106,7 +106,7 @@ def normalize_all(texts: Sequence[str]) -> list[str]:
     # No rule looks beyond white space, and none makes a separator or takes one away.
     normalized = rules.normalize_str(_SEPARATOR.join(texts)).split(_SEPARATOR)
     if len(normalized) != len(texts):  # a text holds one itself
-        normalized = map(rules.normalize_str, texts)
+        normalized = [rules.normalize_str(text) for text in texts]
     return [" ".join(text.split()) for text in normalized]
 
 
@@ -188,7 +188,7 @@ def _backend(pipeline: Tokenizer, tokens_of_regions: Sequence[str], max_length: 
 def region_tokens(tokenizer: TokenizersBackend) -> list[str]:
     """The region tokens at the end of a tokenizer's vocabulary, in order."""
     ids = tokenizer.get_vocab()
-    return _region_tokens_of(sorted(ids, key=ids.get))
+    return _region_tokens_of(sorted(ids, key=ids.__getitem__))
 
 
 def with_region_tokens(tokenizer: TokenizersBackend, regions: Sequence[str]) -> TokenizersBackend:
@@ -232,7 +232,7 @@ def load_tokenizer(path_or_id: str | Path) -> TokenizersBackend:
     """A BILMA tokenizer from a vocabulary file, a saved folder or a Hub id.
 
     Raises:
-        ValueError: if there is no tokenizer, or it lacks the special tokens at their ids.
+        ValueError: if there is no tokenizer, it lacks the special tokens at their ids, or it is not a fast one.
     """
     if Path(path_or_id).is_file():
         return build_tokenizer(read_vocabulary(path_or_id), source=str(path_or_id))
@@ -241,7 +241,9 @@ def load_tokenizer(path_or_id: str | Path) -> TokenizersBackend:
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"no tokenizer could be opened at {path_or_id}: {reason}") from None
-    check_vocabulary(tokenizer.convert_ids_to_tokens(range(len(tokenizer))), f"the tokenizer at {path_or_id}")
+    check_vocabulary(tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))), f"the tokenizer at {path_or_id}")
+    if not isinstance(tokenizer, TokenizersBackend):
+        raise ValueError(f"the tokenizer at {path_or_id} is no fast one: save it as tokenizer.json")
     return tokenizer
 
 
@@ -280,4 +282,4 @@ def train_vocabulary(
             f"vocab_size={vocab_size} is less than the {len(ids)} special tokens, letters and signs of these texts: "
             "give a larger one"
         )
-    return sorted(ids, key=ids.get)
+    return sorted(ids, key=ids.__getitem__)

@@ -26,11 +26,12 @@ from training.common.errors import InputError, as_input_error, run
 from training.common.files import written_whole
 from training.engine.models import open_whole
 from training.exporting.folder import FILES, FP32, INT8, write_side_files
-from training.exporting.graphs import ClassifierGraph, DenseGraph, MaskedGraph, write_graph
+from training.exporting.graphs import ClassifierGraph, DenseGraph, Graph, MaskedGraph, write_graph
 from training.exporting.int8 import quantize
 
 # Class of ours, that of transformers.js, and the graphs by name.
-KINDS = {
+Kind = tuple[type[BilmaForMaskedLM | BilmaForSequenceClassification], str, dict[str, type[Graph]]]
+KINDS: dict[str, Kind] = {
     "BilmaForMaskedLM": (BilmaForMaskedLM, "BertForMaskedLM", {"model": DenseGraph, "masked": MaskedGraph}),
     "BilmaForSequenceClassification": (
         BilmaForSequenceClassification,
@@ -68,7 +69,7 @@ def main() -> None:
     print(output_dir)
 
 
-def kind_of(path_or_id: str) -> tuple[type, str, dict[str, type]]:
+def kind_of(path_or_id: str) -> Kind:
     """The entry of `KINDS` for a saved model.
 
     Raises:
@@ -90,7 +91,7 @@ def kind_of(path_or_id: str) -> tuple[type, str, dict[str, type]]:
 
 
 @torch.no_grad()
-def check_agreement(graph: torch.nn.Module, path: Path) -> float:
+def check_agreement(graph: Graph, path: Path) -> float:
     """The greatest difference between the logits of torch and of ONNX Runtime, over random texts with padding.
 
     Raises:

@@ -74,7 +74,7 @@ def parse_arguments(kind: type[Arguments], description: str, argv: Sequence[str]
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     parser = _Parser(
-        kind,  # type: ignore[arg-type]
+        kind,  # type: ignore[arg-type]  # typed as a NewType of transformers' own
         description=description,
         formatter_class=_Formatter,
         allow_abbrev=False,

@@ -244,14 +244,7 @@ class MaskedComparison:
     def region_words(self, predictions: ByRegion) -> RegionWordsResult:
         size = len(self.tokenizer)
         means = {
-            name: np.mean(
-                [
-                    mean[:size]
-                    for by_model in predictions.values()
-                    if (mean := by_model[name].mean_log_probabilities) is not None
-                ],
-                axis=0,
-            )
+            name: np.mean([by_model[name].known_means()[:size] for by_model in predictions.values()], axis=0)
             for name in self.regions
         }
         texts = (ids for test in self.tests for ids in encode(test.texts, self.tokenizer, self.args.max_length))

@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -93,7 +93,7 @@ def from_labelled_files(
     """
     columns = {"text_column": text_column, "group_column": group_column}
     corpus = labelled_corpus("labelled", files, label_column, **columns, file_format=file_format)
-    rows: list[tuple[Any, ...]] = [row if group_column else (*row, None) for row in corpus.rows()]
+    rows: list[tuple[str | None, ...]] = [row if group_column else (*row, None) for row in corpus.rows()]
     names = ", ".join(corpus.names())
     if not any(split == "test" for _, _, split, *_ in rows):
         rows = [row for row in rows if is_test(split_hash(row[0] or "", row[-1]), test_fraction)]

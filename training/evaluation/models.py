@@ -141,9 +141,9 @@ def open_folder(path: Path) -> ModelFolder:
     with _opening(path):
         config = AutoConfig.from_pretrained(path, trust_remote_code=True)
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=True)
-    if not getattr(tokenizer, "is_fast", False):
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise InputError(f"{path}: its tokenizer is written in Python: save it as a fast one (tokenizer.json)")
-    return ModelFolder(path, path.resolve().name, config, tokenizer)  # type: ignore[arg-type]  # a fast one
+    return ModelFolder(path, path.resolve().name, config, tokenizer)
 
 
 def check_masked_models(folders: Sequence[ModelFolder], top_k: int) -> None:

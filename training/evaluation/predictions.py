@@ -32,6 +32,11 @@ class Predictions:
         assert self.log_probability is not None
         return self.log_probability
 
+    def known_means(self) -> np.ndarray:
+        """The mean log-probabilities of a model's predictions, which always has them."""
+        assert self.mean_log_probabilities is not None
+        return self.mean_log_probabilities
+
 
 def collate(rows: Sequence[MaskedText], pad_id: int) -> dict[str, Tensor]:
     """(rows, longest row) of `input_ids`, `attention_mask`, and `labels` at the masked positions."""

@@ -34,7 +34,7 @@ def write_side_files(folder: Path, config: BilmaConfig, tokenizer: TokenizersBac
             **{name: getattr(config, name) for name in (*kept, *regional)},
             "pad_token_id": config.pad_token_id,
             "mask_token_id": tokenizer.mask_token_id,
-            "id2label": {str(number): label for number, label in config.id2label.items()},
+            "id2label": {str(number): label for number, label in (config.id2label or {}).items()},
             "label2id": config.label2id,
         },
     )

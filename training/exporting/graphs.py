@@ -13,8 +13,10 @@ OPSET = 18
 TABLE = "table"  # the initializer's name in the file
 
 
-class _Graph(nn.Module):
+class Graph(nn.Module):
     """A body that reads one text a row, with its word table transposed: (D, V), as the output layer multiplies it."""
+
+    table: Tensor
 
     def __init__(self, model: BilmaForMaskedLM | BilmaForSequenceClassification):
         super().__init__()
@@ -43,7 +45,7 @@ class _Graph(nn.Module):
         if self.bilma.config.regions is not None:
             tokens = is_region_token(input_ids, self.bilma.config) & visible
             first = tokens & (tokens.long().cumsum(1) == 1)
-            ids = self.bilma.config.first_region_token_id + torch.arange(len(self.bilma.config.regions))
+            ids = torch.arange(self.bilma.config.region_token_ids.start, self.bilma.config.region_token_ids.stop)
             regions = (first[..., None] & (input_ids[..., None] == ids)).to(embeds.dtype).sum(1)
             embeds = embeds + (regions @ self.bilma.embeddings.region_vector)[:, None]
             position_ids = torch.arange(input_ids.shape[1]) - (tokens.long().cumsum(1) - tokens.long())
@@ -53,7 +55,7 @@ class _Graph(nn.Module):
         return self.encode(embeds, visible, position_ids), visible, regions
 
 
-class DenseGraph(_Graph):
+class DenseGraph(Graph):
     """input_ids, attention_mask (B, L) to logits (B, L, V): for transformers.js. `[MX]` in a text is its region."""
 
     def __init__(self, model: BilmaForMaskedLM):
@@ -65,7 +67,7 @@ class DenseGraph(_Graph):
         return self.output(states, self.table, regions)
 
 
-class MaskedGraph(_Graph):
+class MaskedGraph(Graph):
     """Logits at the masks alone, (B, Q, V): from ids without region tokens, (B, L), and positions of masks, (B, Q).
 
     A model with regions has one more input, `region`, (B,): its number in `config.regions`, or -1 for none. Region
@@ -74,7 +76,8 @@ class MaskedGraph(_Graph):
 
     def __init__(self, model: BilmaForMaskedLM):
         super().__init__(model)
-        size = model.config.vocab_size if model.config.regions is None else model.config.first_region_token_id
+        region_tokens = model.config.region_token_ids
+        size = region_tokens.start if region_tokens else model.config.vocab_size
         self.table = self.table[:, :size].contiguous()
         self.output = _Output(model, size)
 
@@ -83,7 +86,7 @@ class MaskedGraph(_Graph):
     ) -> Tensor:
         embeds, regions = self.embed(input_ids), None
         if region is not None:
-            numbers = torch.arange(len(self.bilma.config.regions))
+            numbers = torch.arange(len(self.bilma.config.region_token_ids))
             regions = (region[:, None] == numbers).to(embeds.dtype)
             embeds = embeds + (regions @ self.bilma.embeddings.region_vector)[:, None]
         positions = torch.arange(input_ids.shape[1])[None]
@@ -93,6 +96,11 @@ class MaskedGraph(_Graph):
 
 class _Output(nn.Module):
     """The output layer, over the table of the embedding where the model ties them."""
+
+    bias: Tensor
+    weight: Tensor
+    region_bias: Tensor
+    region_vector: Tensor
 
     def __init__(self, model: BilmaForMaskedLM, size: int):
         super().__init__()
@@ -113,7 +121,7 @@ class _Output(nn.Module):
         return logits + (regions @ self.region_bias)[:, None]
 
 
-class ClassifierGraph(_Graph):
+class ClassifierGraph(Graph):
     """input_ids, attention_mask (B, L) to logits (B, labels)."""
 
     def __init__(self, model: BilmaForSequenceClassification):
@@ -125,7 +133,7 @@ class ClassifierGraph(_Graph):
         return self.classifier(states, visible)
 
 
-def write_graph(graph: _Graph, path: Path) -> None:
+def write_graph(graph: Graph, path: Path) -> None:
     """Write a graph in fp32 as one file. Numbers of texts, positions and masks are free."""
     ids = torch.full((2, 6), 5)
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}

@@ -138,9 +138,8 @@ class TokenisedData(Data):
         return count_tokens(self.train_tokens, self.train_texts, vocab_size)
 
     def count_tokens_by_region(self, config: BilmaConfig) -> np.ndarray:
-        rows, first = TokenRows(self.train_tokens), config.first_region_token_id
-        assert first is not None and config.regions is not None  # it was just given regions
-        return count_by_region(rows, self.train_texts, first, len(config.regions), config.vocab_size)
+        rows, ids = TokenRows(self.train_tokens), config.region_token_ids
+        return count_by_region(rows, self.train_texts, ids.start, len(ids), config.vocab_size)
 
 
 @dataclass(kw_only=True)

@@ -29,6 +29,8 @@ def inspect(folder: str, pipeline_tag: str, texts: list[str], top_k: int) -> dic
     inputs = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
     with torch.no_grad():
         probabilities = model.eval()(**inputs).logits.double().softmax(-1)
+    # transformers types a pipeline for each literal task only.
+    ready = pipeline(pipeline_tag, model=model, tokenizer=tokenizer)  # type: ignore[call-overload]
     output = model.get_output_embeddings()
     unlike = [key for kind in ("missing", "unexpected", "mismatched") for key in info[f"{kind}_keys"]]
     return {
@@ -37,7 +39,7 @@ def inspect(folder: str, pipeline_tag: str, texts: list[str], top_k: int) -> dic
         "tied": output is not None and output.weight is model.get_input_embeddings().weight,
         "sums": [probabilities.sum(-1).min().item(), probabilities.sum(-1).max().item()],
         "special": tokenizer.all_special_tokens,
-        "answers": ask(pipeline(pipeline_tag, model=model, tokenizer=tokenizer), pipeline_tag, texts, top_k),
+        "answers": ask(ready, pipeline_tag, texts, top_k),
     }
 
 
