@@ -107,6 +107,8 @@ def start(flags, hub, xet=False, **environment):
         stdin=subprocess.DEVNULL,
         text=True,
         env=hub.environment(hub.tokens["ana"], xet=xet) | {"PYTHONPATH": str(ROOT)} | environment,
+        # A background job, as a suite may be, starts with SIGINT ignored, and so would this process.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
