@@ -9,9 +9,9 @@ async function sha256(bytes) {
   return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-async function get(url) {
+async function get(url, cache) {
   try {
-    const response = await fetch(url, { cache: "no-cache" });
+    const response = await fetch(url, { cache });
     if (response.ok) return response;
   } catch (error) {
     if (!(error instanceof TypeError)) throw error; // what fetch throws without a connection
@@ -20,7 +20,7 @@ async function get(url) {
 }
 
 export async function getJson(url) {
-  return (await get(url)).json();
+  return (await get(url, "no-cache")).json();
 }
 
 /** The bytes of a response; `onProgress(bytes)` as they come. */
@@ -56,7 +56,8 @@ export async function getLarge(url, expected, onProgress) {
     if ((await sha256(bytes)) === expected.sha256) return bytes;
     await cache.delete(key);
   }
-  const bytes = await read(await get(url), onProgress);
+  // The browser's own cache would hold a second copy, and give a damaged one back at each new try.
+  const bytes = await read(await get(url, "no-store"), onProgress);
   if ((await sha256(bytes)) !== expected.sha256) throw new DamagedFile(url);
   for (const request of await cache.keys()) {
     if (request.url.split("?")[0] === url) await cache.delete(request); // an older model

@@ -187,13 +187,20 @@ async function share() {
   }
 }
 
+function startWorker() {
+  const started = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
+  started.onmessage = onMessage;
+  started.onerror = () => {
+    worker = null; // it could not be loaded, or broke: the next try starts another
+    fail("failed");
+  };
+  return started;
+}
+
 function open() {
   $("problem").hidden = true;
   if (typeof WebAssembly !== "object") return fail("noWasm");
-  worker?.terminate();
-  worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
-  worker.onmessage = onMessage;
-  worker.onerror = () => fail("failed");
+  worker ??= startWorker();
   worker.postMessage({ type: "open" });
 }
 

@@ -24,6 +24,14 @@ function logSoftmax(logits) {
   return logits;
 }
 
+/** Like Promise.all, but nothing is on its way any more when it fails: a file that came whole is kept for the next try. */
+async function allWhole(promises) {
+  const results = await Promise.allSettled(promises);
+  const failed = results.find(({ status }) => status === "rejected");
+  if (failed) throw failed.reason;
+  return results.map(({ value }) => value);
+}
+
 export class Model {
   /** Download and open; `onProgress({loaded, total})` in bytes, while something is downloaded. */
   static async open(onProgress) {
@@ -35,7 +43,7 @@ export class Model {
         loaded[name] = bytes;
         onProgress({ loaded: loaded[GRAPH] + loaded[WASM], total });
       });
-    const [graph, wasm, config, rules, settings] = await Promise.all([
+    const [graph, wasm, config, rules, settings] = await allWhole([
       get(GRAPH),
       get(WASM),
       ...["config.json", "tokenizer.json", "tokenizer_config.json"].map((name) => getJson(url(`model/${name}`))),
