@@ -27,8 +27,8 @@ class BilmaConfig(PreTrainedConfig):
             depend on the batch it is in. New models leave it off and mask their padding.
         sparse_prediction: with labels, `BilmaForMaskedLM` computes logits at the labelled positions only, and
             returns them as (labelled positions, vocabulary). For training loops; the loss is the same.
-        pooling: how the sequence classifier makes one vector of a text: the `[START]` state, or the mean or
-            maximum over the states of the text.
+        pooling: how the sequence classifier makes one vector of a text: the `[START]` state, that of a `[MASK]`
+            before `[END]` (which the tokenizer then adds), or the mean or maximum over the states of the text.
         region: lower-case country code of the Spanish the model was trained on, where it is known.
         regions: codes of the regions that the model has parts of its own for. A text says its region by a token of
             the tokenizer, `[MX] ...`; the tokens are the ids from `first_region_token_id` on, in the order of
@@ -58,7 +58,7 @@ class BilmaConfig(PreTrainedConfig):
     tie_word_embeddings: bool = False
     attend_to_padding: bool = False
     sparse_prediction: bool = False
-    pooling: Literal["cls", "mean", "max"] = "cls"
+    pooling: Literal["cls", "mean", "max", "mask"] = "cls"
     region: str | None = None
     regions: list[str] | None = None
     first_region_token_id: int | None = None

@@ -534,13 +534,16 @@ class BilmaFillMaskPipeline(FillMaskPipeline):
 
 
 def pool(states: torch.Tensor, attention_mask: torch.Tensor | None, pooling: str) -> torch.Tensor:
-    """(B, L, D) to (B, D): the `[START]` state ("cls"), or the "mean" or "max" over the text, leaving padding out."""
-    if pooling == "cls" and attention_mask is None:
-        return states[:, 0]
+    """(B, L, D) to (B, D), without padding: the state of `[START]` ("cls") or of a `[MASK]` before `[END]` ("mask"),
+    or the "mean" or "max" over the text."""
+    if attention_mask is None and pooling in ("cls", "mask"):
+        return states[:, 0 if pooling == "cls" else -2]
     if attention_mask is None:
         return states.mean(1) if pooling == "mean" else states.amax(1)
     if pooling == "cls":  # after padding and region tokens, if there are any before it
         return take_positions(states, attention_mask.int().argmax(1, keepdim=True)).squeeze(1)
+    if pooling == "mask":  # cumsum is largest at the last visible token, first there, and on to the end
+        return take_positions(states, attention_mask.cumsum(1).argmax(1, keepdim=True) - 1).squeeze(1)
     real = attention_mask.bool().unsqueeze(-1)
     if pooling == "mean":
         return states.masked_fill(~real, 0).sum(1) / real.sum(1)
@@ -548,23 +551,29 @@ def pool(states: torch.Tensor, attention_mask: torch.Tensor | None, pooling: str
 
 
 class BilmaClassificationHead(nn.Module):
-    """The published Emoji-15 head: two dense ReLU layers of the hidden size, then the classes."""
+    """The published Emoji-15 head: two dense ReLU layers of the hidden size, then the classes.
+
+    With the pooling "mask" the classes come at once, as words do in the masked language model.
+    """
 
     def __init__(self, config: BilmaConfig):
         super().__init__()
         self.pooling = config.pooling
-        self.dense_1 = nn.Linear(config.hidden_size, config.hidden_size)
-        self.dense_2 = nn.Linear(config.hidden_size, config.hidden_size)
+        if self.pooling != "mask":
+            self.dense_1 = nn.Linear(config.hidden_size, config.hidden_size)
+            self.dense_2 = nn.Linear(config.hidden_size, config.hidden_size)
         assert config.num_labels is not None  # transformers gives every configuration labels
         self.out_proj = nn.Linear(config.hidden_size, config.num_labels)
 
     def forward(self, states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
         pooled = pool(states, attention_mask, self.pooling)
+        if self.pooling == "mask":
+            return self.out_proj(pooled)
         return self.out_proj(self.dense_2(self.dense_1(pooled).relu()).relu())
 
 
 class BilmaForSequenceClassification(BilmaPreTrainedModel):
-    """One label per text, from the `[START]` state (or the mean or maximum of the states)."""
+    """One label per text, from one vector of it (`config.pooling`)."""
 
     def __init__(self, config: BilmaConfig):
         super().__init__(config)

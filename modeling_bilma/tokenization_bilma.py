@@ -128,12 +128,17 @@ def _pipeline(vocabulary: Sequence[str]) -> Tokenizer:
     pipeline.normalizer = _normalizer()
     pipeline.pre_tokenizer = _pre_tokenizer()
     pipeline.decoder = _decoder()
-    pipeline.post_processor = TemplateProcessing(
-        single=f"{START} $A {END}",
-        pair=f"{START} $A {END} $B {END}",
-        special_tokens=[(token, SPECIAL_TOKENS.index(token)) for token in (START, END)],
-    )
+    pipeline.post_processor = _frame(END)
     return pipeline
+
+
+def _frame(*last: str) -> TemplateProcessing:
+    """`[START]` before a text, and special tokens behind it."""
+    return TemplateProcessing(
+        single=[START, "$A", *last],
+        pair=[START, "$A", END, "$B", *last],
+        special_tokens=[(token, SPECIAL_TOKENS.index(token)) for token in dict.fromkeys((START, END, *last))],
+    )
 
 
 def check_vocabulary(vocabulary: Sequence[str], source: str = "the vocabulary") -> None:
@@ -210,6 +215,14 @@ def with_region_tokens(tokenizer: TokenizersBackend, regions: Sequence[str]) -> 
     for token in tokens:
         ids[token] = len(ids)
     return _backend(Tokenizer.from_str(json.dumps(rules)), tokens, tokenizer.model_max_length)
+
+
+def with_final_mask(tokenizer: TokenizersBackend) -> TokenizersBackend:
+    """The tokenizer with a `[MASK]` before the `[END]` of every text, for classifiers with the pooling "mask"."""
+    rules = json.loads(tokenizer.backend_tokenizer.to_str()) | {"padding": None, "truncation": None}
+    pipeline = Tokenizer.from_str(json.dumps(rules))
+    pipeline.post_processor = _frame(MASK, END)
+    return _backend(pipeline, region_tokens(tokenizer), tokenizer.model_max_length)
 
 
 def read_vocabulary(path: str | Path) -> list[str]:

@@ -15,7 +15,7 @@ from modeling_bilma import BilmaForMaskedLM
 from modeling_bilma.tokenization_bilma import load_tokenizer
 from training.common.errors import InputError, as_input_error, run
 from training.common.files import written_whole
-from training.engine.models import open_whole
+from training.engine.models import give_default_modes, open_whole
 
 
 def main() -> None:
@@ -32,6 +32,7 @@ def main() -> None:
     with as_input_error(OSError, ValueError), written_whole(output_dir) as folder:
         mean.save_pretrained(folder)
         load_tokenizer(args.models[0]).save_pretrained(folder)
+        give_default_modes(folder)
     print(f"{output_dir}: the mean of {len(args.models)} models, {mean.num_parameters():,} parameters")
 
 

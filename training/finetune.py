@@ -25,7 +25,7 @@ from typing import Any
 from accelerate import Accelerator
 from transformers import TokenizersBackend
 
-from modeling_bilma.tokenization_bilma import load_tokenizer
+from modeling_bilma.tokenization_bilma import load_tokenizer, with_final_mask
 from training.common.arguments import parse_arguments, public_arguments
 from training.common.errors import InputError, as_input_error, run
 from training.common.files import write_json
@@ -50,6 +50,8 @@ def main() -> None:
     check_output_folder(args, output_dir)
     with as_input_error(ValueError, OSError):
         tokenizer = load_tokenizer(args.model)
+    if args.pooling == "mask":
+        tokenizer = with_final_mask(tokenizer)
     splits, task = open_task(args, tokenizer)
     base = base_fingerprint(args.model)
     accelerator = make_accelerator(args, public_arguments(args))

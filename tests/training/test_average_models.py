@@ -31,6 +31,8 @@ def test_the_mean_of_two_models(folders, tmp_path, monkeypatch):
     )
     for name, weight in mean.items():
         torch.testing.assert_close(weight, (first[name] + second[name]) / 2)
+    weights, settings = (tmp_path / "mean" / name for name in ("model.safetensors", "config.json"))
+    assert weights.stat().st_mode == settings.stat().st_mode
 
 
 def test_models_of_different_sizes_and_existing_folders_are_refused(folders, tmp_path, monkeypatch):

@@ -98,7 +98,12 @@ def test_emoji15_from_raw_texts_opens_as_a_pipeline_with_emoji_for_labels(tune, 
 
 
 @pytest.mark.parametrize(
-    "flags", [("--pooling", "max", "--mlm_weight", 0), ("--pooling", "mean", "--mlm_weight", 0.3)]
+    "flags",
+    [
+        ("--pooling", "max", "--mlm_weight", 0),
+        ("--pooling", "mean", "--mlm_weight", 0.3),
+        ("--pooling", "mask", "--mlm_weight", 0.3),
+    ],
 )
 def test_it_learns_and_the_saved_model_has_the_scores_of_its_metrics(tune, folder, flags):
     settings = {"num_train_epochs": 12, "patience": 12, "learning_rate": 4e-3, "texts_per_step": 16}

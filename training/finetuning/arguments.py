@@ -17,8 +17,10 @@ class FinetuneArguments(EngineArguments, TaggedArguments):
     model: str = field(metadata={"help": "BILMA folder or Hub id"})
     recipe: str = option("finetune", "recipe of training/recipes by name, or a YAML file by path")
 
-    pooling: Literal["cls", "mean", "max"] = option(
-        "mean", "how states become one vector of a text: that of [START], or the mean or maximum over all"
+    pooling: Literal["cls", "mean", "max", "mask"] = option(
+        "mean",
+        "how states become one vector of a text: that of [START], the mean or maximum over all, or (mask) that of a "
+        "[MASK] at the end, from which labels are predicted as words are",
     )
     region_tokens: bool = option(
         False, "begin each text with the token of its region, which the column region names; for pooled regions"
@@ -64,6 +66,8 @@ def check_arguments(args: FinetuneArguments) -> None:
         raise InputError('seqeval is not installed: pip install "modeling-bilma[tagging]"')
     if tags_words and args.region_tokens:
         raise InputError(f"--region_tokens is for classes of texts: leave it out with --task {TOKEN_TASK}")
+    if tags_words and args.pooling == "mask":
+        raise InputError(f"--pooling mask is for classes of texts: leave it out with --task {TOKEN_TASK}")
     if (args.validation_file or args.test_file) and not tags_words:
         raise InputError(
             f"--validation_file and --test_file are for --task {TOKEN_TASK}: name the parts in a column split"

@@ -63,6 +63,7 @@ def make_classifier(
     with_decoder: bool,
     hidden_dropout_prob: float | None = None,
     model_class: type[Classifier] = BilmaForSequenceClassification,
+    label_tokens: Sequence[int | None] = (),
 ) -> TrainedClassifier:
     """Put a classification head on the encoder of a BILMA, with its decoder if that is trained too.
 
@@ -70,6 +71,8 @@ def make_classifier(
 
     Args:
         hidden_dropout_prob: dropout in training; None for what the model was pretrained with.
+        label_tokens: of each label, the token whose row of the decoder it begins with, if there is one; for the
+            pooling "mask".
 
     Raises:
         InputError: if the model cannot be opened, or lacks a part that is needed.
@@ -77,7 +80,8 @@ def make_classifier(
     settings = {"pooling": pooling, "sparse_prediction": False}
     if hidden_dropout_prob is not None:
         settings["hidden_dropout_prob"] = hidden_dropout_prob
-    masked_lm = open_whole(BilmaForMaskedLM, path_or_id, **settings) if with_decoder else None
+    needs_decoder = with_decoder or pooling == "mask"
+    masked_lm = open_whole(BilmaForMaskedLM, path_or_id, **settings) if needs_decoder else None
     encoder = masked_lm.bilma if masked_lm else open_whole(BilmaModel, path_or_id, **settings)
     config = encoder.config
     id2label = dict(enumerate(label_names))
@@ -87,7 +91,18 @@ def make_classifier(
     config.label2id = {name: number for number, name in id2label.items()}
     classifier = model_class(config)
     classifier.bilma = encoder
-    return TrainedClassifier(classifier, class_weights, masked_lm.decoder if masked_lm else None)
+    if masked_lm and isinstance(classifier, BilmaForSequenceClassification):
+        begin_with_tokens(classifier.classifier.out_proj, masked_lm.decoder, label_tokens)
+    return TrainedClassifier(classifier, class_weights, masked_lm.decoder if masked_lm and with_decoder else None)
+
+
+@torch.no_grad()
+def begin_with_tokens(out_proj: nn.Linear, decoder: nn.Linear, label_tokens: Sequence[int | None]) -> None:
+    """Give the labels that are tokens those tokens' rows and biases of the masked language model's last layer."""
+    for label, token in enumerate(label_tokens):
+        if token is not None:
+            out_proj.weight[label] = decoder.weight[token]
+            out_proj.bias[label] = decoder.bias[token]
 
 
 def balanced_weights(labels: np.ndarray, num_labels: int) -> Tensor:

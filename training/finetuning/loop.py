@@ -26,7 +26,7 @@ def train_seed(
 ) -> tuple[dict[str, Any], Classifier]:
     """Train a classifier, and return its scores with it, as it was after the best epoch on the validation texts."""
     set_seed(args.seeds[0] if args.soup else seed)  # what is averaged has to begin with one head
-    model = make_model(args, task)
+    model = make_model(args, task, tokenizer)
     choose_attention(model.classifier, accelerator)
     tokenizer.model_max_length = model.classifier.config.max_position_embeddings
     steps = LabelledSteps(
@@ -70,7 +70,7 @@ def train_seed(
     return outcome, classifier
 
 
-def make_model(args: FinetuneArguments, task: Task) -> TrainedClassifier:
+def make_model(args: FinetuneArguments, task: Task, tokenizer: TokenizersBackend) -> TrainedClassifier:
     """Make the classifier that the arguments describe.
 
     Raises:
@@ -87,6 +87,7 @@ def make_model(args: FinetuneArguments, task: Task) -> TrainedClassifier:
         with_decoder=args.mlm_weight > 0,
         hidden_dropout_prob=args.hidden_dropout_prob,
         model_class=task.model_class,
+        label_tokens=tokens_of_labels(task.label_names, tokenizer) if args.pooling == "mask" else (),
     )
     config = model.classifier.config
     if args.max_length > config.max_position_embeddings:
@@ -95,6 +96,12 @@ def make_model(args: FinetuneArguments, task: Task) -> TrainedClassifier:
         )
     config.region_tokens = args.region_tokens
     return model
+
+
+def tokens_of_labels(label_names: list[str], tokenizer: TokenizersBackend) -> list[int | None]:
+    """Return for each label the token that is all of its name, if there is one: emoji are tokens."""
+    ids = [tokenizer.encode(name, add_special_tokens=False) for name in label_names]
+    return [own[0] if len(own) == 1 and own[0] != tokenizer.unk_token_id else None for own in ids]
 
 
 def train_epoch(

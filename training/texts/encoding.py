@@ -14,7 +14,7 @@ _SEPARATOR = "\uffff"  # no character, by the Unicode standard
 
 
 def encode(texts: Sequence[str], tokenizer: TokenizersBackend, max_length: int) -> list[list[int]]:
-    """Return the token ids of each text, with `[START]` and `[END]`, at most `max_length` of them.
+    """Return the token ids of each text, with the special tokens around it, at most `max_length` of them.
 
     Uses the `tokenizers` pipeline itself: calling the tokenizer with truncation would leave that setting in the
     `tokenizer.json` that is saved later.
@@ -22,9 +22,11 @@ def encode(texts: Sequence[str], tokenizer: TokenizersBackend, max_length: int) 
     pipeline = tokenizer.backend_tokenizer
     pipeline.no_truncation()  # an earlier call of the tokenizer may have left it cutting or padding
     pipeline.no_padding()
-    start, end = tokenizer.cls_token_id, tokenizer.sep_token_id
     if (tokenizer.cls_token, tokenizer.sep_token) == (START, END):
-        return [[start, *ids[: max_length - 2], end] for ids in _ids_in_groups(texts, tokenizer)]
+        start, *last = pipeline.encode("").ids
+        most = max_length - 1 - len(last)
+        return [[start, *ids[:most], *last] for ids in _ids_in_groups(texts, tokenizer)]
+    end = tokenizer.sep_token_id
     encodings = pipeline.encode_batch_fast(list(texts))  # the rules of other tokenizers may look beyond white space
     return [
         ids if len(ids) <= max_length else [*ids[: max_length - 1], end]

@@ -88,7 +88,7 @@ def test_an_untied_model_of_no_region(tokenizer, tmp_path):
     assert np.corrcoef(int8.ravel(), expected.ravel())[0, 1] > 0.99
 
 
-@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("pooling", ["cls", "mean", "mask"])
 def test_classifier(tokenizer, tmp_path, pooling):
     model = BilmaForSequenceClassification(
         tiny_config(vocab_size=len(tokenizer), num_labels=3, pooling=pooling)

@@ -80,6 +80,17 @@ def test_a_bare_encoder_or_a_classifier_can_be_fine_tuned_too(pretrained):
             make_classifier(path, NAMES, "cls", ONES, with_decoder=True)
 
 
+def test_labels_that_are_tokens_begin_as_the_words_of_the_masked_language_model(pretrained, tokenizer):
+    path, tokens = pretrained(), [5, None, 7]
+    model = make_classifier(path, NAMES, "mask", ONES, with_decoder=False, label_tokens=tokens).classifier.eval()
+    ids = torch.tensor([[2, 9, 8, tokenizer.mask_token_id, 3], [2, 9, tokenizer.mask_token_id, 3, 0]])
+    with torch.no_grad():
+        logits = model(input_ids=ids, attention_mask=ids.ne(0).int()).logits
+        words = BilmaForMaskedLM.from_pretrained(path).eval()(input_ids=ids, attention_mask=ids.ne(0).int()).logits
+    expected = torch.stack((words[0, 3], words[1, 2]))
+    torch.testing.assert_close(logits[:, [0, 2]], expected[:, [5, 7]])
+
+
 def test_class_weights_weigh_the_loss(pretrained, batch):
     path, inputs = pretrained(), batch[0]
     losses = []
@@ -103,7 +114,7 @@ def test_balanced_weights_are_those_of_scikit_learn():
     assert weights[[1, 4]].tolist() == [0, 0]  # occur nowhere
 
 
-@pytest.mark.parametrize("pooling", ["cls", "mean", "max"])
+@pytest.mark.parametrize("pooling", ["cls", "mean", "max", "mask"])
 def test_guesses_do_not_depend_on_the_texts_beside(pretrained, tokenizer, pooling):
     model = make_classifier(pretrained(), NAMES, pooling, ONES, with_decoder=False).classifier
     random = np.random.default_rng(0)

@@ -1,6 +1,7 @@
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import TokenizersBackend
 
+from modeling_bilma.tokenization_bilma import with_final_mask
 from training.texts.encoding import encode
 from training.texts.synthetic import generate_texts
 
@@ -11,6 +12,16 @@ def test_encode_gives_what_the_tokenizer_gives_for_each_text(tokenizer, awkward_
     tokenizer(texts, truncation=True, padding=True, max_length=5)
     assert encode(texts, tokenizer, max_length=10_000) == alone
     assert encode([], tokenizer, max_length=10_000) == []
+
+
+def test_encode_adds_the_final_mask_of_a_tokenizer_and_keeps_it(tokenizer):
+    masked = with_final_mask(tokenizer)
+    mask, end = tokenizer.mask_token_id, tokenizer.sep_token_id
+    short, long = encode(["vamos", "vamos " * 50], masked, max_length=8)
+    assert short == [*tokenizer("vamos")["input_ids"][:-1], mask, end] == masked("vamos")["input_ids"]
+    assert long == masked("vamos " * 50, truncation=True, max_length=8)["input_ids"]
+    assert long[-2:] == [mask, end]
+    assert tokenizer("vamos")["input_ids"][-2] != mask, "the tokenizer itself stays as it is"
 
 
 def test_encode_knows_other_tokenizers():
