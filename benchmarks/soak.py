@@ -71,7 +71,7 @@ def damage_all(lab: Laboratory, name: str) -> None:
     lab.copy_killed(name)
     for checkpoint in checkpoints.checkpoints(lab.work_dir(name)):
         empty(checkpoint)
-    lab.run(name, "--resume").expect(2, says="no checkpoint is whole: start over with --overwrite")
+    lab.run(name, "--resume").expect(2, says="every checkpoint is damaged: start over with --overwrite")
 
 
 def truncate(checkpoint: Path, file: str) -> None:
