@@ -35,11 +35,11 @@ def test_the_folder_is_a_plain_model(regional, tokenizer, tmp_path, region, save
     model, whole = (
         AutoModelForMaskedLM.from_pretrained(folder, trust_remote_code=True).eval() for folder in (plain, regional)
     )
-    plain_tokenizer, told = (AutoTokenizer.from_pretrained(folder) for folder in (plain, regional))
+    plain_tokenizer, regional_tokenizer = (AutoTokenizer.from_pretrained(folder) for folder in (plain, regional))
     tokenizer.backend_tokenizer.no_truncation()  # a state that other tests may have left
     assert plain_tokenizer.backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str()
     token = f"[{saved.upper()}] " if saved else ""
-    ids = told(token + TEXTS[0], return_tensors="pt")["input_ids"]
+    ids = regional_tokenizer(token + TEXTS[0], return_tensors="pt")["input_ids"]
     expected = whole(ids).logits[ids < len(tokenizer)][:, : len(tokenizer)]
     found = model(**plain_tokenizer(TEXTS[0], return_tensors="pt")).logits[0]
     torch.testing.assert_close(found.float(), expected.float(), rtol=0.02, atol=0.1)

@@ -104,7 +104,7 @@ def test_absent_results_leave_a_dash(present, cards):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda cards: (cards / "README.md").write_text("# mine\n"), "nothing to replace"),
+        (lambda cards: (cards / "README.md").write_text("# mine\n"), "no place for the table"),
         (lambda cards: shutil.rmtree(cards / "results"), "no result in this folder"),
         (lambda cards: (cards / "results" / "mlm_matrix.json").unlink(), "no mlm_matrix.json"),
     ],

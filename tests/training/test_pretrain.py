@@ -439,7 +439,7 @@ def test_wrong_input_is_named_and_nothing_is_written(refused, tmp_path):
     assert "is left for" in refused(train_file=bad)
     (tmp_path / "file").write_text("")
     assert "file is a file: give a folder" in refused(name="file")
-    assert "file is a file, and" in refused(name="file/out")
+    assert "file is a file, so" in refused(name="file/out")
     assert "vocab_size=10 is less than the" in refused("--vocab_size", 10)
     vocabulary = tmp_path / "vocab.txt"
     vocabulary.write_text("hola\nadios\n")
