@@ -149,7 +149,7 @@ def online(monkeypatch, tmp_path):
     """
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setenv("HF_XET_CACHE", str(tmp_path / "xet"))  # and not the user's own
-    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
 
     def choose(xet: bool) -> None:
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", not xet)
@@ -160,7 +160,7 @@ def online(monkeypatch, tmp_path):
 
 @pytest.fixture(scope="session")
 def awkward_texts() -> list[str]:
-    """What could tell a text that stands among others from the same text alone."""
+    """Texts that might be treated differently in a batch and alone."""
     return [
         *("", "  ", "\n-", "1", "ja", "jaja\n", "@ana", "#viernes", "https://", "\u0301acento", "a\u0323"),
         *("[START]", "vamos[END]comer", "[MASK] a [PAD]", "[END", "START]", "[", "]"),
