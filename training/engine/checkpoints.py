@@ -15,7 +15,7 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from training.common.errors import InputError, as_write_error
-from training.common.files import file_sha256, sync, written_whole
+from training.common.files import file_sha256, replace_folder, sync
 from training.engine.run_state import RunState
 
 MANIFEST, RUN_STATE, BEST = "manifest.json", "run_state.json", "best"
@@ -73,7 +73,7 @@ def load_checkpoint(accelerator: Accelerator, checkpoint: Path, best: Path) -> N
     if accelerator.is_main_process:
         shutil.rmtree(best, ignore_errors=True)
         if (checkpoint / BEST).exists():
-            with as_write_error(best), written_whole(best) as partial:
+            with as_write_error(best), replace_folder(best) as partial:
                 shutil.copytree(checkpoint / BEST, partial, dirs_exist_ok=True)
     accelerator.wait_for_everyone()
 

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from training.common.errors import InputError, as_write_error
-from training.common.files import written_whole
+from training.common.files import replace_folder
 from training.common.progress import ProgressBar
 from training.engine.accelerator import say
 from training.engine.checkpoints import save_checkpoint
@@ -309,5 +309,5 @@ def save_best(accelerator: Accelerator, model: nn.Module, folder: Path) -> None:
         InputError: if it cannot be written.
     """
     if accelerator.is_main_process:
-        with as_write_error(folder), written_whole(folder) as partial:
+        with as_write_error(folder), replace_folder(folder) as partial:
             save_model(accelerator.unwrap_model(model, keep_torch_compile=False), partial)

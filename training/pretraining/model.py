@@ -13,7 +13,7 @@ from modeling_bilma import BilmaConfig, BilmaForMaskedLM
 from modeling_bilma.regional import add_parts, merge_parts
 from modeling_bilma.tokenization_bilma import build_tokenizer, load_tokenizer, train_vocabulary
 from training.common.errors import InputError, as_input_error
-from training.common.files import written_whole
+from training.common.files import replace_folder
 from training.common.progress import ProgressBar
 from training.engine.models import open_whole
 from training.pretraining.arguments import PretrainArguments, size_overrides
@@ -48,7 +48,7 @@ def make_tokenizer(
             text for text, group in corpus.grouped() if is_for_training(np.asarray(split_hash(text, group)), args)
         )
         bar = ProgressBar(training_side, desc="learning the vocabulary", unit=" texts", unit_scale=True)
-        with as_input_error(ValueError, OSError), written_whole(learnt) as folder:
+        with as_input_error(ValueError, OSError), replace_folder(learnt) as folder:
             build_tokenizer(train_vocabulary(bar, args.vocab_size, args.min_frequency)).save_pretrained(folder)
     accelerator.wait_for_everyone()
     return load_tokenizer(learnt)

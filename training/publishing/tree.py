@@ -8,7 +8,7 @@ from pathlib import Path
 from modeling_bilma import configuration_bilma, modeling_bilma
 from modeling_bilma.configuration_bilma import AUTO_MAP
 from training.common.errors import InputError, as_input_error
-from training.common.files import file_sha256, read_json, write_text, written_whole
+from training.common.files import file_sha256, read_json, replace_folder, write_text
 from training.publishing.eval_results import EVAL_RESULTS, REGIONAL_TESTS, RESULTS, Results, eval_result_file, name_in
 from training.publishing.facts import MODEL_CARDS
 from training.publishing.publication import CLASSIFICATION, FILL_MASK, Publication
@@ -135,7 +135,7 @@ def write_dry_run(dry_run: Path, trees: Sequence[Path]) -> Iterator[Path]:
     for tree in trees:
         with as_input_error(OSError):
             dry_run.mkdir(parents=True, exist_ok=True)
-            with written_whole(dry_run / tree.name) as folder:
+            with replace_folder(dry_run / tree.name) as folder:
                 shutil.copytree(tree, folder, dirs_exist_ok=True)
             manifest[tree.name] = digests(tree)
             write_text(dry_run / MANIFEST, json.dumps(manifest, indent=1) + "\n")
