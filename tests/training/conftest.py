@@ -16,11 +16,16 @@ from modeling_bilma import BilmaForMaskedLM
 from modeling_bilma.regional import add_regions
 from modeling_bilma.tokenization_bilma import build_tokenizer, load_tokenizer, train_vocabulary
 from tests.conftest import TINY_OVERRIDES
+from tests.training.publishing.trained_folder import write_family
 from training import evaluate_family, finetune, pretrain
 from training.common.errors import run
 from training.texts.synthetic import generate_texts
 
 REGIONS = ("ar", "mx")
+SAVED = {  # files that every training leaves
+    *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"),
+    *("configuration_bilma.py", "modeling_bilma.py", "metrics.json", "training_args.json"),
+}
 TEST_FRACTION = 0.2
 
 
@@ -138,6 +143,14 @@ def evaluated_family(family, tmp_path_factory) -> Path:
         resamples=100,
         max_test_texts=60,
     )
+    return home
+
+
+@pytest.fixture(scope="session")
+def made(tokenizer, tmp_path_factory) -> Path:
+    """A folder with `bilma`, `bilma-mx-emoji` and `results` like those of the scripts, but not trained."""
+    home = tmp_path_factory.mktemp("made")
+    write_family(home, tokenizer)
     return home
 
 

@@ -14,7 +14,7 @@ from transformers import pipeline
 from modeling_bilma import BilmaConfig, BilmaForMaskedLM, BilmaForSequenceClassification
 from modeling_bilma.tokenization_bilma import SPECIAL_TOKENS, build_tokenizer, load_tokenizer, train_vocabulary
 from tests.conftest import ROOT, TINY_OVERRIDES
-from tests.training.conftest import run_main, write_texts
+from tests.training.conftest import SAVED, run_main, write_texts
 from training import pretrain
 from training.common.errors import InputError
 from training.common.provenance import weights_fingerprint
@@ -26,17 +26,7 @@ from training.texts.synthetic import generate_texts
 from training.texts.token_cache import hashes_of, load_tokens
 
 WORDS = "bilma.embeddings.word_embeddings.weight"
-FINISHED = {
-    "config.json",
-    "configuration_bilma.py",
-    "loss_curve.png",
-    "metrics.json",
-    "model.safetensors",
-    "modeling_bilma.py",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "training_args.json",
-}
+FINISHED = SAVED | {"loss_curve.png"}
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from huggingface_hub import constants
 from modeling_bilma.tokenization_bilma import load_tokenizer
 from tests.conftest import ROOT
 from tests.training.publishing.conftest import PRINTED
-from tests.training.publishing.trained_folder import PHRASE, merged, write_family
+from tests.training.publishing.trained_folder import PHRASE, merged
 from training import publish as script
 from training.common.errors import run
 from training.publishing import preparation
@@ -44,25 +44,18 @@ torch.save({"logits": logits, "states": states}, answers)
 """
 
 
-@pytest.fixture(scope="session")
-def made(tokenizer, tmp_path_factory):
-    """The small family, and a Space of one page."""
-    home = tmp_path_factory.mktemp("made")
-    write_family(home, tokenizer)
-    (home / "space").mkdir()
-    (home / "space" / "README.md").write_text("---\ntitle: BILMA\nsdk: static\n---\n")
-    (home / "space" / "index.html").write_text("<!doctype html><title>BILMA</title>\n")
-    return home
-
-
 @pytest.fixture
-def flags(made):
+def flags(made, tmp_path):
+    space = tmp_path / "page"
+    space.mkdir()
+    (space / "README.md").write_text("---\ntitle: BILMA\nsdk: static\n---\n")
+    (space / "index.html").write_text("<!doctype html><title>BILMA</title>\n")
     return {
         "models": [made / "bilma", made / "bilma-mx-emoji"],
         "org": "org",
         "results": made / "results",
         "regional_tests": ROOT / "regional_tests",
-        "space": made / "space",
+        "space": space,
         "tag": "v1.0",
         "yes": True,
     }
