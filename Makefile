@@ -100,16 +100,16 @@ parity: .venv/installed .venv-parity/installed
 
 BENCH_TEXTS ?= $(CORPUS)/mx.jsonl
 bench: .venv/installed .venv-parity/installed $(CORPUS)/README.md
-	PYTHONPATH=. $(BIN)/python benchmarks/pretraining.py --train_file $(BENCH_TEXTS)
+	$(BIN)/python -m benchmarks.pretraining --train_file $(BENCH_TEXTS)
 
 profile: .venv/installed $(CORPUS)/README.md
-	PYTHONPATH=. $(BIN)/python benchmarks/profile_step.py --train_file $(BENCH_TEXTS)
+	$(BIN)/python -m benchmarks.profile_step --train_file $(BENCH_TEXTS)
 
 bench-inference: .venv/installed .venv-parity/installed
-	$(BIN)/python benchmarks/inference.py
+	$(BIN)/python -m benchmarks.inference
 
 bench-onnx: .venv/installed space/node_modules/.package-lock.json browser $(CORPUS)/README.md
-	PYTHONPATH=. $(BIN)/python benchmarks/exported.py --model $(MODEL) --texts $(BENCH_TEXTS) --browser $(FLAGS)
+	$(BIN)/python -m benchmarks.exported --model $(MODEL) --texts $(BENCH_TEXTS) --browser $(FLAGS)
 
 lint: .venv/installed
 	$(BIN)/ruff check .

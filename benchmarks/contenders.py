@@ -1,11 +1,11 @@
-"""One contender of `benchmarks/pretraining.py` in a process of its own: it answers requests on stdin with seconds.
+"""A contender of `benchmarks/pretraining.py` in a separate process, which measures what requests on stdin name.
 
-    python benchmarks/contenders.py bilma TOKENIZER CORPUS...   # this project's own step, on its own pipeline
-    python benchmarks/contenders.py bert-bf16 TOKENIZER         # transformers' BERT in the usual masked-LM loop
-    python benchmarks/contenders.py products                    # matrix products: the machine's peak
+    python -m benchmarks.contenders bilma TOKENIZER CORPUS...   # the training step and data pipeline of this project
+    python -m benchmarks.contenders bert-bf16 TOKENIZER         # BERT of transformers in the usual MLM loop
+    python -m benchmarks.contenders products                    # matrix products: the peak of the machine
 
-A request is one line of JSON with a `verb` and its arguments. The answer is a line with `seconds`, what else is asked,
-and `peak_bytes`, the most memory the process ever held. The authors' side is `tests/parity/authors.py`.
+A request is one line of JSON with a `verb` and its arguments. The response is a line with `seconds`, other results of
+the verb, and `peak_bytes`, the peak memory of the process. The authors' code is run by `tests/parity/authors.py`.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from datasets import Dataset
 from transformers import BertConfig, BertForMaskedLM, DataCollatorForLanguageModeling, FillMaskPipeline, pipeline
 
 from modeling_bilma import BilmaConfig, BilmaForMaskedLM
-from modeling_bilma.tokenization_bilma import load_tokenizer
+from modeling_bilma.tokenization_bilma import build_tokenizer, load_tokenizer, train_vocabulary
 from training.engine.accelerator import choose_attention, make_accelerator, make_optimizer
 from training.pretraining.arguments import PretrainArguments
 from training.pretraining.flops import training_flops
@@ -54,7 +54,7 @@ def clipped_update(accelerator: Accelerator, model: torch.nn.Module, optimizer: 
 
 
 class Bilma:
-    """A training step as `training/pretrain.py` does it, and what comes before and after: tokens, completions."""
+    """The training step of `training/pretrain.py`, with tokenising before it and completions after it."""
 
     def __init__(self, tokenizer: str, corpus: list[str]):
         self.args = PretrainArguments(region="mx", output_dir="unused", num_threads=torch.get_num_threads())
@@ -68,32 +68,32 @@ class Bilma:
         self.pipelines: dict[str, FillMaskPipeline] = {}
 
     def train(self, texts: list[str], texts_per_step: int) -> dict[str, Any]:
-        """Steps on these texts, tokenised before the clock starts; `flops` counts what is scored of them."""
+        """Train on texts that are tokenised beforehand; `flops` counts the operations that the loss needs."""
         ids = encode(texts, self.tokenizer, MAX_LENGTH)
-        steps = self._steps(Dataset.from_dict({"input_ids": ids}), texts_per_step)
-        seconds = timed(lambda: [self._step(steps, number) for number in range(steps.steps_per_epoch)])
+        steps = self.make_steps(Dataset.from_dict({"input_ids": ids}), texts_per_step)
+        seconds = timed(lambda: [self.take_step(steps, number) for number in range(steps.steps_per_epoch)])
         share = sum(steps[number].scored_tokens for number in range(steps.steps_per_epoch)) / sum(map(len, ids))
         flops = training_flops(self.model.config, map(len, ids), [share * len(text) for text in ids])
         return {"seconds": seconds, "tokens": sum(map(len, ids)), "flops": flops}
 
     def load(self) -> dict[str, Any]:
-        """Tokenise the corpus that was named at the start, into a new cache."""
+        """Tokenise the corpus given on the command line into a new cache."""
         corpus = Corpus(find_files(self.corpus))
         with tempfile.TemporaryDirectory() as cache:
             start = time.perf_counter()
             tokens, report = load_tokens(corpus, self.tokenizer, MAX_LENGTH, cache)
             seconds = time.perf_counter() - start
-            # The file stays open, and so readable, when its name is gone.
-            self.steps = self._steps(tokens, self.args.texts_per_step)
+            # The file stays open, and so readable, after it is removed.
+            self.steps = self.make_steps(tokens, self.args.texts_per_step)
         return {"seconds": seconds, "texts": report.texts, "tokens": report.tokens}
 
     def train_next(self) -> dict[str, Any]:
-        """The next step over the whole corpus, input pipeline included."""
+        """Take the next step over the whole corpus, data pipeline included."""
         tokens = 0
 
         def work():
             nonlocal tokens
-            tokens = self._step(self.steps, self.next_step)
+            tokens = self.take_step(self.steps, self.next_step)
 
         seconds = timed(work)
         self.next_step += 1
@@ -103,16 +103,16 @@ class Bilma:
         return {"seconds": timed(lambda: encode(texts, self.tokenizer, MAX_LENGTH))}
 
     def fill_mask(self, texts: list[str], dtype: str) -> dict[str, Any]:
-        """The best five for the second word of each text, through the pipeline that users call."""
+        """Predict the second word of each text, with the pipeline that users call."""
         if dtype not in self.pipelines:
             model = BilmaForMaskedLM(BilmaConfig(vocab_size=len(self.tokenizer))).eval()
             model.to(self.accelerator.device, getattr(torch, dtype))
             self.pipelines[dtype] = pipeline("fill-mask", model=model, tokenizer=self.tokenizer, batch_size=64)
         masked = [" ".join([word, self.tokenizer.mask_token, *rest]) for word, _, *rest in map(str.split, texts)]
-        asked = masked[0] if len(masked) == 1 else masked  # a list of one would go through a loader of batches
-        return {"seconds": timed(lambda: self.pipelines[dtype](asked))}
+        inputs = masked[0] if len(masked) == 1 else masked  # a list of one would go through a data loader
+        return {"seconds": timed(lambda: self.pipelines[dtype](inputs))}
 
-    def _steps(self, tokens: Dataset, texts_per_step: int) -> MaskedSteps:
+    def make_steps(self, tokens: Dataset, texts_per_step: int) -> MaskedSteps:
         return MaskedSteps(
             tokens,
             np.arange(len(tokens)),
@@ -121,15 +121,22 @@ class Bilma:
             tokens_per_micro_batch=self.args.tokens_per_micro_batch,
         )
 
-    def _step(self, steps: MaskedSteps, number: int) -> int:
+    def take_step(self, steps: MaskedSteps, number: int) -> int:
         batch = steps[number]
         forward_backward(self.accelerator, self.model, batch)
         clipped_update(self.accelerator, self.model, self.optimizer)
         return batch.tokens
 
 
+def with_learnt_vocabulary(texts: list[str]) -> Bilma:
+    """Make the contender with a vocabulary learnt from the texts."""
+    with tempfile.TemporaryDirectory() as folder:
+        build_tokenizer(train_vocabulary(texts)).save_pretrained(folder)
+        return Bilma(folder, [])
+
+
 class Bert:
-    """transformers' BERT with as many parameters, in the usual loop: rows padded to the longest, logits everywhere."""
+    """BERT of transformers with as many parameters, in the usual loop: padded rows and logits at every position."""
 
     def __init__(self, tokenizer: str, precision: str):
         self.tokenizer = load_tokenizer(tokenizer)
@@ -139,7 +146,7 @@ class Bert:
             hidden_size=512,
             num_hidden_layers=2,
             num_attention_heads=4,
-            intermediate_size=3584,  # so that a layer has the parameters of a layer of BILMA
+            intermediate_size=3584,  # gives a layer as many parameters as one of BILMA
             max_position_embeddings=280,
         )
         model = BertForMaskedLM(config).train()
@@ -159,7 +166,7 @@ class Bert:
 
 
 class Products:
-    """Square matrix products of a size that the machine does best at."""
+    """Square matrix products, in a size that reaches the peak of the machine."""
 
     def __init__(self):
         device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,6 +1,6 @@
-"""The picture of `benchmarks/pretraining.py`, drawn from its JSON.
+"""Draw the picture of `benchmarks/pretraining.py` from its JSON.
 
-python benchmarks/draw.py benchmarks/results/pretraining.json
+python -m benchmarks.draw benchmarks/results/pretraining.json
 """
 
 import json
@@ -28,7 +28,7 @@ LABELS = {
 
 
 def draw(result: dict[str, Any], path: Path) -> None:
-    """Training, tokenising and fill-mask by contender, and how training goes with the size of the corpus."""
+    """Draw training, tokenising and fill-mask by contender, and training by the size of the corpus."""
     figure, axes = plt.subplots(2, 2, figsize=(12, 7), layout="constrained")
     training, tokenising = result["training"], result["tokenising"]
     bars(axes[0, 0], training["texts_per_second"], "training, texts per second")
@@ -38,7 +38,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
         for count in (1, 64)
         for who, figures in result["fill_mask"][f"texts_{count}"]["milliseconds"].items()
     }
-    named_bars(axes[1, 0], completions, "fill-mask, milliseconds (less is better)")
+    named_bars(axes[1, 0], completions, "fill-mask, milliseconds (lower is better)")
     growth(axes[1, 1], result["growth"])
     where = f"{result['machine']['device']}, {result['machine'].get('threads', '')} threads".replace(",  threads", "")
     figure.suptitle(f"Medians and quartiles of {result['rounds']} rounds, {where}")

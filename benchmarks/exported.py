@@ -1,11 +1,11 @@
-"""What int8 costs and what the exports gain: agreement with fp32, and the time of an answer, by runtime.
+"""Compare ONNX exports with the model: agreement of int8 with fp32, and the time of an answer in each runtime.
 
-    PYTHONPATH=. python benchmarks/exported.py --model models/bilma --texts TEXTS.jsonl
-    PYTHONPATH=. python benchmarks/exported.py --model models/bilma --texts TEXTS.jsonl --browser
+    python -m benchmarks.exported --model models/bilma --texts TEXTS.jsonl
+    python -m benchmarks.exported --model models/bilma --texts TEXTS.jsonl --browser
 
-Agreement: one word of each text is masked, drawn with the seed, and asked of the region of `--region`. Time: one text
-after another, at all runtimes in turn, beside a random BERT of the same width and depth whose graph gives logits
-everywhere, as an ordinary export does. `--browser` times the page in Chromium and needs node and the extra `page`.
+Agreement: a random token of each text is masked and predicted, with the part of `--region`. Time: the runtimes take
+turns on one text, next to a random BERT of the same width and depth that computes logits at every position, as usual
+exports do. `--browser` times the page in Chromium; it needs node and the extra `page`.
 """
 
 import argparse
@@ -26,11 +26,13 @@ import onnxruntime
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch.export import Dim
-from training.provenance import commit, machine, versions
 from transformers import BertConfig, BertForMaskedLM, TokenizersBackend
 
+from benchmarks.inference import summary
 from modeling_bilma import BilmaForMaskedLM
 from modeling_bilma.tokenization_bilma import load_tokenizer
+from training.common.files import write_json
+from training.common.provenance import commit, machine, versions
 
 ROOT = Path(__file__).resolve().parents[1]
 TIMED = "me gusta tomar [MASK] en la mañana"
@@ -39,14 +41,14 @@ Run = Callable[[], object]
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", required=True, help="folder of a BILMA that is a masked language model")
-    parser.add_argument("--texts", required=True, type=Path, help=".jsonl file of texts, one `text` a line")
-    parser.add_argument("--region", help="region that the texts are of, for a model with regional parts")
-    parser.add_argument("--number", type=int, default=2000, help="masked texts")
-    parser.add_argument("--rounds", type=int, default=30, help="measurements of each runtime")
+    parser.add_argument("--model", required=True, help="folder of a BILMA masked language model")
+    parser.add_argument("--texts", required=True, type=Path, help=".jsonl file with a `text` in each line")
+    parser.add_argument("--region", help="region of the texts, for a model with regional parts")
+    parser.add_argument("--number", type=int, default=2000, help="number of masked texts")
+    parser.add_argument("--rounds", type=int, default=30, help="number of measurements for each runtime")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--browser", action="store_true", help="time the page in Chromium too")
+    parser.add_argument("--browser", action="store_true", help="also time the page in Chromium")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "exported.json")
     return parser.parse_args()
 
@@ -64,13 +66,13 @@ def inputs_of(ids: Sequence[int], position: int, region: int | None) -> dict[str
 
 
 def masked_texts(args: argparse.Namespace, tokenizer: TokenizersBackend) -> list[tuple[list[int], int, int]]:
-    """Ids with one token hidden, its position, and what it was."""
+    """Return ids with one token masked, its position, and the original token."""
     rng = np.random.default_rng(args.seed)
     masked = []
     with args.texts.open(encoding="utf-8") as lines:
         for line in lines:
             ids = tokenizer(json.loads(line)["text"], truncation=True, max_length=128)["input_ids"]
-            if len(ids) < 5:  # too short to say anything about a word
+            if len(ids) < 5:  # too short for context
                 continue
             position = int(rng.integers(1, len(ids) - 1))
             target, ids[position] = ids[position], tokenizer.mask_token_id
@@ -101,7 +103,7 @@ def agreement(
 
 
 def export_bert(config: Any, folder: Path) -> dict[str, Path]:
-    """A random BERT of the same width, depth and vocabulary, exported as it is and in int8."""
+    """Export a random BERT of the same width, depth and vocabulary, in fp32 and int8."""
     bert = BertForMaskedLM(
         BertConfig(
             vocab_size=config.vocab_size,
@@ -130,7 +132,7 @@ def export_bert(config: Any, folder: Path) -> dict[str, Path]:
 
 
 def runtimes(args: argparse.Namespace, onnx: Path, tokenizer: TokenizersBackend, region: int | None) -> dict[str, Run]:
-    """What answers `TIMED` once, by name."""
+    """Return functions that answer `TIMED` once, by runtime."""
     ids = tokenizer(TIMED)["input_ids"]
     inputs = inputs_of(ids, ids.index(tokenizer.mask_token_id), region)
     plain = {name: inputs[name] for name in ("input_ids", "attention_mask")}
@@ -151,11 +153,6 @@ def runtimes(args: argparse.Namespace, onnx: Path, tokenizer: TokenizersBackend,
     return runs
 
 
-def summary(seconds: Sequence[float]) -> dict[str, float]:
-    first, median, third = (np.percentile(seconds, [25, 50, 75]) * 1000).round(2).tolist()
-    return {"median_ms": median, "quartile_1_ms": first, "quartile_3_ms": third}
-
-
 def time_in_turn(runs: dict[str, Run], rounds: int) -> dict[str, dict[str, float]]:
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(rounds + 3):  # the first three warm up
@@ -168,7 +165,7 @@ def time_in_turn(runs: dict[str, Run], rounds: int) -> dict[str, dict[str, float
 
 
 def time_page(onnx: Path, rounds: int) -> dict[str, Any]:
-    """The built page in Chromium: its size, its first answer from a warm cache, and eight regions at once."""
+    """Measure the built page in Chromium: size, first answer with a warm cache, and answers for eight regions."""
     from playwright.sync_api import sync_playwright
 
     from space.serve import server
@@ -211,7 +208,7 @@ def time_page(onnx: Path, rounds: int) -> dict[str, Any]:
     return {
         "download_mb": round(size / 1e6, 1),
         "first_answer_warm_cache_s": round(first_answer, 2),
-        "eight_regions": summary(np.array(milliseconds) / 1000),
+        "eight_regions": summary([time / 1000 for time in milliseconds]),
     }
 
 
@@ -240,7 +237,7 @@ def main() -> None:
             "page": time_page(onnx, args.rounds) if args.browser else None,
         }
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_json(args.output, result)
     print(json.dumps({key: result[key] for key in ("agreement", "one_text", "page")}, indent=2))
 
 

@@ -1,10 +1,10 @@
-"""Damaged and hostile files, read by every reader: each gives its texts, or one line that says what is wrong.
+"""Read damaged and hostile files with every reader: each gives its texts, or one line that says what is wrong.
 
     python -m benchmarks.fuzz_readers --files 100000
 
-Each file is a good one of some kind, with up to four mutations. Its reading has to end in time, either with the texts
-read and those left out adding up to the records that another count finds, or with an `InputError` of one line. No
-other error may come, and memory has a limit. Then benchmarks/results/fuzz_readers.json says what was read.
+Each file is a valid one with up to four mutations. Reading it must end in time, either with texts read and left out
+that add up to an independent count of its records, or with an `InputError` of one line. No other error may occur, and
+memory is limited. Writes benchmarks/results/fuzz_readers.json.
 """
 
 import argparse
@@ -45,11 +45,11 @@ ODD_BYTES += [b"\xff\xfe", b"\xef\xbb\xbf", "\u200b".encode(), b"9" * 5000, b'{"
 
 
 class NotSurvivedError(Exception):
-    """A reading that did not end as it has to."""
+    """A file that was not read as it should be."""
 
 
 class OutOfTimeError(BaseException):
-    """No `Exception`, so that no reader takes it for an error of its own."""
+    """Not an `Exception`, so that no reader handles it."""
 
 
 def lines(texts: list[str], draw: random.Random) -> str:
@@ -120,7 +120,7 @@ def insert(content: bytearray, draw: random.Random) -> None:
 
 
 def lengthen(content: bytearray, draw: random.Random) -> None:
-    if draw.random() < 0.02:  # takes its time
+    if draw.random() < 0.02:  # these take long
         place = draw.randrange(len(content))
         content[place:place] = draw.choice([b"x", b'"', b"\xc3\xb1", b"\0", b"["]) * draw.choice([2**20, 2**22])
 
@@ -153,8 +153,8 @@ def make_file(folder: Path, draw: random.Random) -> tuple[Path, list[str] | None
     return path, texts if is_good else None
 
 
-def counts_by_another_way(path: Path) -> set[int]:
-    """Return the numbers of records that a file may be said to have, found without its reader."""
+def independent_counts(path: Path) -> set[int]:
+    """Return the possible numbers of records in a file, counted without its reader."""
     if path.suffix == ".parquet":
         return {pq.ParquetFile(path).metadata.num_rows}
     content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
@@ -176,7 +176,7 @@ def counts_by_another_way(path: Path) -> set[int]:
 
 @contextmanager
 def in_time() -> Iterator[None]:
-    """Stop what takes over `SECONDS`."""
+    """Stop the block after `SECONDS`."""
 
     def stop(*_: object) -> None:
         raise OutOfTimeError
@@ -202,10 +202,10 @@ def read_stream(path: Path) -> tuple[list[str], Counter[str]]:
 
 
 def try_file(path: Path, expected: list[str] | None, draw: random.Random) -> Counter[str]:
-    """Read a file and return what became of its records.
+    """Read a file and count what happened to its records.
 
     Raises:
-        NotSurvivedError: if an error is not of one line, or a record is neither read nor counted.
+        NotSurvivedError: if an error is not one line, or a record is neither read nor counted.
     """
     streamed = path.suffix == ".parquet" and draw.random() < 0.3
     with_labels = ".txt" not in path.suffixes and draw.random() < 0.5
@@ -213,23 +213,23 @@ def try_file(path: Path, expected: list[str] | None, draw: random.Random) -> Cou
         texts, left_out = read_stream(path) if streamed else read_rows(path, with_labels)
     except InputError as error:
         if "\n" in str(error) or path.name not in str(error):
-            raise NotSurvivedError(f"a message of several lines or without the file: {error}") from error
+            raise NotSurvivedError(f"a message with several lines or without the file name: {error}") from error
         if expected:
-            raise NotSurvivedError(f"a good file was refused: {error}") from error
+            raise NotSurvivedError(f"a valid file was refused: {error}") from error
         return Counter(refused=1)
-    found, possible = len(texts) + left_out.total(), counts_by_another_way(path)
+    found, possible = len(texts) + left_out.total(), independent_counts(path)
     if found not in possible:
         raise NotSurvivedError(f"{len(texts)} read and {dict(left_out)} left out, of {possible}")
     if expected is not None and not with_labels and sorted(texts) != sorted(expected):
-        raise NotSurvivedError("a good file gave other texts")
+        raise NotSurvivedError("a valid file gave other texts")
     return Counter(read_files=1, texts=len(texts)) + left_out
 
 
 def fuzz(files: int, seed: int, keep: Path) -> tuple[dict[str, Counter[str]], list[str]]:
-    """Read so many mutated files; return by kind what became of them, and what was not survived.
+    """Read mutated files; return counts of the outcomes by kind of file, and a line for each fault.
 
     Args:
-        keep: folder for files that were not survived.
+        keep: folder for files with a fault.
     """
     became: dict[str, Counter[str]] = {}
     faults = []
@@ -249,22 +249,22 @@ def fuzz(files: int, seed: int, keep: Path) -> tuple[dict[str, Counter[str]], li
 
 
 def peak_memory() -> int:
-    """Return the most memory that this process had, in bytes."""
+    """Return the peak memory of this process in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--files", type=int, default=5000, help="number of files (default: 5000)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed gives other files (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of the files (default: 0)")
     args = parser.parse_args()
     became, faults = fuzz(args.files, args.seed, Path.cwd())
     memory = peak_memory()
     if memory > MEMORY:
-        faults.append(f"at the peak, reading took {memory / 2**20:,.0f} MiB of memory, over {MEMORY / 2**20:,.0f}")
+        faults.append(f"peak memory was {memory / 2**20:,.0f} MiB, over {MEMORY / 2**20:,.0f}")
     for kind, counts in sorted(became.items()):
         print(f"{kind}: {', '.join(f'{count:,} {name}' for name, count in counts.items())}")
-    print(f"{args.files:,} files, at most {memory / 2**20:,.0f} MiB of memory")
+    print(f"{args.files:,} files, peak memory {memory / 2**20:,.0f} MiB")
     if faults:
         sys.exit("\n".join(["not survived:", *faults]))
     facts = {"files": args.files, "seed": args.seed, "peak_memory_mib": round(memory / 2**20)}

@@ -1,4 +1,4 @@
-"""Texts that nobody means well with, and the way of a text from a file to the gradient, which has to stand them."""
+"""Hostile texts, and their way from a file to the gradient, which must survive them."""
 
 import json
 import math
@@ -65,7 +65,7 @@ LINES_OF_A_MEGABYTE: dict[str, Callable[[random.Random], str]] = {
 
 
 def hostile_texts(number: int, long_lines: int, seed: int = 0) -> Iterator[str]:
-    """So many texts, the kinds in turn; the first ones are lines of a megabyte."""
+    """Yield texts of all kinds in turn, after some lines of a megabyte."""
     draw = random.Random(seed)
     for kinds, count in ((LINES_OF_A_MEGABYTE, long_lines), (KINDS, number - long_lines)):
         every = list(kinds.values())
@@ -74,10 +74,10 @@ def hostile_texts(number: int, long_lines: int, seed: int = 0) -> Iterator[str]:
 
 
 def feed_hostile_texts(folder: Path, number: int, long_lines: int) -> dict[str, int]:
-    """Take hostile texts through reading, tokenizer, collator, model and gradient; what became of them.
+    """Take hostile texts through reading, tokenizer, collator, model and gradient; return what happened to them.
 
     Raises:
-        ArithmeticError: if a text is lost count of, or a loss or gradient is not finite.
+        ArithmeticError: if a text is not counted, or a loss or gradient is not finite.
     """
     path = folder / "hostile.jsonl"
     with path.open("w") as file:
@@ -86,7 +86,7 @@ def feed_hostile_texts(folder: Path, number: int, long_lines: int) -> dict[str, 
     tokenizer = build_tokenizer(train_vocabulary(WORDS, 400))
     tokens, report = load_tokens(Corpus((path,)), tokenizer, MAX_LENGTH, folder / "cache")
     if report.texts + sum(report.left_out.values()) != number:
-        raise ArithmeticError(f"{number} texts were written, and the reading report says {report}")
+        raise ArithmeticError(f"{number} texts were written, but the reading report counts {report}")
     steps = MaskedSteps(tokens, np.arange(len(tokens)), tokenizer, texts_per_step=256, tokens_per_micro_batch=16384)
     torch.manual_seed(0)
     sizes = {"hidden_size": 32, "head_dim": 16, "num_attention_heads": 2, "intermediate_size": 24}

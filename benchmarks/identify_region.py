@@ -1,11 +1,11 @@
-"""Measure how well one model's likelihoods tell regions apart, beside TF-IDF and a linear classifier.
+"""Measure how well the likelihoods of one model identify regions, next to TF-IDF with a linear classifier.
 
-    python benchmarks/identify_region.py --model models/bilma --corpora corpora --group_column author
+    python -m benchmarks.identify_region --model models/bilma --corpora corpora --group_column author
 
-Both learn from the same authors and are tested on others: TF-IDF of words and characters learns from the training part
-of each region's corpus, prior and temperature of the model from the validation part. The output folder gets
+Both are tested on authors that neither has seen. TF-IDF of words and characters is trained on the training part of
+each region's corpus; prior and temperature of the model are fitted on the validation part. The output folder gets
 `identify_region.json`, with accuracy per text and per author, confusion matrix and calibration error, and a
-reliability diagram. Accuracies are means over regions, which count alike.
+reliability diagram. Accuracies are means over regions with equal weight.
 """
 
 from dataclasses import dataclass, field
@@ -37,22 +37,22 @@ TEXTS_OF_AUTHOR = 100
 @dataclass(kw_only=True)
 class IdentifyArguments:
     model: str = field(metadata={"help": "folder of a model with regional parts"})
-    corpora: list[str] = field(metadata={"help": "files or folders of texts; each name holds a region's two letters"})
+    corpora: list[str] = field(metadata={"help": "files or folders of texts, named after their regions"})
     output_dir: str = option("benchmarks/results", "folder for the results")
     text_column: str = option("text", "column or field that holds the texts")
     group_column: str | None = option(None, "column or field that names a text's author")
-    test_fraction: float = option(0.05, "share of the texts in the test part, as pretrain.py held them out")
-    validation_fraction: float = option(0.05, "share of the texts that prior and temperature are learnt from")
+    test_fraction: float = option(0.05, "share of the texts in the test part, as given to pretrain.py")
+    validation_fraction: float = option(0.05, "share of the texts to fit prior and temperature on")
     max_training_texts: int = option(20000, "most texts of each region that TF-IDF learns from")
-    max_validation_texts: int = option(500, "most validation texts of each region")
-    max_test_texts: int = option(1000, "most test texts of each region")
+    max_validation_texts: int = option(500, "maximum validation texts of each region")
+    max_test_texts: int = option(1000, "maximum test texts of each region")
     resamples: int = option(1000, "bootstrap samples for the intervals")
     seed: int = option(0, "seed of the bootstrap")
 
 
 @dataclass
 class Part:
-    """Texts with their regions' numbers and their authors; a text without one is its own."""
+    """Texts with the numbers of their regions and their authors; a text without an author is its own."""
 
     texts: list[str]
     regions: np.ndarray
@@ -66,7 +66,7 @@ def main() -> None:
     folder = open_regional_model(Path(args.model))
     corpora = open_corpora(args.corpora, args.text_column, args.group_column)
     if lacking := sorted(set(corpora) - set(folder.regions)):
-        raise InputError(f"{args.model}: the model has no part for {', '.join(lacking)}: leave their corpora out")
+        raise InputError(f"{args.model}: the model has no part for {', '.join(lacking)}: omit their corpora")
     regions = sorted(corpora)
     parts = read_parts(args, corpora)
 
@@ -106,10 +106,10 @@ def main() -> None:
 
 
 def read_parts(args: IdentifyArguments, corpora: dict[str, Corpus]) -> dict[str, Part]:
-    """The training, validation and test texts of all regions, split as every script splits them.
+    """Read the training, validation and test texts of all regions, split as in all scripts.
 
     Raises:
-        InputError: if a region lacks texts of a part.
+        InputError: if a part of a region has no texts.
     """
     most = {name: getattr(args, f"max_{name}_texts") for name in ("training", "validation", "test")}
     parts = {name: Part([], np.empty(0, int), []) for name in most}
@@ -136,7 +136,7 @@ def part_of(hash_: int, args: IdentifyArguments) -> str:
 
 
 def tfidf_guesses(parts: dict[str, Part]) -> np.ndarray:
-    """What a linear classifier on TF-IDF of words and characters guesses, chosen on the validation texts."""
+    """Predict with a linear classifier on TF-IDF of words and characters, selected on the validation texts."""
     names = {"training": "train", "validation": "validation", "test": "test"}
     texts = {names[name]: [normalize(text) for text in part.texts] for name, part in parts.items()}
     features = tfidf(texts, {"token_pattern": r"\S+", "ngram_range": (1, 2)}, CHARACTERS)
@@ -144,14 +144,14 @@ def tfidf_guesses(parts: dict[str, Part]) -> np.ndarray:
 
 
 def mean_accuracy(sums: np.ndarray) -> np.ndarray:
-    """The mean over regions of the share guessed right, from (..., 2 x regions): right guesses, then texts."""
+    """Return the mean accuracy over regions, from (..., 2 x regions): correct predictions, then texts."""
     hits, texts = np.split(sums, 2, axis=-1)
     with np.errstate(invalid="ignore"):
         return np.nanmean(hits / texts, axis=-1)
 
 
 def per_text(args: IdentifyArguments, test: Part, guesses: dict[str, np.ndarray]) -> dict[str, Estimate]:
-    """Accuracy of each method, and the model's less that of TF-IDF, with intervals over authors."""
+    """Return the accuracy of each method and the difference of the two, with intervals over authors."""
     classes = np.eye(test.regions.max() + 1)[test.regions]
     _, authors = np.unique(test.authors, return_inverse=True)
     values, samples = {}, {}
@@ -167,7 +167,7 @@ def per_text(args: IdentifyArguments, test: Part, guesses: dict[str, np.ndarray]
 
 
 def per_author(test: Part, scores: np.ndarray) -> dict[str, Any]:
-    """The accuracy over authors, of up to `TEXTS_OF_AUTHOR` texts each, whose log-likelihoods are added up."""
+    """Return the accuracy over authors, adding up the log-likelihoods of up to `TEXTS_OF_AUTHOR` texts of each."""
     number_of_region = dict(zip(test.authors, test.regions.tolist(), strict=True))
     hits: dict[int, list[bool]] = {number: [] for number in range(scores.shape[1])}
     for author, region in number_of_region.items():
@@ -178,7 +178,7 @@ def per_author(test: Part, scores: np.ndarray) -> dict[str, Any]:
 
 
 def reliability(probabilities: np.ndarray, right: np.ndarray) -> list[dict[str, float]]:
-    """For each tenth of confidence that occurs the texts, their mean confidence and the share guessed right."""
+    """Return number of texts, mean confidence and accuracy for each non-empty bin of confidence."""
     confidence, hits = probabilities.max(1), probabilities.argmax(1) == right
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     return [
@@ -193,7 +193,7 @@ def reliability(probabilities: np.ndarray, right: np.ndarray) -> list[dict[str, 
 
 
 def calibration_error(probabilities: np.ndarray, right: np.ndarray) -> float:
-    """The expected calibration error: the mean gap between confidence and accuracy over bins, weighted by texts."""
+    """Return the expected calibration error: the mean gap between confidence and accuracy, weighted by texts."""
     found = reliability(probabilities, right)
     return sum(entry["texts"] * abs(entry["confidence"] - entry["accuracy"]) for entry in found) / len(right)
 

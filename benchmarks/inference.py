@@ -1,8 +1,8 @@
-"""Time from text to logits: a converted model against the authors' code, on the same random weights and machine.
+"""Measure the time from text to logits of a converted model and of the authors' code, with the same random weights.
 
-    python benchmarks/inference.py --authors_python .venv-parity/bin/python
+    python -m benchmarks.inference --authors_python .venv-parity/bin/python
 
-The two take turns, batch by batch, so that whatever else the machine does hits both. Needs the environment of
+The two take turns, batch by batch, so that other load on the machine affects both. Needs the environment of
 `make parity`.
 """
 
@@ -23,6 +23,7 @@ import torch
 from modeling_bilma import BilmaForMaskedLM
 from modeling_bilma.convert_keras import convert
 from modeling_bilma.tokenization_bilma import load_tokenizer
+from training.common.files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 AUTHORS = ROOT / "tests" / "parity" / "authors.py"
@@ -42,15 +43,15 @@ BATCHES = {"one_text": TEXTS[:1], "batch_of_8": TEXTS}
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--authors_python", default=ROOT / ".venv-parity" / "bin" / "python", type=Path)
-    parser.add_argument("--rounds", type=int, default=40, help="measurements of each batch")
-    parser.add_argument("--warmup_rounds", type=int, default=5, help="rounds before them that are not counted")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="cores that both sides are held to")
+    parser.add_argument("--rounds", type=int, default=40, help="number of measurements for each batch")
+    parser.add_argument("--warmup_rounds", type=int, default=5, help="rounds before them, which are not counted")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="number of cores for each side")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "inference.json")
     return parser.parse_args()
 
 
 def summary(seconds: list[float]) -> dict[str, float]:
-    """Milliseconds: median, quartiles and extremes."""
+    """Return median, quartiles and extremes in milliseconds."""
     low, first, median, third, high = np.percentile(np.array(seconds) * 1000, [0, 25, 50, 75, 100]).round(2).tolist()
     return {"median_ms": median, "quartile_1_ms": first, "quartile_3_ms": third, "min_ms": low, "max_ms": high}
 
@@ -99,7 +100,7 @@ def main() -> None:
         "times": times,
     }
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_json(args.output, result)
     for name, of_batch in times.items():
         for who, figures in of_batch.items():
             print(f"{name:>10}  {who:<15}  {figures['median_ms']:8.1f} ms")

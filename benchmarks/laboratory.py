@@ -1,4 +1,4 @@
-"""A laboratory for runs of `training/pretrain.py`: tiny ones in processes of their own, and faults to befall them."""
+"""Run `training/pretrain.py` on a tiny model in separate processes, and inject faults into it."""
 
 import errno
 import json
@@ -13,12 +13,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import pairwise
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 
+from benchmarks.packed_rows import unmasked
 from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
 from training import pretrain
 from training.common.errors import run
@@ -26,7 +26,6 @@ from training.engine import checkpoints, run_folder
 from training.engine.run_folder import WORK_DIR
 from training.pretraining import loop, outcome
 from training.pretraining.steps import MaskedSteps
-from training.texts.batches import IGNORED
 from training.texts.synthetic import generate_texts
 
 STEPS = 12  # of a run: one epoch and a half
@@ -47,13 +46,13 @@ FLAGS = {
     "--eval_steps": 4,
     "--save_steps": 2,
 }
-# The children are forked from a process that has imported everything and run nothing: a start costs little.
+# The children are forked from a process that has imported everything, so that they start quickly.
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["training.pretrain", "benchmarks.hostile_texts"])
 
 
 class NotSurvivedError(Exception):
-    """What a run should have stood, and did not."""
+    """A run that did not survive its fault."""
 
 
 def require(condition: bool, message: str) -> None:
@@ -63,19 +62,19 @@ def require(condition: bool, message: str) -> None:
 
 @dataclass
 class Ended:
-    """How the processes of a run ended: their exit codes, and all that they said."""
+    """The exit codes and the output of all processes of a run."""
 
     codes: list[int | None]
     output: str
 
     def expect(self, *codes: int, says: str = "") -> None:
         require(self.codes == list(codes), f"exit codes {self.codes} instead of {list(codes)}: {self.output[-1500:]}")
-        require(says in self.output, f"{says!r} was not said: {self.output[-1500:]}")
+        require(says in self.output, f"{says!r} is not in the output: {self.output[-1500:]}")
 
 
 @dataclass
 class Laboratory:
-    """A folder with a corpus and a tokenizer, and the ways to run the script there."""
+    """A folder with a corpus and a tokenizer, in which to run the script."""
 
     folder: Path
 
@@ -86,7 +85,7 @@ class Laboratory:
         build_tokenizer(train_vocabulary(texts, 400)).save_pretrained(self.folder / "tokenizer")
 
     def run(self, name: str, *flags: object, fault: Callable[[], None] | None = None, processes: int = 1) -> Ended:
-        """Run the script to its end; `fault` is called first in every process and can read the rank from RANK."""
+        """Run the script until it ends; `fault` is first called in every process, with the rank in RANK."""
         paths = {
             "--train_file": self.corpus,
             "--tokenizer": self.folder / "tokenizer",
@@ -111,13 +110,13 @@ class Laboratory:
 
     @cached_property
     def unbroken(self) -> str:
-        """The name of a run that nothing happens to."""
+        """Name of a run without a fault."""
         self.run("unbroken", fault=RecordTexts(self.folder / "unbroken.texts")).expect(0)
         return "unbroken"
 
     @cached_property
     def killed(self) -> str:
-        """The name of a run that was killed in step 10; its last two checkpoints are those of steps 6 and 8."""
+        """Name of a run that was killed in step 10, with checkpoints of steps 6 and 8."""
         self.run("killed", fault=Fault("a step", 10, SIGKILL)).expect(KILLED)
         return "killed"
 
@@ -125,7 +124,7 @@ class Laboratory:
         shutil.copytree(self.folder / self.killed, self.folder / name)
 
     def finish(self, name: str, like: str = "", says: str = "resuming from step", processes: int = 1) -> None:
-        """Resume a run: it has to end with the weights and the curve of the run `like`, of the unbroken one."""
+        """Resume a run, and require the weights and the curve of the run `like` (default: the unbroken one)."""
         self.run(name, "--resume", processes=processes).expect(*[0] * processes, says=says)
         (weights, curve), (other_weights, other_curve) = self.result(name), self.result(like or self.unbroken)
         same = all(torch.equal(weights[key], other_weights[key]) for key in other_weights)
@@ -134,7 +133,7 @@ class Laboratory:
         require(not self.work_dir(name).exists(), "the working folder is still there")
 
     def result(self, name: str) -> tuple[dict[str, torch.Tensor], list[dict]]:
-        """The weights and the curve of a finished run."""
+        """Read the weights and the curve of a finished run."""
         metrics = json.loads((self.folder / name / "metrics.json").read_text())
         return load_file(self.folder / name / "model.safetensors"), [*metrics["history"], metrics["validation"]]
 
@@ -163,13 +162,13 @@ def _child(argv: list[str], log: Path, environment: dict[str, str], fault: Calla
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     sys.argv = ["pretrain.py", *argv]
-    outcome.draw_loss_curve = lambda *_: None  # a picture costs as much as such a run
+    outcome.draw_loss_curve = lambda *_: None  # a picture takes as long as such a run
     if fault:
         fault()
     run(pretrain.main)
 
 
-# Faults that happen inside a run. Each is called in its process before the script begins, and lies in wait there.
+# Faults inside a run. Each is called in its process before the script starts, and patches a function.
 
 PLACES = {
     "the loop": (loop.TrainingLoop, "run"),
@@ -186,7 +185,7 @@ PLACES = {
 
 @dataclass
 class Fault:
-    """Something that a process does when it comes by a place of PLACES for the `call`-th time."""
+    """An action of a process when it reaches a place of PLACES for the `call`-th time."""
 
     place: str
     call: int
@@ -226,13 +225,13 @@ def no_space() -> None:
 
 
 def small_files_only(size: int) -> None:
-    """Let the system refuse to write a file beyond this size, in the middle of it, as a full disk would."""
+    """Make the system stop writing a file at this size, as with a full disk."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
 @dataclass
 class PoisonedGradient:
-    """A gradient that is no number in the step of that number."""
+    """A gradient that is NaN in one step."""
 
     step: int
 
@@ -252,7 +251,7 @@ class PoisonedGradient:
 
 @dataclass
 class RecordTexts:
-    """Write down the texts of every step of training that this process takes part in."""
+    """Record the texts of every training step of this process."""
 
     path: Path
     fault: Callable[[], None] | None = None
@@ -264,23 +263,12 @@ class RecordTexts:
 
         def recording(steps: MaskedSteps, step: int):
             batch = original(steps, step)
-            if steps.shuffle:  # else of an evaluation
-                texts = [text for micro_batch in batch.micro_batches for text in texts_of(micro_batch)]
+            if steps.shuffle:  # evaluations do not
                 with self.path.open("a") as file:
-                    file.write(json.dumps({"step": step, "texts": texts}) + "\n")
+                    file.write(json.dumps({"step": step, "texts": unmasked(batch.micro_batches)}) + "\n")
             return batch
 
         MaskedSteps.__getitem__ = recording
-
-
-def texts_of(micro_batch: dict[str, torch.Tensor]) -> list[list[int]]:
-    """The texts of packed rows, unmasked again; padding, which is a text of its own, left out."""
-    texts = []
-    ids = torch.where(micro_batch["labels"] == IGNORED, micro_batch["input_ids"], micro_batch["labels"])
-    for row, positions in zip(ids.tolist(), micro_batch["position_ids"], strict=True):
-        starts = [*torch.nonzero(positions == 0).flatten().tolist(), len(row)]
-        texts += [row[a:b] for a, b in pairwise(starts) if row[a] != 0]
-    return texts
 
 
 def texts_by_step(record: Path) -> dict[int, list[list[int]]]:

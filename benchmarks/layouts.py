@@ -1,28 +1,25 @@
-"""How the texts of a training step are laid out: packed into rows, in batches of equal length, or padded.
+"""Compare layouts of the texts of a training step: packed rows, batches of equal length, or padded rows.
 
-    PYTHONPATH=. python benchmarks/layouts.py --train_file mx.jsonl.gz
+    python -m benchmarks.layouts --train_file mx.jsonl.gz
 
-The same texts with the same masks, a step of each in turn. Writes benchmarks/results/layouts.json.
+The layouts take turns, with the same texts and masks. Writes benchmarks/results/layouts.json.
 """
 
 import argparse
-import json
-import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 
 import torch
 from datasets import Dataset
-from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
-from benchmarks.contenders import MAX_LENGTH, Bilma, clipped_update, timed
+from benchmarks.contenders import MAX_LENGTH, clipped_update, timed, with_learnt_vocabulary
+from benchmarks.packed_rows import PAD_ID, texts_of
 from benchmarks.pretraining import TEXTS_PER_STEP, ratio, summary
-from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
+from training.common.files import write_json
 from training.common.provenance import commit, machine, versions
 from training.pretraining.loop import forward_backward
 from training.pretraining.steps import StepBatch
@@ -43,20 +40,10 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def texts_of(batch: StepBatch, pad_id: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Ids and labels of each text of packed rows; what fills a row up is left out."""
-    for micro in batch.micro_batches:
-        for ids, labels, positions in zip(micro["input_ids"], micro["labels"], micro["position_ids"], strict=True):
-            starts = [*(positions == 0).nonzero().flatten().tolist(), len(positions)]
-            for first, end in pairwise(starts):
-                if ids[first] != pad_id:
-                    yield ids[first:end], labels[first:end]
-
-
-def in_equal_lengths(batch: StepBatch, pad_id: int) -> StepBatch:
-    """As many micro-batches as there are lengths, none with padding."""
+def in_equal_lengths(batch: StepBatch) -> StepBatch:
+    """Make one micro-batch per length, without padding."""
     groups = defaultdict(list)
-    for ids, labels in texts_of(batch, pad_id):
+    for ids, labels in texts_of(batch.micro_batches):
         groups[len(ids)].append((ids, labels))
     micro_batches = [
         {name: torch.stack(rows) for name, rows in zip(("input_ids", "labels"), zip(*group, strict=True), strict=True)}
@@ -65,11 +52,11 @@ def in_equal_lengths(batch: StepBatch, pad_id: int) -> StepBatch:
     return replace(batch, micro_batches=micro_batches)
 
 
-def padded(batch: StepBatch, pad_id: int) -> StepBatch:
-    """One row a text, as long as the longest of the step."""
-    ids, labels = zip(*texts_of(batch, pad_id), strict=True)
+def padded(batch: StepBatch) -> StepBatch:
+    """Make one row per text, padded to the longest of the step."""
+    ids, labels = zip(*texts_of(batch.micro_batches), strict=True)
     rows = {
-        "input_ids": pad_sequence(ids, batch_first=True, padding_value=pad_id),
+        "input_ids": pad_sequence(ids, batch_first=True, padding_value=PAD_ID),
         "labels": pad_sequence(labels, batch_first=True, padding_value=IGNORED),
         "attention_mask": pad_sequence([torch.ones_like(text) for text in ids], batch_first=True),
     }
@@ -79,12 +66,9 @@ def padded(batch: StepBatch, pad_id: int) -> StepBatch:
 def main() -> None:
     args = parse_arguments()
     texts = list(islice(Corpus(find_files(args.train_file)), 20_000))
-    with tempfile.TemporaryDirectory() as folder:
-        build_tokenizer(train_vocabulary(texts)).save_pretrained(folder)
-        bilma = Bilma(folder, [])
+    bilma = with_learnt_vocabulary(texts)
     ids = encode(texts[: (WARMUP + ROUNDS) * TEXTS_PER_STEP], bilma.tokenizer, MAX_LENGTH)
-    steps = bilma._steps(Dataset.from_dict({"input_ids": ids}), TEXTS_PER_STEP)
-    pad_id = bilma.tokenizer.pad_token_id
+    steps = bilma.make_steps(Dataset.from_dict({"input_ids": ids}), TEXTS_PER_STEP)
     speeds = defaultdict(list)
 
     def train(batch: StepBatch) -> None:
@@ -94,7 +78,7 @@ def main() -> None:
     for number in tqdm(range(WARMUP + ROUNDS), unit="round"):
         packed = steps[number]
         layouts = {"packed": packed}
-        layouts |= {make.__name__: make(packed, pad_id) for make in (in_equal_lengths, padded)}
+        layouts |= {make.__name__: make(packed) for make in (in_equal_lengths, padded)}
         for name, batch in layouts.items():
             seconds = timed(lambda batch=batch: train(batch))
             if number >= WARMUP:
@@ -110,7 +94,7 @@ def main() -> None:
             name: ratio(speeds["packed"], values) for name, values in speeds.items() if name != "packed"
         },
     }
-    args.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_json(args.output, result)
     print(args.output)
 
 

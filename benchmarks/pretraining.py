@@ -1,11 +1,10 @@
-"""Speed and memory of pretraining, tokenising and fill-mask, against the authors' code and a plain BERT: `make bench`.
+"""Compare pretraining, tokenising and fill-mask with the authors' code and a plain BERT: `make bench`.
 
-    python benchmarks/pretraining.py --train_file mx.jsonl.gz
+    python -m benchmarks.pretraining --train_file mx.jsonl.gz
 
-Every contender is a process of its own that waits until it is asked, and they take turns in each round, on the same
-texts and with the same vocabulary, so that whatever else the machine does hits all of them. Needs the environment of
-`make parity`, where the authors' code and their vocabulary are. Writes benchmarks/results/pretraining.json and draws
-pretraining.png from it.
+Each contender is a separate process. They take turns in every round, with the same texts and vocabulary, so that other
+load on the machine affects all of them. Needs the environment of `make parity`, with the authors' code and vocabulary.
+Writes benchmarks/results/pretraining.json, and pretraining.png from it.
 """
 
 import argparse
@@ -29,6 +28,7 @@ from tqdm import tqdm
 
 from benchmarks.draw import draw
 from modeling_bilma.tokenization_bilma import build_tokenizer, read_vocabulary
+from training.common.files import write_json
 from training.common.provenance import commit, machine, versions
 from training.texts.corpus import Corpus
 from training.texts.files import find_files
@@ -36,15 +36,15 @@ from training.texts.files import find_files
 ROOT = Path(__file__).resolve().parents[1]
 AUTHORS = ROOT / "tests" / "parity" / "authors.py"
 TEXTS_PER_STEP = 64  # of the default recipe
-TRAINED_TEXTS = 4 * TEXTS_PER_STEP  # so that all are timed for a second or more, and not what follows a wait
-AUTHORS_TEXTS = 16  # their step takes as long for each text, however many there are
+TRAINED_TEXTS = 4 * TEXTS_PER_STEP  # at least a second for each, so that effects of the preceding wait are small
+AUTHORS_TEXTS = 16  # their time per text does not depend on the number of texts
 TOKENISED_TEXTS = 1000
 SHORT_TEXT_WORDS = 15
 RESULTS_SCHEMA = 1
 FILL_DTYPES = {"bilma": "float32", "bilma_bf16": "bfloat16"}
 ENVIRONMENT = {
     "PYTHONPATH": str(ROOT),
-    "TOKENIZERS_PARALLELISM": "true",  # which a pipeline switches off for its whole process
+    "TOKENIZERS_PARALLELISM": "true",  # a pipeline would switch it off for its process
 }
 Samples = dict[str, list[float]]
 
@@ -53,16 +53,18 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--train_file", nargs="+", required=True, help="texts to measure with")
     parser.add_argument("--authors_python", default=ROOT / ".venv-parity" / "bin" / "python", type=Path)
-    parser.add_argument("--rounds", type=int, default=15, help="measurements of everything")
-    parser.add_argument("--warmup_rounds", type=int, default=2, help="rounds before them that are not counted")
-    parser.add_argument("--growth", type=int, nargs="*", default=[10_000, 100_000, 1_000_000, 2_000_000])
-    parser.add_argument("--growth_steps", type=int, default=40, help="training steps on each of these many texts")
+    parser.add_argument("--rounds", type=int, default=15, help="number of measurements")
+    parser.add_argument("--warmup_rounds", type=int, default=2, help="rounds before them, which are not counted")
+    parser.add_argument(
+        "--growth", type=int, nargs="*", default=[10_000, 100_000, 1_000_000, 2_000_000], help="sizes of the corpus"
+    )
+    parser.add_argument("--growth_steps", type=int, default=40, help="training steps for each size")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "pretraining.json")
     return parser.parse_args()
 
 
 class Contender:
-    """A process that answers requests: one line of JSON each way."""
+    """A process that answers requests, with one line of JSON each way."""
 
     def __init__(self, command: Sequence[object], **environment: str):
         self.process = subprocess.Popen(
@@ -103,12 +105,12 @@ def summary(values: Sequence[float]) -> dict[str, float]:
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
-    """Of two speeds, round by round."""
+    """Summarise the ratio of two speeds, round by round."""
     return summary(np.array(ours) / np.array(theirs))
 
 
 def compare(args: argparse.Namespace, texts: list[str], folder: Path) -> dict[str, Any]:
-    """Peak, training, tokenising and fill-mask, by contender."""
+    """Measure peak, training, tokenising and fill-mask of all contenders."""
     with ExitStack() as stack:
         authors = stack.enter_context(contender(args.authors_python, AUTHORS, "serve", folder))
         vocabulary = folder / "tokenizer"
@@ -131,7 +133,7 @@ def compare(args: argparse.Namespace, texts: list[str], folder: Path) -> dict[st
 
 
 def round_of(texts: list[str], number: int) -> list[str]:
-    """The texts of a round: other ones each time, as long as there are."""
+    """Return the texts of a round: new ones each time, until all are used."""
     return list(islice(cycle(texts), number * TOKENISED_TEXTS, (number + 1) * TOKENISED_TEXTS))
 
 
@@ -164,7 +166,7 @@ def measure_round(
         for name, dtype in FILL_DTYPES.items():
             answer = trainers["bilma"].ask("fill_mask", texts=batch, dtype=dtype)
             samples[f"fill {count} {name}"].append(1 / answer["seconds"])
-        # Keras can be called in two ways, of which one is faster for few texts and the other for many.
+        # Keras can be called in two ways, one faster for few texts and the other for many.
         theirs = trainers["authors"].ask("fill_mask", texts=batch)["seconds"]
         samples[f"fill {count} authors"].append(1 / min(theirs.values()))
 
@@ -209,7 +211,7 @@ def summarise(samples: Samples, peaks: dict[str, int]) -> dict[str, Any]:
 
 
 def grow(args: argparse.Namespace, texts: list[str], folder: Path) -> list[dict[str, Any]]:
-    """Tokenising, training and memory by the number of texts; the steps take turns."""
+    """Measure tokenising, training and memory by the size of the corpus; the sizes take turns."""
     with ExitStack() as stack:
         workers, results = [], []
         for number in args.growth:
@@ -256,7 +258,7 @@ def main() -> None:
         }
         result["authors"] = json.loads((folder / "versions.json").read_text())
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_json(args.output, result)
     draw(result, args.output.with_suffix(".png"))
     print(f"{args.output}: written, and {args.output.with_suffix('.png').name} drawn from it")
 

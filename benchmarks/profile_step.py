@@ -1,14 +1,12 @@
-"""Where the time of a training step and of a fill-mask answer goes, operator by operator: `make profile`.
+"""Measure which operators take the time of a training step and of a fill-mask answer: `make profile`.
 
-    python benchmarks/profile_step.py --train_file mx.jsonl.gz
+    python -m benchmarks.profile_step --train_file mx.jsonl.gz
 
-On one thread, after steps that are not counted. Writes benchmarks/results/profile.json, with shares of the time that
-torch's operators take themselves.
+Runs on one thread, after a warm-up. Writes benchmarks/results/profile.json, with the share of the time that each
+operator of torch takes by itself.
 """
 
 import argparse
-import json
-import tempfile
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -18,8 +16,8 @@ import torch
 from datasets import Dataset
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.contenders import MAX_LENGTH, Bilma
-from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
+from benchmarks.contenders import MAX_LENGTH, with_learnt_vocabulary
+from training.common.files import write_json
 from training.common.provenance import commit, machine, versions
 from training.texts.corpus import Corpus
 from training.texts.encoding import encode
@@ -41,7 +39,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def shares(work: Callable[[int], Any]) -> dict[str, Any]:
-    """Milliseconds of one repetition, and the operators that take most of them, with their shares."""
+    """Return milliseconds per repetition, and the operators with the largest shares of them."""
     for number in range(WARMUP):
         work(number)
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
@@ -60,12 +58,10 @@ def main() -> None:
     args = parse_arguments()
     corpus = Corpus(find_files(args.train_file))
     texts = list(islice(corpus, 20_000))
-    with tempfile.TemporaryDirectory() as folder:
-        build_tokenizer(train_vocabulary(texts, min_frequency=2)).save_pretrained(folder)
-        bilma = Bilma(folder, [])
+    bilma = with_learnt_vocabulary(texts)
     torch.set_num_threads(1)
     ids = encode(texts[: STEPS * TEXTS_PER_STEP], bilma.tokenizer, MAX_LENGTH)
-    steps = bilma._steps(Dataset.from_dict({"input_ids": ids}), TEXTS_PER_STEP)
+    steps = bilma.make_steps(Dataset.from_dict({"input_ids": ids}), TEXTS_PER_STEP)
     phrase = ["vamos a comer tacos con los primos"]
     result = {
         "schema_version": RESULTS_SCHEMA,
@@ -74,11 +70,11 @@ def main() -> None:
         "versions": versions(),
         "vocab_size": len(bilma.tokenizer),
         "texts_per_step": TEXTS_PER_STEP,
-        "training_step": shares(lambda number: bilma._step(steps, number % STEPS)),
+        "training_step": shares(lambda number: bilma.take_step(steps, number % STEPS)),
         "fill_mask_float32": shares(lambda _: bilma.fill_mask(phrase, "float32")),
         "fill_mask_bfloat16": shares(lambda _: bilma.fill_mask(phrase, "bfloat16")),
     }
-    args.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_json(args.output, result)
     print(args.output)
 
 

@@ -1,10 +1,10 @@
-"""Runs that are killed, interrupted and sabotaged, and have to end as the run that was left in peace.
+"""Kill, interrupt and sabotage runs, which must end like an undisturbed one.
 
     make soak
 
-Every fault happens to a real run of `training/pretrain.py` on a tiny model, in processes of its own. The run is then
-resumed, and its weights and its curve must be those of the unbroken run, bit by bit. A table and
-benchmarks/results/soak.json say what was tried and what was survived. The tests run the same faults with fewer kills.
+Every fault is injected into a real run of `training/pretrain.py` on a tiny model, in separate processes. The run is
+then resumed, and its weights and curve must equal those of the unbroken run, bit by bit. Prints a table and writes
+benchmarks/results/soak.json. The tests inject the same faults with fewer kills.
 """
 
 import argparse
@@ -47,7 +47,7 @@ from training.engine.signals import STOPPED
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# A trial is a fault, what the run has to say and how it has to end, and the resumed run as the unbroken one.
+# A trial injects a fault, checks the output and exit code of the run, and compares the resumed run.
 
 
 def die(lab: Laboratory, name: str, fault: Fault) -> None:
@@ -61,7 +61,7 @@ def stop(lab: Laboratory, name: str, fault: Fault) -> None:
 
 
 def damage(lab: Laboratory, name: str, spoil: Callable[[Path], None], says: str = "step-000000008: damaged (") -> None:
-    """`spoil` is called with the last checkpoint, of step 8, of a run that was killed."""
+    """Call `spoil` with the last checkpoint, of step 8, of a killed run, and resume it."""
     lab.copy_killed(name)
     spoil(lab.work_dir(name) / "step-000000008")
     lab.finish(name, says=says)
@@ -71,7 +71,7 @@ def damage_all(lab: Laboratory, name: str) -> None:
     lab.copy_killed(name)
     for checkpoint in checkpoints.checkpoints(lab.work_dir(name)):
         empty(checkpoint)
-    lab.run(name, "--resume").expect(2, says="no checkpoint is whole: start over with --overwrite")
+    lab.run(name, "--resume").expect(2, says="every checkpoint is damaged: start over with --overwrite")
 
 
 def truncate(checkpoint: Path, file: str) -> None:
@@ -147,7 +147,7 @@ def lost_worker(lab: Laboratory, name: str) -> None:
 
 
 def other_number_of_processes(lab: Laboratory, name: str) -> None:
-    """Also: a signal that reaches one process alone stops them all, at the same step."""
+    """Also check that a signal to one process stops all of them at the same step."""
     record = lab.folder / f"{name}.texts"
     sigterm = Fault("a step", 5, SIGTERM, rank=1)
     stopped = lab.run(name, fault=RecordTexts(record, sigterm), processes=2)
@@ -169,7 +169,7 @@ def die_at_once(lab: Laboratory, name: str) -> None:
 
 
 def die_at_random(lab: Laboratory, name: str, seed: int) -> str:
-    """kill -9 at a random moment: by turns while a checkpoint is written and anywhere in the loop; returns when."""
+    """Kill at a random moment, alternately in a checkpoint and anywhere in the loop; return a detail for the table."""
     draw = random.Random(seed)
     seconds = lab.seconds_of_the_loop()
     for attempt in range(20):
@@ -180,7 +180,7 @@ def die_at_random(lab: Laboratory, name: str, seed: int) -> str:
         ended = lab.run(f"{name} {attempt}", fault=fault)
         if ended.codes == [KILLED]:
             break
-        ended.expect(0)  # it was faster than its death
+        ended.expect(0)  # it finished first
     work_dir = lab.work_dir(f"{name} {attempt}")
     writing = bool(checkpoints.partial_checkpoints(work_dir))
     saved = len(checkpoints.checkpoints(work_dir))
@@ -213,7 +213,7 @@ TRIALS: dict[str, Callable[[Laboratory, str], str | None]] = {
     "manifest truncated": partial(damage, spoil=partial(truncate, file="manifest.json")),
     "manifest with a flipped byte": partial(damage, spoil=partial(flip, file="manifest.json")),
     "best model truncated": partial(damage, spoil=partial(truncate, file="best/model.safetensors")),
-    "progress missing": partial(damage, spoil=partial(unlink, file="run_state.json")),
+    "run state missing": partial(damage, spoil=partial(unlink, file="run_state.json")),
     "an empty folder for a checkpoint": partial(damage, spoil=empty),
     "a checkpoint half-renamed": partial(damage, spoil=unrename, says=".step-000000008.writing: half-written"),
     "every checkpoint damaged": damage_all,
@@ -227,8 +227,8 @@ TRIALS: dict[str, Callable[[Laboratory, str], str | None]] = {
         full_disk, fault=Fault("a checkpoint", 3, partial(small_files_only, 120_000))
     ),
     "an output folder that cannot be made": no_folder,
-    "a gradient that is no number": no_number,
-    "a bad batch to be left out": bad_batch_left_out,
+    "a gradient that is NaN": no_number,
+    "a bad batch to skip": bad_batch_left_out,
     "a corpus file changed": changed_corpus,
     "one of two workers killed": lost_worker,
     "two processes stopped, resumed as one": other_number_of_processes,
@@ -244,8 +244,8 @@ def attempt(trial: Callable[[], object]) -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=20, help="kill -9 at so many random moments")
-    parser.add_argument("--hostile_texts", type=int, default=100_000, help="how many of them go through the model")
+    parser.add_argument("--kills", type=int, default=20, help="number of kills at random moments")
+    parser.add_argument("--hostile_texts", type=int, default=100_000, help="number of hostile texts")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "soak.json")
     args = parser.parse_args()
     random_kills = {f"kill -9 at random moment {n}": partial(die_at_random, seed=n) for n in range(1, args.kills + 1)}

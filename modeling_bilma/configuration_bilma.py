@@ -6,7 +6,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 from transformers.activations import ACT2FN
 
-# Every class a saved folder opens with; without the full map it opens only with the class that was saved.
+# All classes that a saved folder opens with; without this map it opens only with the class that was saved.
 AUTO_MAP = {
     "AutoConfig": "configuration_bilma.BilmaConfig",
     "AutoModel": "modeling_bilma.BilmaModel",
@@ -23,20 +23,20 @@ class BilmaConfig(PreTrainedConfig):
     Args:
         head_dim: size of one attention head. As published it equals `hidden_size`: four heads of 512.
         attend_to_padding: how the published checkpoints were trained. Every input is padded to
-            `max_position_embeddings` inside `forward` and nothing is masked, so the numbers of a text do not
-            depend on the batch it is in. New models leave it off and mask their padding.
+            `max_position_embeddings` inside `forward` and nothing is masked, so the results for a text do not
+            depend on its batch. New models leave it off and mask their padding.
         sparse_prediction: with labels, `BilmaForMaskedLM` computes logits at the labelled positions only, and
             returns them as (labelled positions, vocabulary). For training loops; the loss is the same.
-        pooling: how the sequence classifier makes one vector of a text: the `[START]` state, that of a `[MASK]`
-            before `[END]` (which the tokenizer then adds), or the mean or maximum over the states of the text.
-        region: lower-case country code of the Spanish the model was trained on, where it is known.
-        regions: codes of the regions that the model has parts of its own for. A text says its region by a token of
-            the tokenizer, `[MX] ...`; the tokens are the ids from `first_region_token_id` on, in the order of
-            `regions`, and `vocab_size` counts them.
+        pooling: how the sequence classifier makes one vector from a text: the `[START]` state, that of a
+            `[MASK]` before `[END]` (which the tokenizer then adds), or the mean or maximum over the states.
+        region: lower-case country code of the Spanish that the model was trained on, if known.
+        regions: codes of the regions for which the model has parts. A text names its region by a token of the
+            tokenizer, as in `[MX] ...`; these tokens have the ids from `first_region_token_id` on, in the order of
+            `regions`, and are counted in `vocab_size`.
         first_region_token_id: None for a model without regions.
 
     Raises:
-        ValueError: for sizes that make no model; the message says the value, the rule and the fix.
+        ValueError: for sizes that do not make a model; the message gives the value, the rule and the fix.
     """
 
     model_type = "bilma"
@@ -70,7 +70,7 @@ class BilmaConfig(PreTrainedConfig):
 
     @property
     def custom_pipelines(self) -> dict[str, dict]:
-        """What `pipeline("fill-mask", model=..., trust_remote_code=True)` builds for a masked language model."""
+        """The pipeline that `pipeline("fill-mask", model=..., trust_remote_code=True)` builds."""
         if self.architectures != ["BilmaForMaskedLM"]:
             return {}
         return {"fill-mask": {"impl": "modeling_bilma.BilmaFillMaskPipeline", "pt": ["AutoModelForMaskedLM"]}}
@@ -108,13 +108,13 @@ class BilmaConfig(PreTrainedConfig):
 
     def validate_padding(self):
         if self.attend_to_padding and self.pad_token_id is None:
-            raise ValueError("attend_to_padding=True needs a pad_token_id: it is the token that is attended to")
+            raise ValueError("attend_to_padding=True needs a pad_token_id: that token is attended to")
 
     def validate_regions(self):
         if self.regions is None:
             return
         if not self.regions or len(set(self.regions)) < len(self.regions):
-            raise ValueError(f"regions={self.regions} is empty or names a region twice: name each once, or give None")
+            raise ValueError(f"regions={self.regions} is empty or has a region twice: give each once, or None")
         first = self.first_region_token_id
         if first is None or not 0 <= first <= self.vocab_size - len(self.regions):
             raise ValueError(

@@ -1,11 +1,11 @@
-"""Published BILMA checkpoints (Keras HDF5) to transformers: the same numbers, without TensorFlow.
+"""Convert published BILMA checkpoints (Keras HDF5) to transformers, with the same results and without TensorFlow.
 
     python -m modeling_bilma.convert_keras --weights bilma_small_MX_epoch-1.h5 --vocab vocab_file_All.txt \
         --region mx --output_dir bilma-mx
     python -m modeling_bilma.convert_keras --weights guillermoruiz/bilma_MX --region mx --output_dir bilma-mx
 
 Two layouts are read: full model files (`model_weights/<layer>/...`) and the Hub's `tf_model.h5` (`model/...`).
-Arrays and one JSON text are all that is taken from a file: no class, function or pickle in it is ever looked at.
+Only arrays and one JSON text are read from a file: no class, function or pickle in it is ever loaded.
 """
 
 import argparse
@@ -54,7 +54,7 @@ class Source:
 def _config_arguments(
     source: Source, file: KerasFile, weights: Weights, region: str, max_positions: int | None
 ) -> dict[str, Any]:
-    """What the tensors say, and from the published config what they cannot say; the two must agree."""
+    """Return what the tensors determine and, from the published config, the rest; check that the two agree."""
     arguments = config_from_published(source.published_config)
     del arguments["architectures"]  # the tensors say which heads there are, and saving writes it
     known = {**weights.sizes, "region": region}
@@ -85,17 +85,17 @@ def convert(
     max_positions: int | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Convert a published checkpoint, and write each output folder whole or not at all.
+    """Convert a published checkpoint, and write each output folder completely or not at all.
 
     Args:
         weights: a Keras file, or the Hub id of a repository with a `tf_model.h5`.
-        vocab: the vocabulary file; may be left out where the Hub repository has one.
-        output_dir: gets the classification model if the file holds one, else the MLM model.
-        output_mlm_dir: gets the MLM head that a classification file holds too.
-        max_positions: rows are padded to this length; by default as the file or the repository says, else 280.
+        vocab: the vocabulary file; may be omitted if the Hub repository has one.
+        output_dir: folder for the classification model if the file contains one, else for the MLM model.
+        output_mlm_dir: folder for the MLM head that a classification file contains as well.
+        max_positions: rows are padded to this length (default: that in the file or the repository, else 280).
 
     Raises:
-        ValueError: in one line, whatever is wrong with the input; then nothing is written.
+        ValueError: in one line, if anything is wrong with the input; then nothing is written.
         OSError: if a file cannot be read or written.
     """
     region = check_region(region)
@@ -104,12 +104,12 @@ def convert(
     outputs = [Path(folder) for folder in (output_dir, output_mlm_dir) if folder is not None]
     source = find_source(weights, vocab)
     if source.vocab is None:
-        raise ValueError(f"{source.name} brings no vocabulary: give the authors' file with --vocab")
+        raise ValueError(f"{source.name} has no vocabulary: give the authors' file with --vocab")
     check_outputs(outputs, [source.weights, source.vocab], overwrite)
     file = read_keras_file(source.weights, with_input_length=max_positions is None)
     found = assign_weights(file)
     if output_mlm_dir is not None and not (found.classifier and found.decoder):
-        raise ValueError(f"{source.name} does not hold two models: leave --output_mlm_dir out")
+        raise ValueError(f"{source.name} does not contain two models: omit --output_mlm_dir")
     arguments = _config_arguments(source, file, found, region, max_positions)
     vocabulary = read_vocabulary(source.vocab)
     check_vocabulary_size(vocabulary, found.sizes["vocab_size"], source)
@@ -124,19 +124,19 @@ def convert(
 
 
 def check_vocabulary_size(vocabulary: Sequence[str], rows: int, source: Source) -> None:
-    """Raise `ValueError` unless each row of the embedding has its token, the last one perhaps not.
+    """Raise `ValueError` unless each row of the embedding has its token, except perhaps the last one.
 
     The published embedding has one row more than the vocabulary file has tokens: 29,025 for 29,024.
     """
     if not rows - 1 <= len(vocabulary) <= rows:
         raise ValueError(
             f"{source.vocab} has {len(vocabulary):,} tokens, but the embedding of {source.name} has {rows:,} rows: "
-            f"expected {rows:,} tokens or, as published, one less"
+            f"expected {rows:,} tokens or, as published, one fewer"
         )
 
 
 def _build_models(weights: Weights, arguments: dict[str, Any]) -> list[BilmaPreTrainedModel]:
-    """The classification model, if there is one, and then the MLM model, if there is one."""
+    """Build the classification model, if there is one, and then the MLM model, if there is one."""
     models: list[BilmaPreTrainedModel] = []
     encoder = {f"bilma.{name}": tensor for name, tensor in weights.encoder.items()}
     arguments = dict(arguments)
@@ -160,7 +160,7 @@ def _config(**arguments: Any) -> BilmaConfig:
     try:
         return BilmaConfig(**arguments)
     except StrictDataclassError as error:
-        raise ValueError(f"the sizes in the file make no BILMA model: {one_line(error)}") from None
+        raise ValueError(f"the sizes in the file do not make a BILMA model: {one_line(error)}") from None
 
 
 def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path], overwrite: bool) -> None:
@@ -173,14 +173,14 @@ def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path], overwrite: bo
             if not overwrite:
                 raise ValueError(f"{output} is not empty: give another folder, or --overwrite to replace it")
             if not (output / "config.json").is_file():
-                raise ValueError(f"{output} holds something else than a model: --overwrite replaces models only")
+                raise ValueError(f"{output} contains something other than a model: --overwrite replaces only models")
         elif output.exists() and not output.is_dir():
             raise ValueError(f"{output} is a file: give a folder")
 
 
 @contextmanager
 def whole_folders(finals: Sequence[Path]) -> Iterator[list[Path]]:
-    """New folders beside `finals`, which take their places once the block has ended, or vanish if it fails."""
+    """Create new folders beside `finals` that replace them at the end of the block, or are removed if it fails."""
     partials = [final.with_name(f".{final.name}.partial") for final in finals]
     try:
         for partial in partials:
@@ -200,10 +200,10 @@ def whole_folders(finals: Sequence[Path]) -> Iterator[list[Path]]:
 
 
 def find_source(weights: str, vocab: str | Path | None) -> Source:
-    """The local file that `weights` names, or the files of the Hub repository of that id.
+    """Find the local file named by `weights`, or download the files of that Hub repository.
 
     Raises:
-        ValueError: if there is no such file, or the repository cannot be had.
+        ValueError: if the file does not exist, or the repository cannot be downloaded.
     """
     path = Path(weights)
     vocab = None if vocab is None else Path(vocab)
@@ -211,7 +211,7 @@ def find_source(weights: str, vocab: str | Path | None) -> Source:
         return Source(path.name, path, vocab)
     weights_file = _download(weights, HUB_WEIGHTS)
     if weights_file is None:
-        raise ValueError(f"the Hub repository {weights} has no {HUB_WEIGHTS}: it is no published BILMA")
+        raise ValueError(f"the Hub repository {weights} has no {HUB_WEIGHTS}: it is not a published BILMA")
     config_file = _download(weights, "config.json")
     if vocab is None:
         vocab = next((file for file in (_download(weights, name) for name in HUB_VOCABULARIES) if file), None)
@@ -220,12 +220,12 @@ def find_source(weights: str, vocab: str | Path | None) -> Source:
     except ValueError:
         raise ValueError(f"the config.json of the Hub repository {weights} is not JSON") from None
     if not isinstance(published, dict):
-        raise ValueError(f"the config.json of the Hub repository {weights} is no table of settings")
+        raise ValueError(f"the config.json of the Hub repository {weights} is not a JSON object")
     return Source(weights, weights_file, vocab, published)
 
 
 def _download(repository: str, filename: str) -> Path | None:
-    """A file of a Hub repository; None if the repository does not have it."""
+    """Download a file of a Hub repository; None if the repository does not have it."""
     try:
         return Path(hf_hub_download(repository, filename))
     except HFValidationError:
@@ -236,18 +236,20 @@ def _download(repository: str, filename: str) -> Path | None:
         ) from None
     except RepositoryNotFoundError:
         raise ValueError(
-            f"{repository} is neither a file nor a Hub repository that can be seen: check the name; if it is private, "
+            f"{repository} is neither a file nor a visible Hub repository: check the name; if it is private, "
             "it needs a token: `hf auth login`"
         ) from None
     except LocalEntryNotFoundError:
         raise ValueError(
-            f"{repository} is not a file here, and {filename} of the Hub repository cannot be had: the Hub cannot be "
-            "reached (or HF_HUB_OFFLINE is set), and it is not in the cache"
+            f"{repository} is not a file here, and {filename} of the Hub repository cannot be downloaded: the Hub "
+            "cannot be reached (or HF_HUB_OFFLINE is set), and the file is not in the cache"
         ) from None
     except EntryNotFoundError:
         return None
     except OSError as error:
-        raise ValueError(f"{filename} of the Hub repository {repository} cannot be had: {one_line(error)}") from None
+        raise ValueError(
+            f"{filename} of the Hub repository {repository} cannot be downloaded: {one_line(error)}"
+        ) from None
 
 
 # ---- the card --------------------------------------------------------------------------------------------------
@@ -266,7 +268,7 @@ tags:
 # BILMA {region}: {title}
 
 The published BILMA for the Spanish of region {region}, converted from Keras to transformers. The weights are the
-authors' own, and the model pads every text to {positions} tokens inside, as theirs did, so it gives their numbers.
+authors' own, and like theirs, the model pads every text to {positions} tokens internally and gives the same results.
 
 ```python
 from transformers import pipeline
@@ -285,7 +287,7 @@ pipe("{example}")
 | paper | [Regionalized models for Spanish language variations based on Twitter](https://arxiv.org/abs/2110.06128) |
 | code | PyPI package `bilma`, MIT licence, © 2022 Luis Guillermo Ruiz Velázquez |
 
-The MIT licence is that of the authors' package; the weights file itself names none.
+The MIT licence is that of the authors' package; the weights file itself does not name one.
 """
 
 
@@ -317,19 +319,19 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         prog="convert_keras", description="Convert a published BILMA checkpoint from Keras HDF5 to transformers."
     )
     parser.add_argument("--weights", required=True, help="a Keras .h5 file, or a Hub id with a tf_model.h5")
-    parser.add_argument("--vocab", help="the authors' vocabulary file; may be left out where the Hub id has one")
+    parser.add_argument("--vocab", help="the authors' vocabulary file; may be omitted if the Hub id has one")
     parser.add_argument("--region", required=True, help=f"the region of the model: {', '.join(REGIONS)}")
     parser.add_argument("--output_dir", required=True, help="folder for the model, of either kind")
-    parser.add_argument("--output_mlm_dir", help="folder for the MLM head that a classification file holds too")
-    parser.add_argument("--max_positions", type=int, help="row length, where the file does not say it (default: 280)")
-    parser.add_argument("--overwrite", action="store_true", help="replace the model that an output folder holds")
+    parser.add_argument("--output_mlm_dir", help="folder for the MLM head that a classification file contains as well")
+    parser.add_argument("--max_positions", type=int, help="row length, if the file does not contain it (default: 280)")
+    parser.add_argument("--overwrite", action="store_true", help="replace the model in an output folder")
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Convert; 0, or 2 with one line on stderr if the input is wrong."""
+    """Convert, and return 0, or 2 with one line on stderr if the input is wrong."""
     args = parse_arguments(arguments)
-    hub_logging.set_verbosity_error()  # our one line says what its retries would say five times
+    hub_logging.set_verbosity_error()  # our one line replaces its message at every retry
     transformers_logging.disable_progress_bar()
     try:
         convert(**vars(args))

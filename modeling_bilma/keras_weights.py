@@ -1,6 +1,6 @@
-"""Reading Keras HDF5 files of BILMA: every tensor to its place by role, order and shape.
+"""Read Keras HDF5 files of BILMA, and assign every tensor by role, order and shape.
 
-Arrays and one JSON text are all that is taken from a file: no class, function or pickle in it is ever looked at.
+Only arrays and one JSON text are read from a file: no class, function or pickle in it is ever loaded.
 """
 
 import json
@@ -26,7 +26,7 @@ State = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class KerasFile:
-    """Tensors of a file by layer, in the order the layers were made, and the row length of its input layer."""
+    """Tensors of a file by layer, in the order of creation, and the row length of the input layer."""
 
     name: str
     layers: Layers
@@ -35,7 +35,7 @@ class KerasFile:
 
 @dataclass(frozen=True)
 class Weights:
-    """A BILMA model under our names: sizes for the config, the encoder, and the heads that the file holds."""
+    """A BILMA model with our names: sizes for the config, the encoder, and the heads in the file."""
 
     sizes: dict[str, int]
     encoder: State
@@ -44,13 +44,13 @@ class Weights:
 
 
 def read_keras_file(path: str | Path, with_input_length: bool = True) -> KerasFile:
-    """The tensors of a Keras weights file in either layout, without the optimizer's.
+    """Read the tensors of a Keras weights file in either layout, except for those of the optimizer.
 
     Args:
-        with_input_length: also look for the length of the input in the file's description of the model.
+        with_input_length: also read the length of the input from the file's description of the model.
 
     Raises:
-        ValueError: if h5py is missing, or the file is not HDF5, truncated, or holds something that is no weight.
+        ValueError: if h5py is missing, or the file is not HDF5, truncated, or contains something other than weights.
     """
     path = Path(path)
     if h5py is None:
@@ -79,24 +79,24 @@ def read_keras_file(path: str | Path, with_input_length: bool = True) -> KerasFi
 
 
 def _creation_order(path: str) -> list[str | int]:
-    """Sorts `dense`, `dense_9`, `dense_10`: Keras counts up as it makes layers, from any number."""
+    """Key to sort `dense`, `dense_9`, `dense_10`: Keras numbers layers in the order of creation, from any number."""
     return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"([0-9]+)", path))]
 
 
 def _values(dataset: Any, where: str) -> np.ndarray:
     if dataset.dtype.kind != "f":
-        raise ValueError(f"{where} is of type {dataset.dtype}, not floating point: this is no BILMA weights file")
-    # Where less is stored than the shape says, HDF5 would hand out zeros. (Keras never compresses.)
+        raise ValueError(f"{where} is of type {dataset.dtype}, not floating point: this is not a BILMA weights file")
+    # If less is stored than the shape requires, HDF5 fills in zeros. (Keras never compresses.)
     if dataset.external or dataset.is_virtual or dataset.id.get_storage_size() < dataset.nbytes:
-        raise ValueError(f"{where} has no values of its own in the file: it was not written whole")
+        raise ValueError(f"{where} has no values of its own in the file: it was not written completely")
     values = dataset[()].astype(np.float32)
     if not np.isfinite(values).all():
-        raise ValueError(f"{where} holds values that are not finite numbers")
+        raise ValueError(f"{where} contains values that are not finite")
     return values
 
 
 def _input_length(description: str | bytes | None, path: Path) -> int | None:
-    """The row length of the input layer in Keras's description of a model, read as JSON and nothing more."""
+    """Read the row length of the input layer from Keras's description of a model, as plain JSON."""
     if description is None:
         return None
     try:
@@ -112,7 +112,7 @@ def _input_length(description: str | bytes | None, path: Path) -> int | None:
 
 @dataclass(frozen=True)
 class Slot:
-    """One of our modules, the layer that fills it, and the shapes its tensors must have, weight first."""
+    """One of our modules, the Keras layer for it, and the required shapes of its tensors, weight first."""
 
     module: str
     layer: str
@@ -121,7 +121,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Roles:
-    """Paths of the layers of a file by what they do, each list in the order of the encoder's layers."""
+    """Paths of the layers of a file by their role, each list in the order of the encoder's layers."""
 
     embedding: str
     attentions: list[str]
@@ -132,7 +132,7 @@ class Roles:
 
 
 def assign_weights(file: KerasFile) -> Weights:
-    """Find each layer's place by its role, order and shape, and check every tensor.
+    """Assign each layer by its role, order and shape, and check every tensor.
 
     Raises:
         ValueError: if it is not a BILMA model, naming the tensors that are missing, extra or misshapen.
@@ -147,16 +147,16 @@ def assign_weights(file: KerasFile) -> Weights:
 
 
 def _find_roles(file: KerasFile) -> Roles:
-    """Names tell what a layer is, but for the MLM head: it is the dense layer as wide as the vocabulary.
+    """Find the roles of layers by name, except for the MLM head: the dense layer as wide as the vocabulary.
 
-    Keras keeps the two dense layers of a block outside of the block's own path: only order tells whose they are.
+    Keras stores the two dense layers of a block outside of its path: only their order says which block they belong to.
     """
     layers = file.layers
     attentions = list(dict.fromkeys(_parent(path) for path in layers if _last(path) in ATTENTION_PARTS))
     embeddings = [path for path in layers if "embeddings" in layers[path]]
     if not attentions or not embeddings:
         lacks = "word embedding" if attentions else "attention layer"
-        raise ValueError(f"{file.name} is not a BILMA model: missing tensors: it holds no {lacks} under Keras's names")
+        raise ValueError(f"{file.name} is not a BILMA model: missing tensors: it has no {lacks} with a name of Keras")
     vocab_size, _ = _shape_of(file, embeddings[0], "embeddings", "vocabulary, hidden size")
     norms = [path for path in layers if {"gamma", "beta"} & layers[path].keys()]
     dense = [path for path in layers if {"kernel", "bias"} & layers[path].keys()]
@@ -236,7 +236,7 @@ def _last(path: str) -> str:
 
 
 def _shape_of(file: KerasFile, layer: str, tensor: str, axes: str) -> tuple[int, ...]:
-    """The shape of a tensor that sizes are read from; `axes` names its dimensions."""
+    """Return the shape of a tensor that determines sizes; `axes` names its dimensions."""
     values = file.layers.get(layer, {}).get(tensor)
     if values is None:
         raise ValueError(f"{file.name} is not a whole BILMA model: missing tensor {layer}/{tensor}")
@@ -256,7 +256,7 @@ def _expect(file: KerasFile, what: str, found: Sequence[str], counts: set[int]) 
 
 
 def _check_tensors(file: KerasFile, slots: Sequence[Slot]) -> None:
-    """Every tensor that a model needs is there in its shape, and no other."""
+    """Check that the file has every tensor that the model needs, with the right shape, and no other."""
     needed = {f"{slot.layer}/{tensor}": shape for slot in slots for tensor, shape in slot.shapes.items()}
     held = {f"{layer}/{tensor}": t.shape for layer, tensors in file.layers.items() for tensor, t in tensors.items()}
     problems = [f"missing tensor {name}" for name in needed if name not in held]
@@ -272,7 +272,7 @@ def _check_tensors(file: KerasFile, slots: Sequence[Slot]) -> None:
 
 
 def _state(layers: Layers, slots: Sequence[Slot]) -> State:
-    """Keras multiplies from the left and keeps heads apart; torch wants (out, in) and heads side by side."""
+    """Convert to torch's layout, (out, in) with heads side by side; Keras has (in, out) and separate heads."""
     state = {}
     for slot in slots:
         weight, *bias = (layers[slot.layer][tensor] for tensor in slot.shapes)

@@ -1,6 +1,6 @@
 """BILMA, a small post-norm BERT with sinusoidal positions and wide heads (arXiv 2110.06128).
 
-Shipped to the Hub beside the weights, so it imports torch, transformers and its configuration only.
+This file is shipped to the Hub beside the weights, so it imports only torch, transformers and its configuration.
 Shapes in comments: B texts or rows, L positions, D hidden size, H heads, K head size, V vocabulary.
 """
 
@@ -44,7 +44,7 @@ def sinusoids(num_positions: int, size: int) -> torch.Tensor:
 
 @dataclass
 class BilmaModelOutput(BaseModelOutput):
-    """States, and for a model with regions which region each is of: `regions`, (B, L, R), ones and zeros."""
+    """Hidden states and, for a model with regions, the region of each as ones and zeros: `regions`, (B, L, R)."""
 
     regions: torch.Tensor | None = None
 
@@ -57,7 +57,7 @@ def is_region_token(input_ids: torch.Tensor, config: BilmaConfig) -> torch.Tenso
 def visible_tokens(
     input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None, config: BilmaConfig
 ) -> torch.Tensor | None:
-    """The attention mask, (B, L), without the region tokens, which say how to read a text and are no part of it."""
+    """The attention mask, (B, L), without region tokens, which say how to read a text and are not part of it."""
     if config.regions is None or input_ids is None:
         return attention_mask
     visible = ~is_region_token(input_ids, config)
@@ -71,9 +71,9 @@ def read_region_tokens(
     text_of_position: torch.Tensor | None,
     config: BilmaConfig,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of every position the region of its text, (B, L, R), one at most; and the positions without region tokens.
+    """The region of the text at every position, (B, L, R), at most one; and the positions without region tokens.
 
-    The first region token of a text decides. `text_of_position`, (B, L), numbers the texts of a row; None: one a row.
+    The first region token of a text counts. `text_of_position`, (B, L), numbers the texts of a row; None for one text.
     """
     tokens = is_region_token(input_ids, config)
     if attention_mask is not None:
@@ -83,7 +83,7 @@ def read_region_tokens(
         text_of_position = torch.zeros_like(input_ids)
 
     def first_in_text(values: torch.Tensor) -> torch.Tensor:
-        """(B, L): at every position the least value in its text, `length` at most."""
+        """(B, L): at every position the smallest value in its text, at most `length`."""
         least = torch.full_like(values, length).scatter_reduce(1, text_of_position, values, "amin")
         return least.gather(1, text_of_position)
 
@@ -103,25 +103,25 @@ class BilmaEmbeddings(nn.Module):
         super().__init__()
         self.scale = math.sqrt(config.hidden_size)
         self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
-        table = sinusoids(config.max_position_embeddings, config.hidden_size)  # not on meta even in a model that is
+        table = sinusoids(config.max_position_embeddings, config.hidden_size)  # not on meta, even if the model is
         self.register_buffer("sinusoids", table, persistent=False)
-        if config.regions is not None:  # each is added to every word vector of its region's texts
+        if config.regions is not None:  # added to all word vectors of its region's texts
             self.region_vector = nn.Parameter(torch.empty(len(config.regions), config.hidden_size))
 
     def _apply(self, fn: Callable, recurse: bool = True) -> nn.Module:
-        """Move or convert the module; the table, which no checkpoint holds, is made anew where that takes it.
+        """Move or convert the module, and compute the table anew, as no checkpoint contains it.
 
-        `to_empty` would leave it unfilled, FSDP and big-model loading go that way too, and `to(bfloat16)` round it.
+        Otherwise `to_empty`, as in FSDP and big-model loading, would leave it unfilled, and `to(bfloat16)` round it.
         """
         shape = self.sinusoids.shape
-        self.sinusoids = sinusoids(*shape)  # a table on meta could not be moved
+        self.sinusoids = sinusoids(*shape)  # a table on meta cannot be moved
         super()._apply(fn, recurse)
         if not self.sinusoids.is_meta:
             self.sinusoids = sinusoids(*shape).to(self.sinusoids.device)
         return self
 
     def forward(self, inputs_embeds: torch.Tensor, position_ids: torch.Tensor) -> torch.Tensor:
-        # The sum is made in fp32: in bf16 neighbouring positions far into a text would round to the same vector.
+        # The sum is computed in fp32: in bf16, neighbouring positions far into a text would round to the same vector.
         return (inputs_embeds * self.scale + self.sinusoids[position_ids].float()).to(inputs_embeds.dtype)
 
 
@@ -135,8 +135,8 @@ def eager_attention_forward(
     dropout: float = 0.0,
     **kwargs: Unpack[TransformersKwargs],
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attention written out; the one implementation that returns the weights, (B, H, L, L)."""
-    # A key laid out head by head can be read transposed; split_heads' view would be copied transposed, which is slow.
+    """Attention written out, the only implementation that returns the weights, (B, H, L, L)."""
+    # Keys laid out head by head are read transposed; the view of split_heads would be copied, which is slow.
     scores = query @ key.contiguous().transpose(-1, -2) * scaling
     if attention_mask is not None:
         scores = scores + attention_mask
@@ -146,7 +146,7 @@ def eager_attention_forward(
 
 
 class BilmaAttention(nn.Module):
-    """Multi-head self-attention whose heads are `head_dim` wide whatever the hidden size is."""
+    """Multi-head self-attention with heads of `head_dim`, independent of the hidden size."""
 
     def __init__(self, config: BilmaConfig):
         super().__init__()
@@ -205,7 +205,7 @@ def take_positions(states: torch.Tensor, positions: torch.Tensor | None) -> torc
 
 
 def chosen_positions(chosen: torch.Tensor) -> torch.Tensor:
-    """(B, L) to (B, Q): of each row first the chosen positions, in order; Q is the most that a row has, or 1."""
+    """(B, L) to (B, Q): the chosen positions of each row first, in order; Q is the most in any row, or 1."""
     most = max(1, int(chosen.sum(1).max()))
     return chosen.int().argsort(dim=1, descending=True, stable=True)[:, :most]
 
@@ -244,10 +244,10 @@ class BilmaPreTrainedModel(PreTrainedModel):
     _can_record_outputs = {"hidden_states": BilmaLayer, "attentions": BilmaAttention}
 
     def resize_token_embeddings(self, new_num_tokens: int | None = None, *args, **kwargs) -> nn.Embedding:
-        """As every model of transformers does.
+        """Resize the vocabulary as in every model of transformers.
 
         Raises:
-            ValueError: for a model with regions, whose tokens are at the end of the vocabulary.
+            ValueError: for a model with regions, whose tokens must be last in the vocabulary.
         """
         if self.config.regions is not None and new_num_tokens not in (None, self.config.vocab_size):
             raise ValueError(
@@ -303,17 +303,17 @@ class BilmaModel(BilmaPreTrainedModel):
     ) -> BilmaModelOutput:
         """Encode texts, one per row, or several packed in a row.
 
-        In a model with regions, the first region token of a text says its region; a text without one is of none.
+        In a model with regions, the first region token of a text sets its region; a text without one has none.
         Region tokens are never attended to and take no position, so the other states are those of the text without
         them.
 
         Args:
             input_ids: (B, L); or `inputs_embeds`, (B, L, D), the word vectors before scaling, of texts of no region.
             attention_mask: (B, L), 0 where the row is padding.
-            position_ids: (B, L) or (1, L); given only for packed rows. A text begins wherever the positions do
-                not go on by one, and attention never crosses from one text to another.
-            output_positions: (B, Q), the positions whose last states are wanted (default: all). The last layer
-                computes no others, and `last_hidden_state` is (B, Q, D).
+            position_ids: (B, L) or (1, L); only for packed rows. A text begins wherever the positions do not
+                increase by one, and attention never crosses from one text to another.
+            output_positions: (B, Q), positions of the last states to return (default: all). The last layer computes
+                only these, and `last_hidden_state` is (B, Q, D).
 
         Raises:
             ValueError: for a text longer than `max_position_embeddings`, for both or neither of the inputs, for
@@ -351,7 +351,7 @@ class BilmaModel(BilmaPreTrainedModel):
             regions = regions.to(inputs_embeds.dtype)
             inputs_embeds = inputs_embeds + regions @ self.embeddings.region_vector
             attention_mask = visible_tokens(input_ids, attention_mask, self.config)
-            packed = True  # as for the length: a row may hold more tokens than its texts take positions
+            packed = True  # for the length check: a row may have more tokens than its texts take positions
         self._check_positions(inputs_embeds.shape[1], position_ids if packed else None)
         mask = create_bidirectional_mask(self.config, inputs_embeds, attention_mask, and_mask_function=same_text)
         outputs = self._encode(self.embeddings(inputs_embeds, position_ids), mask, output_positions, **kwargs)
@@ -371,7 +371,9 @@ class BilmaModel(BilmaPreTrainedModel):
             hidden_states = layer(hidden_states, attention_mask, **kwargs)
         if attention_mask is None:
             hidden_states = self.layers[-1](hidden_states, None, positions, **kwargs)
-        elif positions is not None and isinstance(attention_mask, torch.Tensor):  # (B, 1, L, L): keep the rows asked
+        elif positions is not None and isinstance(
+            attention_mask, torch.Tensor
+        ):  # (B, 1, L, L): keep the rows of `positions`
             rows = positions[:, None, :, None].expand(-1, -1, -1, attention_mask.shape[-1])
             attention_mask = attention_mask.expand(positions.shape[0], -1, -1, -1).gather(2, rows)
             hidden_states = self.layers[-1](hidden_states, attention_mask, positions, **kwargs)
@@ -387,7 +389,7 @@ class BilmaModel(BilmaPreTrainedModel):
         output_positions: torch.Tensor | None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BilmaModelOutput:
-        """As the published model was trained: pad every row to `max_position_embeddings`, mask nothing."""
+        """Encode as the published model was trained: pad every row to `max_position_embeddings` and mask nothing."""
         if position_ids is not None:
             raise ValueError(
                 "position_ids were given to a model with attend_to_padding=True, which cannot take packed rows: "
@@ -400,7 +402,7 @@ class BilmaModel(BilmaPreTrainedModel):
         full_length = self.config.max_position_embeddings
         padded = torch.cat((inputs_embeds, pad.expand(batch, full_length - length, -1)), dim=1)
         positions = torch.arange(full_length, device=padded.device).unsqueeze(0)
-        if output_positions is None:  # nobody reads the last states of the added padding
+        if output_positions is None:  # the last states of the added padding are never read
             output_positions = positions[:, :length].expand(batch, -1)
         outputs = self._encode(self.embeddings(padded, positions), None, output_positions, **kwargs)
         if outputs.hidden_states is not None:
@@ -424,7 +426,7 @@ class BilmaModel(BilmaPreTrainedModel):
 
 
 class BilmaForMaskedLM(BilmaPreTrainedModel):
-    """BILMA with its dense layer over the vocabulary, and, with regions, a bias over the vocabulary for each."""
+    """BILMA with a dense layer over the vocabulary and, for each region, a bias over the vocabulary."""
 
     _tied_weights_keys = {"decoder.weight": "bilma.embeddings.word_embeddings.weight"}
 
@@ -443,11 +445,11 @@ class BilmaForMaskedLM(BilmaPreTrainedModel):
         self.decoder = new_embeddings
 
     def predict(self, states: torch.Tensor, regions: torch.Tensor | None) -> torch.Tensor:
-        """Logits (..., V) of states (..., D), each of the region that `regions`, (..., R), says."""
+        """Logits (..., V) of states (..., D), for the region of each in `regions`, (..., R)."""
         logits = self.decoder(states)
         if regions is None:
             return logits
-        if self.config.tie_word_embeddings:  # the region's vector is in the word vectors, here as in the embedding
+        if self.config.tie_word_embeddings:  # the region's vector is added to the word vectors here, too
             vectors = regions @ self.bilma.embeddings.region_vector
             logits = logits + (states * vectors).sum(-1, keepdim=True)
         return logits + regions @ self.region_bias
@@ -465,8 +467,8 @@ class BilmaForMaskedLM(BilmaPreTrainedModel):
     ) -> MaskedLMOutput:
         """Logits of shape (B, L, V), and the loss over the positions whose label is not -100.
 
-        With `output_positions`, (B, Q), logits are (B, Q, V), at these positions, and no others are scored. With
-        `labels` and `config.sparse_prediction`, logits are (labelled positions, V), in row order.
+        With `output_positions`, (B, Q), logits are (B, Q, V), and only these positions are scored. With `labels` and
+        `config.sparse_prediction`, logits are (labelled positions, V), in row order.
         """
         sparse = self.config.sparse_prediction
         if labels is not None and sparse and output_positions is None:
@@ -496,9 +498,9 @@ class BilmaForMaskedLM(BilmaPreTrainedModel):
         )
 
     def _labelled_positions(self, labels: torch.Tensor, **kwargs) -> torch.Tensor | None:
-        """As `chosen_positions`.
+        """Positions of the labels, as from `chosen_positions`.
 
-        None where the caller asks for every state, and in a compiled model, whose shapes cannot follow the labels.
+        None if the caller wants all states, and in a compiled model, whose shapes cannot depend on the labels.
         """
         if torch.compiler.is_compiling():
             return None
@@ -508,9 +510,9 @@ class BilmaForMaskedLM(BilmaPreTrainedModel):
 
 
 class BilmaFillMaskPipeline(FillMaskPipeline):
-    """The fill-mask pipeline of transformers, with logits at the masks alone and softmax in fp32.
+    """The fill-mask pipeline of transformers, with logits only at the masks and softmax in fp32.
 
-    `BilmaConfig.custom_pipelines` names it, so that it is what `pipeline("fill-mask", model=name)` builds.
+    `BilmaConfig.custom_pipelines` names it, so that `pipeline("fill-mask", model=name)` builds it.
     """
 
     # FillMaskPipeline itself narrows the signatures of its base class.
@@ -525,11 +527,11 @@ class BilmaFillMaskPipeline(FillMaskPipeline):
         ids, logits = model_outputs["input_ids"], model_outputs["logits"]
         masks = self._masks(ids[0]).nonzero().squeeze(-1)
         everywhere = logits.new_empty(1, ids.shape[1], logits.shape[-1], dtype=torch.float32)
-        everywhere[0, masks] = logits[0, : len(masks)].float()  # the rest is never read, nor even touched
+        everywhere[0, masks] = logits[0, : len(masks)].float()  # the rest is never read or written
         return super().postprocess({"input_ids": ids, "logits": everywhere}, top_k, target_ids)
 
     def _masks(self, input_ids: torch.Tensor) -> torch.Tensor:
-        assert self.tokenizer is not None  # a fill-mask pipeline cannot be made without one
+        assert self.tokenizer is not None  # every fill-mask pipeline has one
         return input_ids == self.tokenizer.mask_token_id
 
 
@@ -540,7 +542,7 @@ def pool(states: torch.Tensor, attention_mask: torch.Tensor | None, pooling: str
         return states[:, 0 if pooling == "cls" else -2]
     if attention_mask is None:
         return states.mean(1) if pooling == "mean" else states.amax(1)
-    if pooling == "cls":  # after padding and region tokens, if there are any before it
+    if pooling == "cls":  # after any padding and region tokens before it
         return take_positions(states, attention_mask.int().argmax(1, keepdim=True)).squeeze(1)
     if pooling == "mask":  # cumsum is largest at the last visible token, first there, and on to the end
         return take_positions(states, attention_mask.cumsum(1).argmax(1, keepdim=True) - 1).squeeze(1)
@@ -562,7 +564,7 @@ class BilmaClassificationHead(nn.Module):
         if self.pooling != "mask":
             self.dense_1 = nn.Linear(config.hidden_size, config.hidden_size)
             self.dense_2 = nn.Linear(config.hidden_size, config.hidden_size)
-        assert config.num_labels is not None  # transformers gives every configuration labels
+        assert config.num_labels is not None  # every configuration of transformers has labels
         self.out_proj = nn.Linear(config.hidden_size, config.num_labels)
 
     def forward(self, states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
@@ -599,9 +601,9 @@ class BilmaForSequenceClassification(BilmaPreTrainedModel):
         loss = None
         if labels is not None:
             loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config, **kwargs)
-            items = kwargs.get("num_items_in_batch")  # label values of all that is accumulated into one step
+            items = kwargs.get("num_items_in_batch")  # number of label values accumulated into one step
             if items is not None and self.config.problem_type != "single_label_classification":
-                loss = loss * labels.numel() / items  # the library's losses for these are means over what they see
+                loss = loss * labels.numel() / items  # here the library's losses are means over the batch
         return SequenceClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )

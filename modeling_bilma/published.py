@@ -1,4 +1,4 @@
-"""Facts of the published models (arXiv 2110.06128 and the authors' code): regions, emoji, sizes, configuration."""
+"""Facts about the published models (arXiv 2110.06128 and the authors' code): regions, emoji, sizes, configuration."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ EMOJI_15 = tuple("❤👌👏💔😄😊😌😍😒😘😡😢😭🤔🥺")
 PUBLISHED_VOCAB_SIZE = 29025
 PUBLISHED_MAX_LENGTH = 280
 
-# Keys of the published config.json that have a name of their own in ours and keep their value.
+# Keys of the published config.json and their names in ours; the values are the same.
 PUBLISHED_KEYS = {
     "vocab_size": "vocab_size",
     "embedding_dim": "hidden_size",
@@ -21,13 +21,13 @@ PUBLISHED_KEYS = {
 
 
 def config_from_published(published: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments for `BilmaConfig` from the `config.json` of a published Hub repository.
+    """Return arguments for `BilmaConfig` from the `config.json` of a published Hub repository.
 
-    `include_top` and `add_head` say which class it is, `weights` is the region; keys without a meaning here, such as
+    `include_top` and `add_head` determine the class, and `weights` is the region; keys without a meaning here, such as
     the version of transformers, are left out.
 
     Raises:
-        ValueError: for a value that the published code does not know either.
+        ValueError: for a value that the published code does not know.
     """
     arguments: dict[str, Any] = {"attend_to_padding": True}
     for theirs, ours in PUBLISHED_KEYS.items():
@@ -49,7 +49,7 @@ def config_from_published(published: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_region(region: str) -> str:
-    """The region's code in lower case; `ValueError` if BILMA was never published for it."""
+    """Return the region's code in lower case; raise `ValueError` if BILMA was not published for it."""
     if region.lower() not in REGIONS:
         raise ValueError(f"region {region!r}: BILMA was published for {', '.join(REGIONS)}")
     return region.lower()

@@ -1,8 +1,8 @@
-"""Regional parts: one body with a small part for each region, and the plain model of one region made from them.
+"""Regional parts: one body with a small part for each region, and how to merge them into the plain model of a region.
 
 A part is a bias over the vocabulary, added to the logits of its region's texts, and a vector, added to their word
-vectors. Merged into the output bias and the word table it gives a plain `BilmaForMaskedLM`, whose logits for a text
-are those of the body with its parts for the text behind the region's token. Not shipped to the Hub.
+vectors. Merged into the output bias and the word table, it makes a plain `BilmaForMaskedLM`. Its logits for a text are
+those of the model with parts for the same text after the region's token. This file is not shipped to the Hub.
 """
 
 from collections.abc import Sequence
@@ -25,14 +25,14 @@ NEVER = -1e4  # the output bias of a token that is never predicted; within the r
 def add_regions(
     model: BilmaForMaskedLM, tokenizer: TokenizersBackend, regions: Sequence[str]
 ) -> tuple[BilmaForMaskedLM, TokenizersBackend]:
-    """A plain model with a part for each region that changes nothing yet, and its tokenizer with the regions' tokens.
+    """Add a part for each region to a plain model, which changes no result yet, and their tokens to its tokenizer.
 
     Args:
-        regions: two-letter country codes, in the order that the parts are to have.
+        regions: two-letter country codes, in the order of the parts.
 
     Raises:
-        ValueError: if the model has regions, attends to its padding, or has another vocabulary size than its
-            tokenizer, or if a region comes twice.
+        ValueError: if the model has regions, attends to its padding or has another vocabulary size than its
+            tokenizer, or if a region is repeated.
     """
     size = model.config.vocab_size
     if len(tokenizer) != size:
@@ -44,7 +44,7 @@ def add_regions(
 
 
 def add_parts(model: BilmaForMaskedLM, regions: Sequence[str]) -> BilmaForMaskedLM:
-    """What `add_regions` does to the model."""
+    """Do what `add_regions` does to the model."""
     if model.config.regions is not None:
         raise ValueError(f"the model has parts for {', '.join(model.config.regions)} already: give a plain one")
     size = model.config.vocab_size
@@ -64,9 +64,9 @@ def add_parts(model: BilmaForMaskedLM, regions: Sequence[str]) -> BilmaForMasked
 def merge_region(
     model: BilmaForMaskedLM, tokenizer: TokenizersBackend, region: str | None
 ) -> tuple[BilmaForMaskedLM, TokenizersBackend]:
-    """The plain model of a region, or with None the body alone, and its tokenizer without region tokens.
+    """Make the plain model of a region, or with None the body alone, and its tokenizer without region tokens.
 
-    Sums are made in fp32 and rounded once to the dtype of the model.
+    Sums are computed in fp32 and rounded once to the dtype of the model.
 
     Raises:
         ValueError: if the model has no regions, or not this one.
@@ -76,7 +76,7 @@ def merge_region(
 
 @torch.no_grad()
 def merge_parts(model: BilmaForMaskedLM, region: str | None) -> BilmaForMaskedLM:
-    """What `merge_region` does to the model."""
+    """Do what `merge_region` does to the model."""
     regions = model.config.regions
     if regions is None:
         raise ValueError("the model has no regional parts: it is plain already")
@@ -100,15 +100,14 @@ def merge_parts(model: BilmaForMaskedLM, region: str | None) -> BilmaForMaskedLM
 
 
 def log_frequency_ratios(counts: Tensor, smoothing: float = 5.0) -> Tensor:
-    """What to start the biases at: how much likelier a token is in a region than in the mean of all, (R, V), as a log.
+    """Return initial biases: the log ratio of each token's frequency in a region to the mean over regions, (R, V).
 
     Args:
-        counts: how often each token occurs in the texts of each region, (R, V).
-        smoothing: occurrences added to what was counted and to what the mean of the regions leads to expect, so that
-            rare tokens stay near 0.
+        counts: occurrences of each token in the texts of each region, (R, V).
+        smoothing: added to the counted and to the expected occurrences, so that rare tokens stay near 0.
 
     Raises:
-        ValueError: if there are no tokens of a region.
+        ValueError: if a region has no tokens.
     """
     counts = counts.double()
     totals = counts.sum(1, keepdim=True)
@@ -119,7 +118,7 @@ def log_frequency_ratios(counts: Tensor, smoothing: float = 5.0) -> Tensor:
 
 
 def _like(model: BilmaForMaskedLM, **changes: object) -> BilmaForMaskedLM:
-    """A new model of the same dtype, device and mode, whose configuration differs by `changes`."""
+    """Make a new model with the same dtype, device and mode, and a configuration that differs by `changes`."""
     settings = deepcopy(model.config).to_dict() | changes
     # transformers types `to` as an unbound method.
     like = BilmaForMaskedLM(BilmaConfig.from_dict(settings)).to(model.device, model.dtype)  # type: ignore[arg-type]

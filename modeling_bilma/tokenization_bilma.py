@@ -1,7 +1,7 @@
-"""The BILMA tokenizer: every text rule lives in `tokenizer.json`, so it opens without remote code.
+"""The BILMA tokenizer: all text rules are in `tokenizer.json`, so it opens without remote code.
 
 The rules are those of the authors' `preprocessing.py` and `wordpiece_tokenizer.py` (PyPI package bilma 0.1.11),
-written as a `tokenizers` pipeline that gives the same ids.
+as a pipeline of `tokenizers` that gives the same ids.
 """
 
 import json
@@ -20,14 +20,14 @@ from transformers import AutoTokenizer, TokenizersBackend
 from .published import PUBLISHED_MAX_LENGTH, PUBLISHED_VOCAB_SIZE
 
 PAD, UNK, START, END, MASK = SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[START]", "[END]", "[MASK]")
-# The published code has no limit, but its search (and that of `tokenizers`) takes cubic time: a word of 15,000 letters
-# takes half a minute. A longer word than this is [UNK].
+# The published code has no limit, but its search (and that of `tokenizers`) takes cubic time: half a minute for a word
+# of 15,000 letters. Words longer than this become [UNK].
 MAX_WORD_LENGTH = 1000
 
-# Python's \s, which the published rules use, also takes the four separators U+001C-U+001F.
+# Python's \s, which the published rules use, also matches the four separators U+001C-U+001F.
 _SPACE = r"\s\x1c-\x1f"
-_SEPARATOR = "\x1e"  # white space that hardly any text holds
-# Letters and digits that some libraries know and others not, by their versions of Unicode; none is of any vocabulary.
+_SEPARATOR = "\x1e"  # white space that hardly any text contains
+# Letters and digits that libraries know or not, depending on their version of Unicode; no vocabulary contains them.
 _NEW_CHARACTERS = (
     "\U00011383\U00011385\U0001138e\U00011391\U000113c5\U000113c7\U000113c8\U00011de0-\U00011de9"
     "\U00016121-\U00016128\U00016d68-\U00016d6a"
@@ -37,17 +37,17 @@ _LETTERS_AND_DIGITS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
 def region_token(code: str) -> str:
-    """What says a text's region to a model of several: `[MX]` for mx. No text rule produces it."""
+    """Return the token that names the region of a text, such as `[MX]` for mx; no text rule produces it."""
     return f"[{code.upper()}]"
 
 
-# A rule that writes more characters than it reads gives them all the place of the last one read. So that the tokens
-# span what they replace, the rules keep the first character, or mark it, and rewrite the rest. Marks are capitals,
-# which lower-cased text cannot hold.
+# If a rule writes more characters than it reads, all of them get the offset of the last one read. So that tokens span
+# what they replace, the rules keep the first character, or mark it, and rewrite the rest. Marks are capitals, which do
+# not occur in lower-cased text.
 
 
 def _links_users_and_hashtags() -> list[Replace]:
-    """Each to `_url `, `_usr ` or `_htag `."""
+    """Replace links, users and hashtags by `_url `, `_usr ` and `_htag `."""
     run = f"[^{_SPACE}]"
     return [
         Replace(Regex(f"h(?=ttp[sſ]?://{run})|f(?=tp://{run})"), "U"),
@@ -59,9 +59,9 @@ def _links_users_and_hashtags() -> list[Replace]:
 
 
 def _laughter() -> list[Replace]:
-    """`jajaaja` or `hahaha` to `jaja`, keeping the first vowel.
+    """Replace `jajaaja` or `hahaha` by `jaja`, keeping the first vowel.
 
-    `Replace` knows no groups. So the tail after the first syllable becomes a mark, and then it is spelt out. One pass
+    `Replace` has no groups, so the tail after the first syllable becomes a mark, which is then spelt out. One pass
     finds both kinds, since laughter with j ends before an h, and laughter with h before a j.
     """
     tail = Replace(Regex("(?<=j[aei])[jaei]+|(?<=h[aei])[haei]+"), "J")
@@ -70,19 +70,19 @@ def _laughter() -> list[Replace]:
 
 
 def _normalizer() -> normalizers.Normalizer:
-    """The text rules. Entities and case come first: no other rule can tell, and it leaves room for marks."""
+    """Build the text rules. Entities and case come first, which changes no other rule and frees capitals for marks."""
     return normalizers.Sequence(
         [
             Replace(Regex(f"[{_NEW_CHARACTERS}]"), "\ufdd0"),
             Replace("&amp;", "&"),
             Replace("&gt;", ">"),
             Replace("&lt;", "<"),
-            Replace("Σ", "σ"),  # at the end of a word JavaScript makes another letter of it than `tokenizers`
+            Replace("Σ", "σ"),  # at the end of a word, JavaScript lower-cases it differently from `tokenizers`
             Lowercase(),
             *_links_users_and_hashtags(),
-            Replace(Regex(r"[-+]?\d+\.?\d*"), "0 "),  # has the place of the number's last character alone
+            Replace(Regex(r"[-+]?\d+\.?\d*"), "0 "),  # spans only the last character of the number
             NFD(),
-            # The one assigned character that `tokenizers` does not take apart and Python does.
+            # The only assigned character that Python decomposes and `tokenizers` does not.
             Replace("\U00011938", "\U00011935\U00011930"),
             Replace(Regex(r"[\u0300-\u036f]"), ""),
             *_laughter(),
@@ -96,28 +96,28 @@ def _shared_normalizer() -> normalizers.Normalizer:
 
 
 def normalize(text: str) -> str:
-    """A text as the text rules leave it, before it is cut into words: `¡Qué frío, @ana!` is `¡que frio, _usr `."""
+    """Apply the text rules, without splitting into words: `¡Qué frío, @ana!` becomes `¡que frio, _usr `."""
     return re.sub(r"\s+", " ", _shared_normalizer().normalize_str(text))
 
 
 def normalize_all(texts: Sequence[str]) -> list[str]:
-    """Each text as `normalize` leaves it, and stripped; for many texts in half the time."""
+    """Apply the text rules to many texts, in half the time of `normalize`, and strip them."""
     rules = _shared_normalizer()
-    # No rule looks beyond white space, and none makes a separator or takes one away.
+    # No rule looks beyond white space, and none adds or removes a separator.
     normalized = rules.normalize_str(_SEPARATOR.join(texts)).split(_SEPARATOR)
-    if len(normalized) != len(texts):  # a text holds one itself
+    if len(normalized) != len(texts):  # a text contains one itself
         normalized = [rules.normalize_str(text) for text in texts]
     return [" ".join(text.split()) for text in normalized]
 
 
 def _pre_tokenizer() -> pre_tokenizers.PreTokenizer:
-    """Runs of a-z and 0-9 are words; any other character that is no white space is a token by itself."""
-    # In one step, and with white space dropped here and not made one space before: every step costs a tenth.
+    """Split into words, which are runs of a-z and 0-9, and any other characters one by one; drop white space."""
+    # One step that also drops white space, instead of collapsing it before: every step costs a tenth of the time.
     return pre_tokenizers.Split(Regex(f"[a-z0-9]+|[^a-z0-9{_SPACE}]"), behavior="removed", invert=True)
 
 
 def _decoder() -> decoders.Decoder:
-    """Readable text: pieces joined, and no space where Spanish writes none."""
+    """Join pieces into readable text, without spaces where Spanish has none."""
     joined = [decoders.WordPiece(prefix="##", cleanup=True), decoders.Fuse()]
     return decoders.Sequence(joined + [decoders.Replace(f"{mark} ", mark) for mark in "¿¡_"])
 
@@ -142,33 +142,33 @@ def _frame(*last: str) -> TemplateProcessing:
 
 
 def check_vocabulary(vocabulary: Sequence[str], source: str = "the vocabulary") -> None:
-    """Raise `ValueError` unless the five special tokens come first, in order, and no token comes twice."""
+    """Raise `ValueError` unless the five special tokens come first, in order, and no token is repeated."""
     if tuple(vocabulary[: len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS:
         raise ValueError(
             f"{source} does not begin with the special tokens {' '.join(SPECIAL_TOKENS)} (it begins with "
-            f"{' '.join(vocabulary[: len(SPECIAL_TOKENS)]) or 'nothing'}): put them first, one a line, in this order"
+            f"{' '.join(vocabulary[: len(SPECIAL_TOKENS)]) or 'nothing'}): put them first, one per line, in this order"
         )
     seen: set[str] = set()
     for line, token in enumerate(vocabulary, start=1):
         if token in seen:
-            raise ValueError(f"{source} holds {token!r} twice (line {line}): keep one of them")
+            raise ValueError(f"{source} contains {token!r} twice (line {line}): keep one of them")
         seen.add(token)
 
 
 def build_tokenizer(
     vocabulary: Sequence[str], max_length: int = PUBLISHED_MAX_LENGTH, source: str = "the vocabulary"
 ) -> TokenizersBackend:
-    """The BILMA tokenizer over a vocabulary, the token of id i at index i; region tokens at its end are special ones.
+    """Build the BILMA tokenizer for a vocabulary, with token i at index i; region tokens at its end become special.
 
     Raises:
-        ValueError: if the special tokens are not the first five, or a token comes twice.
+        ValueError: if the special tokens are not the first five, or a token is repeated.
     """
     check_vocabulary(vocabulary, source)
     return _backend(_pipeline(vocabulary), _region_tokens_of(vocabulary), max_length)
 
 
 def _region_tokens_of(vocabulary: Sequence[str]) -> list[str]:
-    """Those at the end of a vocabulary, in order."""
+    """Return the region tokens at the end of a vocabulary, in order."""
     tokens = takewhile(_REGION_TOKEN.fullmatch, reversed(vocabulary))
     return list(tokens)[::-1]
 
@@ -191,16 +191,16 @@ def _backend(pipeline: Tokenizer, tokens_of_regions: Sequence[str], max_length: 
 
 
 def region_tokens(tokenizer: TokenizersBackend) -> list[str]:
-    """The region tokens at the end of a tokenizer's vocabulary, in order."""
+    """Return the region tokens at the end of a tokenizer's vocabulary, in order."""
     ids = tokenizer.get_vocab()
     return _region_tokens_of(sorted(ids, key=ids.__getitem__))
 
 
 def with_region_tokens(tokenizer: TokenizersBackend, regions: Sequence[str]) -> TokenizersBackend:
-    """The tokenizer with the tokens of `regions`, and of no other region, at the end of its vocabulary.
+    """Return the tokenizer with the tokens of `regions`, and of no others, at the end of its vocabulary.
 
     Raises:
-        ValueError: if one of the tokens is elsewhere in the vocabulary.
+        ValueError: if the vocabulary contains one of the tokens before its end.
     """
     before, tokens = region_tokens(tokenizer), [region_token(region) for region in regions]
     if tokens == before:
@@ -210,7 +210,7 @@ def with_region_tokens(tokenizer: TokenizersBackend, regions: Sequence[str]) -> 
     for token in before:
         del ids[token]
     if elsewhere := ids.keys() & set(tokens):
-        raise ValueError(f"the vocabulary holds {min(elsewhere)} before its end: learn one without region tokens")
+        raise ValueError(f"the vocabulary contains {min(elsewhere)} before its end: train one without region tokens")
     rules["added_tokens"] = [token for token in rules["added_tokens"] if token["content"] not in before]
     for token in tokens:
         ids[token] = len(ids)
@@ -226,7 +226,7 @@ def with_final_mask(tokenizer: TokenizersBackend) -> TokenizersBackend:
 
 
 def read_vocabulary(path: str | Path) -> list[str]:
-    """The tokens of a vocabulary file, one a line, as the authors publish it (`vocab_file_ALL.txt`).
+    """Read the tokens of a vocabulary file, one per line, as published by the authors (`vocab_file_ALL.txt`).
 
     Raises:
         ValueError: if the file is not UTF-8 or not a BILMA vocabulary.
@@ -235,17 +235,17 @@ def read_vocabulary(path: str | Path) -> list[str]:
         text = Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not a vocabulary file: it is not UTF-8 text ({error.reason})") from None
-    # Not splitlines(): some tokens are line separators of Unicode.
+    # Not splitlines(): some tokens are Unicode line separators.
     vocabulary = text.removesuffix("\n").replace("\r\n", "\n").split("\n")
     check_vocabulary(vocabulary, str(path))
     return vocabulary
 
 
 def load_tokenizer(path_or_id: str | Path) -> TokenizersBackend:
-    """A BILMA tokenizer from a vocabulary file, a saved folder or a Hub id.
+    """Open a BILMA tokenizer from a vocabulary file, a saved folder or a Hub id.
 
     Raises:
-        ValueError: if there is no tokenizer, it lacks the special tokens at their ids, or it is not a fast one.
+        ValueError: if there is no tokenizer, if it lacks the special tokens at their ids, or if it is not a fast one.
     """
     if Path(path_or_id).is_file():
         return build_tokenizer(read_vocabulary(path_or_id), source=str(path_or_id))
@@ -256,7 +256,7 @@ def load_tokenizer(path_or_id: str | Path) -> TokenizersBackend:
         raise ValueError(f"no tokenizer could be opened at {path_or_id}: {reason}") from None
     check_vocabulary(tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))), f"the tokenizer at {path_or_id}")
     if not isinstance(tokenizer, TokenizersBackend):
-        raise ValueError(f"the tokenizer at {path_or_id} is no fast one: save it as tokenizer.json")
+        raise ValueError(f"the tokenizer at {path_or_id} is not a fast one: save it as tokenizer.json")
     return tokenizer
 
 
@@ -266,25 +266,25 @@ def train_vocabulary(
     min_frequency: int = 2,
     show_progress: bool = False,
 ) -> list[str]:
-    """Learn a WordPiece vocabulary from texts, read once and not kept.
+    """Train a WordPiece vocabulary on texts, which are read once and not kept.
 
     Args:
-        vocab_size: the most tokens there may be; a small corpus yields fewer.
-        min_frequency: how often two pieces must meet before they become a token.
+        vocab_size: maximum number of tokens; a small corpus yields fewer.
+        min_frequency: minimum frequency of a pair of pieces to be merged into a token.
 
     Raises:
-        ValueError: if the special tokens, the letters and the signs of the texts alone are more than `vocab_size`.
+        ValueError: if the special tokens, letters and signs of the texts alone exceed `vocab_size`.
     """
     pipeline = _pipeline(SPECIAL_TOKENS)
-    # Left to itself the trainer numbers the `##` letters in hash order and breaks ties by number, so that two runs
-    # differ (huggingface/tokenizers issue 1794). Named here they have a fixed place; no others can occur in a word.
+    # By default the trainer numbers the `##` letters in hash order and breaks ties by number, so that two runs differ
+    # (huggingface/tokenizers issue 1794). Listed here, they have fixed ids; no others can occur in a word.
     continuing_letters = [f"##{letter}" for letter in _LETTERS_AND_DIGITS]
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocab_size,
         min_frequency=min_frequency,
         special_tokens=[*SPECIAL_TOKENS, *continuing_letters],
         initial_alphabet=list(_LETTERS_AND_DIGITS),
-        limit_alphabet=1000,  # tweets hold thousands of rare signs; each would cost a row of the embedding
+        limit_alphabet=1000,  # tweets contain thousands of rare signs, each of which would cost a row of the embedding
         continuing_subword_prefix="##",
         show_progress=show_progress,
     )

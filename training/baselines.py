@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from training.common.arguments import parse_arguments
 from training.common.errors import InputError, as_input_error, run
-from training.common.files import write_json, written_whole
+from training.common.files import replace_folder, write_json
 from training.finetuning.baselines import (
     METHODS,
     TOKEN_METHODS,
@@ -53,7 +53,7 @@ def main() -> None:
         splits = open_labelled(args)
         pooled = open_labelled(replace(args, region=None)) if args.region else splits
         methods, metric = methods_of_texts(args, splits, pooled), "accuracy"
-    with as_input_error(OSError), written_whole(output_dir) as folder:
+    with as_input_error(OSError), replace_folder(output_dir) as folder:
         for method, predict in tqdm(methods.items(), "methods", leave=False):
             scores = {part: score(splits, part, predicted) for part, predicted in predict().items() if part in SCORED}
             outcome = {"seed": args.seed, **scores}

@@ -4,10 +4,10 @@
     python training/pretrain.py --region uy --train_file uy.csv --init_from bilma-mx --output_dir uy
     accelerate launch --num_processes 8 training/pretrain.py --region mx --train_file mx.parquet --output_dir bilma-mx
 
-Every flag may also be a line of a recipe, a YAML file given by `--recipe`; the command line wins. The output folder
-holds the best model by validation loss with its code, its tokenizer, training_args.json, metrics.json and
-loss_curve.png. On SIGTERM, SIGINT (Ctrl-C) or the death of its launcher, a run writes a checkpoint and exits with
-status 75; a second SIGINT ends it at once. The same command with `--resume` continues it.
+Every flag may also be a line of a recipe, a YAML file given by `--recipe`; flags on the command line take
+precedence. The output folder holds the best model by validation loss with its code, its tokenizer, training_args.json,
+metrics.json and loss_curve.png. On SIGTERM, SIGINT (Ctrl-C) or the death of its launcher, a run writes a checkpoint
+and exits with status 75; a second SIGINT ends it at once. The same command with `--resume` continues it.
 """
 
 import dataclasses

@@ -5,10 +5,10 @@
         --regional_tests regional_tests --space space
 
 A body with regional parts becomes ORG/bilma and, merged, ORG/bilma-ar ... ORG/bilma-ve; a folder of pretrain.py
-ORG/bilma-REGION; one of finetune.py ORG/bilma-REGION-emoji. Everything is checked, and what will change is shown and
-confirmed, before anything is pushed. Then each repository gets one commit and the tag, is read back and asked, and
-joins the organization's collection. What the Hub has already is not sent again: a run that broke off is finished by
-the same command. Log in with `hf auth login`, or set HF_TOKEN. The exit status is 1 if a repository failed, 2 if
+ORG/bilma-REGION; one of finetune.py ORG/bilma-REGION-emoji. Before anything is pushed, everything is checked,
+and the changes are shown for confirmation. Then each repository gets one commit and the tag, is read back and tested,
+and is added to the organization's collection. After an interruption, repeat the command: files that the Hub already
+has are not sent again. Log in with `hf auth login`, or set HF_TOKEN. The exit status is 1 if a repository failed, 2 if
 nothing was pushed because the input is wrong, 130 after Ctrl-C.
 """
 
@@ -46,7 +46,7 @@ class PublishArguments:
     results: str = option(str(MODEL_CARDS / "results"), "output folder of evaluate_family.py with these models")
     regional_tests: str | None = option(None, f"folder of the data set, published as {REGIONAL_TESTS_NAME}")
     space: str | None = option(None, "folder of the page, published as a static Space")
-    dry_run: str | None = option(None, "write the trees into this folder, and push nothing")
+    dry_run: str | None = option(None, "write the trees into this folder instead of pushing them")
     tag: str | None = option(None, "tag of the commits, such as v1.0; the cards pin it")
     private: bool = option(False, "create private repositories and a private collection")
     yes: bool = option(False, "push without asking")
@@ -77,24 +77,24 @@ def main() -> None:
 
 
 def check_arguments(args: PublishArguments) -> None:
-    """Check what can be checked of the flags alone.
+    """Check the flags by themselves.
 
     Raises:
-        InputError: if there is nothing to publish, or the tag is none.
+        InputError: if there is nothing to publish, or the tag is not valid.
     """
     if not (args.models or args.regional_tests or args.space):
         raise InputError("give --models, folders of pretrain.py and finetune.py, or --regional_tests or --space")
     if args.tag and not re.fullmatch(r"\w+([.-]\w+)*", args.tag):
         raise InputError(f"--tag {args.tag}: give letters and digits, with points or hyphens in between, such as v1.0")
     if args.tag == "main":
-        raise InputError("--tag main: that is the branch; give a name of its own, such as v1.0")
+        raise InputError("--tag main: this is the name of the branch: give another one, such as v1.0")
 
 
 def open_all(args: PublishArguments, merged: Path) -> list[Publication]:
-    """The models to be published.
+    """Open the models to publish.
 
     Raises:
-        InputError: if a folder holds no model of the family, or two would become one repository.
+        InputError: if a folder contains no model of the family, or two have the same repository.
     """
     publications = [
         publication
@@ -109,7 +109,7 @@ def open_all(args: PublishArguments, merged: Path) -> list[Publication]:
 
 
 def make_uploads(args: PublishArguments, publications: Sequence[Publication], home: Path) -> list[Upload]:
-    """Build and check the tree of every repository; raise `InputError` for the first thing that is wrong."""
+    """Build and check the tree of every repository; raise `InputError` for the first problem."""
     uploads = []
     if publications:
         trees = prepare(publications, Path(args.results), read_results(Path(args.results)), home)
@@ -128,21 +128,21 @@ def make_uploads(args: PublishArguments, publications: Sequence[Publication], ho
 
 
 def confirm(args: PublishArguments, plans: Sequence[Plan]) -> None:
-    """Ask before anything is pushed, unless --yes is given or nothing is new.
+    """Ask for confirmation, unless --yes is given or nothing is new.
 
     Raises:
-        InputError: if the answer is not yes, or nobody is there to ask.
+        InputError: if the answer is not yes, or there is no terminal.
     """
     if args.yes or not any(planned.changes or planned.new_tag for planned in plans):
         return
     if not sys.stdin.isatty():
-        raise InputError("nothing was pushed: there is no terminal to confirm at, give --yes")
+        raise InputError("nothing was pushed: without a terminal to confirm, give --yes")
     if input("Push this? [y/N] ").strip().lower() not in ("y", "yes"):
         raise InputError("nothing was pushed")
 
 
 def publish(api: HfApi, plans: Sequence[Plan], args: PublishArguments) -> list[Outcome]:
-    """Carry out every plan, read back what was pushed, and gather it all; a failure does not stop the others."""
+    """Carry out every plan, read the results back and collect them; a failure does not stop the others."""
     outcomes, pushed, there = [], [], []
     for planned in plans:
         upload = planned.upload

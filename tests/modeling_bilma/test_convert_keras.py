@@ -1,5 +1,6 @@
 import ast
 import base64
+import hashlib
 import json
 import os
 import pickle
@@ -38,7 +39,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def encoder_tensors(rng, block=9, dense=10):
-    """Name in the encoder -> array; the counters begin at odd places and pass from one digit to two."""
+    """Name in the encoder -> array; the counters start at arbitrary numbers and pass from one digit to two."""
     tensors = {}
     for i in range(LAYERS):
         prefix = f"encoder_5/encoder_block_{block + i}"
@@ -266,7 +267,7 @@ def test_card_credits_the_source(tmp_path, vocab):
     convert(str(weights), "mx", tmp_path / "out", vocab)
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlanguage: es\n")
-    digest = convert_keras._sha256(weights)
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     for words in ("bilma_small_MX.h5", digest, "2110.06128", "Luis Guillermo Ruiz Velázquez", "MIT", "fill-mask"):
         assert words in card
 
@@ -320,7 +321,7 @@ ANSWER = Mock(headers={})
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """A repository on the Hub, as a folder: what is put there can be downloaded."""
+    """A folder that acts as a repository of the Hub: files in it can be downloaded."""
     folder = tmp_path / "hub"
     folder.mkdir()
 
@@ -423,7 +424,7 @@ def test_extra_tensors_are_named(capsys, tmp_path, vocab, extra):
     assert_refused(capsys, tmp_path, "tensor", extra.rpartition("/")[0], vocab=vocab)
 
 
-def test_tensors_that_hold_no_values(capsys, tmp_path, vocab):
+def test_tensors_without_values(capsys, tmp_path, vocab):
     tensors = full_layout()
     name = "model_weights/dense_37/dense_37/kernel:0"
     tensors[name] = np.full((D, V), np.nan, np.float32)
@@ -432,10 +433,10 @@ def test_tensors_that_hold_no_values(capsys, tmp_path, vocab):
     del tensors[name]
     with h5py.File(write_h5(tmp_path / "m.h5", tensors), "a") as file:
         file.create_dataset(name, (D, V), "float32")  # never written: HDF5 would read zeros
-    assert_refused(capsys, tmp_path, name, "was not written whole", vocab=vocab)
+    assert_refused(capsys, tmp_path, name, "was not written completely", vocab=vocab)
     with h5py.File(write_h5(tmp_path / "m.h5", tensors), "a") as file:
         file.create_dataset(name, (D, V), "float32", external=[(str(vocab), 0, D * V * 4)])
-    assert_refused(capsys, tmp_path, name, "was not written whole", vocab=vocab)
+    assert_refused(capsys, tmp_path, name, "was not written completely", vocab=vocab)
 
 
 def test_links_out_of_the_file_are_not_followed(capsys, tmp_path, vocab):
@@ -470,7 +471,7 @@ def test_vocabulary_without_special_tokens(capsys, tmp_path, vocab):
     assert_refused(capsys, tmp_path, "does not begin with the special tokens", vocab=vocab)
 
 
-def test_vocabulary_that_is_not_there(capsys, tmp_path):
+def test_missing_vocabulary(capsys, tmp_path):
     write_h5(tmp_path / "m.h5", full_layout())
     assert_refused(capsys, tmp_path, "--vocab")
     assert_refused(capsys, tmp_path, "none.txt", vocab=tmp_path / "none.txt")
@@ -481,7 +482,7 @@ def test_bad_region(capsys, tmp_path, vocab):
     assert_refused(capsys, tmp_path, "'pt'", "ar, cl, co, es, mx, us, uy, ve", vocab=vocab, region="pt")
 
 
-def test_sizes_that_make_no_model(capsys, tmp_path, vocab, monkeypatch):
+def test_sizes_that_do_not_make_a_model(capsys, tmp_path, vocab, monkeypatch):
     monkeypatch.setitem(globals(), "D", 7)
     write_h5(tmp_path / "m.h5", full_layout())
     assert_refused(capsys, tmp_path, "hidden_size=7 is odd", vocab=vocab)
@@ -500,10 +501,10 @@ def test_h5py_missing(capsys, tmp_path, vocab, monkeypatch):
         (GatedRepoError("403\n\nlong", response=ANSWER), "needs a token"),
         (LocalEntryNotFoundError("offline"), "cannot be reached"),
         (RemoteEntryNotFoundError("404", response=ANSWER), "has no tf_model.h5"),
-        (HfHubHTTPError("500\nserver", response=ANSWER), "cannot be had: 500 server"),
+        (HfHubHTTPError("500\nserver", response=ANSWER), "cannot be downloaded: 500 server"),
     ],
 )
-def test_hub_id_that_cannot_be_had(capsys, tmp_path, vocab, monkeypatch, error, words):
+def test_hub_id_that_cannot_be_downloaded(capsys, tmp_path, vocab, monkeypatch, error, words):
     def download(repository, filename):
         raise error
 
@@ -511,7 +512,7 @@ def test_hub_id_that_cannot_be_had(capsys, tmp_path, vocab, monkeypatch, error, 
     assert_refused(capsys, tmp_path, "org/name", words, weights="org/name", vocab=vocab)
 
 
-def test_hub_id_that_is_none(capsys, tmp_path, vocab):
+def test_invalid_hub_id(capsys, tmp_path, vocab):
     assert_refused(capsys, tmp_path, "neither a file nor a Hub id", weights="a b/c", vocab=vocab)
 
 
@@ -519,7 +520,7 @@ def test_hub_id_that_is_none(capsys, tmp_path, vocab):
     ("published", "words"),
     [
         ("{", "is not JSON"),
-        ("[]", "is no table"),
+        ("[]", "is not a JSON object"),
         ('{"weights": "AR"}', "region='ar'"),
         ('{"weights": "FR"}', "'FR'"),
         ('{"embedding_dim": 512}', "hidden_size=512"),
@@ -545,7 +546,7 @@ def test_pooling_that_was_not_checked_is_refused(capsys, tmp_path, vocab, hub):
 def test_an_mlm_folder_needs_two_models(capsys, tmp_path, vocab):
     write_h5(tmp_path / "m.h5", full_layout())
     extra = ("--output_mlm_dir", str(tmp_path / "mlm"))
-    assert_refused(capsys, tmp_path, "leave --output_mlm_dir out", vocab=vocab, extra=extra)
+    assert_refused(capsys, tmp_path, "omit --output_mlm_dir", vocab=vocab, extra=extra)
 
 
 def test_a_used_folder_is_kept_without_overwrite(capsys, tmp_path, vocab):
@@ -554,7 +555,7 @@ def test_a_used_folder_is_kept_without_overwrite(capsys, tmp_path, vocab):
     out.mkdir()
     (out / "notes.txt").write_text("mine")
     assert_refused(capsys, tmp_path, "is not empty", vocab=vocab)
-    assert_refused(capsys, tmp_path, "something else than a model", vocab=vocab, extra=["--overwrite"])
+    assert_refused(capsys, tmp_path, "something other than a model", vocab=vocab, extra=["--overwrite"])
     (out / "config.json").write_text("{}")
     convert(str(tmp_path / "m.h5"), "mx", out, vocab, overwrite=True)
     check_mlm(out, full_layout())
@@ -585,7 +586,7 @@ def test_a_failure_while_writing_leaves_nothing(tmp_path, vocab, monkeypatch, ca
 
 
 class Payload:
-    """Unpickling it makes a file."""
+    """Creates a folder when unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -631,7 +632,7 @@ def test_nothing_in_a_weights_file_is_executed(tmp_path, vocab):
     assert run.stdout == f"wrote {tmp_path / 'out'}\n"
     assert not trap.exists()
     pickle.loads(pickled)
-    assert trap.exists()  # the payload works: it was never opened
+    assert trap.exists()  # so the payload works, and was never opened
 
 
 @pytest.mark.parametrize("module", [convert_keras, keras_weights], ids=lambda module: module.__name__)

@@ -55,14 +55,14 @@ def without(ids: torch.Tensor, tokenizer) -> torch.Tensor:
 @pytest.mark.parametrize("region", [*REGIONS, None])
 @torch.no_grad()
 def test_the_plain_model_of_a_region_has_the_logits_of_the_text_behind_its_token(tokenizer, region, tied):
-    model, told = make(tokenizer, tie_word_embeddings=tied)
-    plain, plain_tokenizer = merge_region(model, told, region)
+    model, extended = make(tokenizer, tie_word_embeddings=tied)
+    plain, plain_tokenizer = merge_region(model, extended, region)
     assert (plain.config.region, plain.config.regions, plain.config.vocab_size) == (region, None, len(tokenizer))
     assert plain_tokenizer.backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str()
     assert sum(p.numel() for p in plain.parameters()) == BilmaForMaskedLM(plain.config).num_parameters()
     for text in TEXTS:
-        ids = ids_of(told, f"[{region.upper()}] {text}" if region else text)
-        logits = model(ids).logits[without(ids, told)]
+        ids = ids_of(extended, f"[{region.upper()}] {text}" if region else text)
+        logits = model(ids).logits[without(ids, extended)]
         close(logits[:, : len(tokenizer)], plain(ids_of(plain_tokenizer, text)).logits[0])
         assert logits[:, len(tokenizer) :].max() < NEVER / 2, "a region token is never predicted"
 
@@ -70,19 +70,19 @@ def test_the_plain_model_of_a_region_has_the_logits_of_the_text_behind_its_token
 @torch.no_grad()
 def test_parts_that_are_new_change_nothing(tokenizer):
     body = BilmaForMaskedLM(tiny_config(vocab_size=len(tokenizer))).eval()
-    model, told = add_regions(body, tokenizer, REGIONS)
-    ids = ids_of(told, f"[MX] {TEXTS[0]}")
-    close(model(ids).logits[without(ids, told)][:, : len(tokenizer)], body(ids_of(tokenizer, TEXTS[0])).logits[0])
-    assert told.convert_tokens_to_ids(["[AR]", "[MX]", "[VE]"]) == [len(tokenizer) + n for n in range(3)]
+    model, extended = add_regions(body, tokenizer, REGIONS)
+    ids = ids_of(extended, f"[MX] {TEXTS[0]}")
+    close(model(ids).logits[without(ids, extended)][:, : len(tokenizer)], body(ids_of(tokenizer, TEXTS[0])).logits[0])
+    assert extended.convert_tokens_to_ids(["[AR]", "[MX]", "[VE]"]) == [len(tokenizer) + n for n in range(3)]
 
 
 @torch.no_grad()
 def test_in_bf16_the_plain_model_is_as_near_as_roundings_are(tokenizer):
-    model, told = make(tokenizer, torch.bfloat16)
-    plain, _ = merge_region(model, told, "mx")
+    model, extended = make(tokenizer, torch.bfloat16)
+    plain, _ = merge_region(model, extended, "mx")
     assert {parameter.dtype for parameter in plain.parameters()} == {torch.bfloat16}
-    ids = ids_of(told, f"[MX] {TEXTS[0]}")
-    found = model(ids).logits[without(ids, told)][:, : len(tokenizer)].float()
+    ids = ids_of(extended, f"[MX] {TEXTS[0]}")
+    found = model(ids).logits[without(ids, extended)][:, : len(tokenizer)].float()
     torch.testing.assert_close(found, plain(ids_of(tokenizer, TEXTS[0])).logits[0].float(), rtol=0.02, atol=0.1)
 
 
@@ -99,34 +99,34 @@ def test_in_bf16_the_plain_model_is_as_near_as_roundings_are(tokenizer):
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @torch.no_grad()
 def test_the_first_region_token_decides_wherever_it_is(tokenizer, implementation, text, same_as):
-    model, told = make(tokenizer)
+    model, extended = make(tokenizer)
     model.set_attn_implementation(implementation)
-    found, expected = ids_of(told, text), ids_of(told, same_as)
-    close(model(found).logits[without(found, told)], model(expected).logits[without(expected, told)])
+    found, expected = ids_of(extended, text), ids_of(extended, same_as)
+    close(model(found).logits[without(found, extended)], model(expected).logits[without(expected, extended)])
 
 
 @torch.no_grad()
 def test_the_token_of_a_region_without_part_is_text(regional):
-    model, told = regional
-    assert "[PE]" not in told.tokenize("[PE] vamos")
-    ids = ids_of(told, "[PE] vamos a comer")
-    assert without(ids, told).all()
+    model, extended = regional
+    assert "[PE]" not in extended.tokenize("[PE] vamos")
+    ids = ids_of(extended, "[PE] vamos a comer")
+    assert without(ids, extended).all()
     assert not model.bilma(ids).regions.any()
-    behind = ids_of(told, "[MX] [PE] vamos a comer")
+    behind = ids_of(extended, "[MX] [PE] vamos a comer")
     assert model.bilma(behind).regions[0].tolist() == [[0, 1, 0]] * behind.shape[1]
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @torch.no_grad()
 def test_packed_rows_of_several_regions_equal_the_texts_one_by_one(tokenizer, implementation):
-    model, told = make(tokenizer)
+    model, extended = make(tokenizer)
     model.set_attn_implementation(implementation)
     texts = [f"[MX] {TEXTS[0]}", TEXTS[3], f"{TEXTS[4]} [VE]", f"[AR] {TEXTS[5]} [MX]"]
-    parts = [ids_of(told, text)[0] for text in texts]
+    parts = [ids_of(extended, text)[0] for text in texts]
     positions = torch.cat([torch.arange(len(part)) for part in parts])[None]
     packed = model(torch.cat(parts)[None], position_ids=positions).logits[0]
     for part, logits in zip(parts, packed.split([len(part) for part in parts]), strict=True):
-        visible = without(part, told)
+        visible = without(part, extended)
         close(logits[visible], model(part[None]).logits[0][visible])
 
 
@@ -134,21 +134,21 @@ def test_packed_rows_of_several_regions_equal_the_texts_one_by_one(tokenizer, im
 @pytest.mark.parametrize("side", ["right", "left"])
 @torch.no_grad()
 def test_a_batch_of_several_regions_equals_the_texts_one_by_one(tokenizer, implementation, side):
-    model, told = make(tokenizer)
+    model, extended = make(tokenizer)
     model.set_attn_implementation(implementation)
     texts = [f"[MX] {TEXTS[3]}", "[AR] vamos", TEXTS[4]]
-    batch = told(texts, padding=True, padding_side=side, return_tensors="pt")
+    batch = extended(texts, padding=True, padding_side=side, return_tensors="pt")
     logits = model(**batch, position_ids=(batch["attention_mask"].cumsum(1) - 1).clamp(min=0)).logits
     for number, text in enumerate(texts):
-        ids = ids_of(told, text)
+        ids = ids_of(extended, text)
         row = logits[number][batch["attention_mask"][number].bool()]
-        close(row[without(ids[0], told)], model(ids).logits[without(ids, told)])
+        close(row[without(ids[0], extended)], model(ids).logits[without(ids, extended)])
 
 
 @torch.no_grad()
 def test_a_token_in_the_padding_says_nothing(regional):
-    model, told = regional
-    ids = ids_of(told, "vamos a comer [MX]")
+    model, extended = regional
+    ids = ids_of(extended, "vamos a comer [MX]")
     mask = torch.ones_like(ids)
     mask[0, -2:] = 0
     close(model(ids, attention_mask=mask).logits[0, :-2], model(ids[:, :-2]).logits[0])
@@ -156,8 +156,8 @@ def test_a_token_in_the_padding_says_nothing(regional):
 
 @torch.no_grad()
 def test_sparse_prediction_gives_the_same_logits(tokenizer):
-    dense, told = make(tokenizer)
-    batch = told([f"[MX] {TEXTS[3]}", "[AR] vamos", TEXTS[4]], padding=True, return_tensors="pt")
+    dense, extended = make(tokenizer)
+    batch = extended([f"[MX] {TEXTS[3]}", "[AR] vamos", TEXTS[4]], padding=True, return_tensors="pt")
     labels = torch.full_like(batch["input_ids"], -100)
     labels[0, [2, 5]], labels[1, 2], labels[2, 1] = 7, 8, 9
     expected = dense(**batch, labels=labels)
@@ -168,9 +168,9 @@ def test_sparse_prediction_gives_the_same_logits(tokenizer):
 
 
 def test_every_part_learns_from_its_own_texts_alone(tokenizer):
-    model, told = make(tokenizer)
-    ids = ids_of(told, f"[MX] {TEXTS[0]}")
-    model(ids, labels=torch.where(without(ids, told), ids, -100)).loss.backward()
+    model, extended = make(tokenizer)
+    ids = ids_of(extended, f"[MX] {TEXTS[0]}")
+    model(ids, labels=torch.where(without(ids, extended), ids, -100)).loss.backward()
     for name in PARTS:
         moved = model.get_parameter(name).grad.abs().sum(1) > 0
         assert moved.tolist() == [False, True, False], name
@@ -178,10 +178,10 @@ def test_every_part_learns_from_its_own_texts_alone(tokenizer):
 
 @torch.no_grad()
 def test_a_token_takes_no_position(regional):
-    model, told = regional
+    model, extended = regional
     longest = model.config.max_position_embeddings
     ids = torch.full((1, longest + 1), 30)
-    ids[0, 1] = told.convert_tokens_to_ids("[MX]")
+    ids[0, 1] = extended.convert_tokens_to_ids("[MX]")
     assert model(ids).logits.isfinite().all()
     ids[0, 1] = 30
     with pytest.raises(ValueError, match=f"{longest + 1} tokens, more than the {longest} positions"):
@@ -190,22 +190,22 @@ def test_a_token_takes_no_position(regional):
 
 @torch.no_grad()
 def test_nothing_but_a_token_is_no_text_and_gives_finite_numbers(tokenizer):
-    model, told = make(tokenizer)
+    model, extended = make(tokenizer)
     for implementation in IMPLEMENTATIONS[:2]:
         model.set_attn_implementation(implementation)
-        assert model(ids_of(told, "[MX]", add_special_tokens=False)).logits.isfinite().all()
+        assert model(ids_of(extended, "[MX]", add_special_tokens=False)).logits.isfinite().all()
 
 
 @torch.no_grad()
 def test_embeddings_given_are_of_no_region(regional):
-    model, told = regional
-    ids = ids_of(told, "vamos a comer")
+    model, extended = regional
+    ids = ids_of(extended, "vamos a comer")
     close(model(inputs_embeds=model.get_input_embeddings()(ids)).logits, model(ids).logits)
 
 
 def test_an_attention_mask_of_another_shape_is_refused(regional):
-    model, told = regional
-    ids = ids_of(told, "[MX] vamos")
+    model, extended = regional
+    ids = ids_of(extended, "[MX] vamos")
     with pytest.raises(ValueError, match="needs one of shape"):
         model(ids, attention_mask=torch.ones(1, 1, ids.shape[1], ids.shape[1], dtype=torch.bool))
 
@@ -214,8 +214,8 @@ def test_an_attention_mask_of_another_shape_is_refused(regional):
 @pytest.mark.parametrize("pooling", ["cls", "mean", "max"])
 @torch.no_grad()
 def test_classifiers_read_the_token(regional, tmp_path, cls, pooling):
-    model, told = regional
-    plain, plain_tokenizer = merge_region(model, told, "mx")
+    model, extended = regional
+    plain, plain_tokenizer = merge_region(model, extended, "mx")
     logits = []
     for name, folder in ((model, tmp_path / "regional"), (plain, tmp_path / "plain")):
         name.save_pretrained(folder)
@@ -224,39 +224,39 @@ def test_classifiers_read_the_token(regional, tmp_path, cls, pooling):
     regional_head, plain_head = logits
     plain_head.classifier.load_state_dict(regional_head.classifier.state_dict())
     for text in TEXTS[:2]:
-        ids = ids_of(told, f"[MX] {text}")
+        ids = ids_of(extended, f"[MX] {text}")
         found = regional_head(ids).logits
         if cls is BilmaForTokenClassification:
-            found = found[without(ids, told)]
+            found = found[without(ids, extended)]
         expected = plain_head(ids_of(plain_tokenizer, text)).logits
         close(found, expected.reshape(found.shape))
-        assert (regional_head(ids_of(told, text)).logits.mean() - expected.mean()).abs() > 1e-4
+        assert (regional_head(ids_of(extended, text)).logits.mean() - expected.mean()).abs() > 1e-4
 
 
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 @torch.no_grad()
 def test_a_compiled_model_gives_the_same_numbers(regional, backend):
-    model, told = regional
+    model, extended = regional
     compiled = torch.compile(model, backend=backend)
-    ids = torch.cat((ids_of(told, f"[MX] {TEXTS[0]}"), ids_of(told, f"[AR] {TEXTS[4]}")), dim=1)
+    ids = torch.cat((ids_of(extended, f"[MX] {TEXTS[0]}"), ids_of(extended, f"[AR] {TEXTS[4]}")), dim=1)
     close(compiled(ids).logits, model(ids).logits)
-    first = ids_of(told, f"[MX] {TEXTS[0]}").shape[1]
+    first = ids_of(extended, f"[MX] {TEXTS[0]}").shape[1]
     positions = torch.cat((torch.arange(first), torch.arange(ids.shape[1] - first)))[None]
     close(compiled(ids, position_ids=positions).logits, model(ids, position_ids=positions).logits)
 
 
 def test_resizing_is_refused(regional):
-    model, told = regional
-    assert model.resize_token_embeddings(len(told)) is model.get_input_embeddings()
+    model, extended = regional
+    assert model.resize_token_embeddings(len(extended)) is model.get_input_embeddings()
     with pytest.raises(ValueError, match="cannot be resized.*merge a region first"):
-        model.resize_token_embeddings(len(told) + 1)
+        model.resize_token_embeddings(len(extended) + 1)
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"regions": [], "first_region_token_id": 98}, "is empty or names a region twice"),
-        ({"regions": ["mx", "mx"], "first_region_token_id": 98}, "is empty or names a region twice"),
+        ({"regions": [], "first_region_token_id": 98}, "is empty or has a region twice"),
+        ({"regions": ["mx", "mx"], "first_region_token_id": 98}, "is empty or has a region twice"),
         ({"regions": ["mx", "ar"]}, "first_region_token_id=None leaves no ids"),
         ({"regions": ["mx", "ar"], "first_region_token_id": 99}, "first_region_token_id=99 leaves no ids"),
         ({"regions": ["mx"], "first_region_token_id": 98, "attend_to_padding": True}, "masks nothing"),
@@ -268,12 +268,12 @@ def test_impossible_regions_are_refused(wrong, message):
 
 
 def test_what_cannot_be_added_or_merged_is_refused(regional, tokenizer):
-    model, told = regional
+    model, extended = regional
     with pytest.raises(ValueError, match="has parts for ar, mx, ve already"):
-        add_regions(model, told, ["es"])
+        add_regions(model, extended, ["es"])
     with pytest.raises(ValueError, match="no part for the region pe: it has ar, mx, ve"):
-        merge_region(model, told, "pe")
-    plain, _ = merge_region(model, told, None)
+        merge_region(model, extended, "pe")
+    plain, _ = merge_region(model, extended, None)
     with pytest.raises(ValueError, match="it is plain already"):
         merge_region(plain, tokenizer, "mx")
     with pytest.raises(ValueError, match="has 100 tokens|and the model 100"):
@@ -281,16 +281,16 @@ def test_what_cannot_be_added_or_merged_is_refused(regional, tokenizer):
 
 
 def test_the_tokens_survive_saving_and_a_vocabulary_file(regional, tmp_path):
-    _, told = regional
-    told.save_pretrained(tmp_path / "saved")
-    vocabulary = sorted(told.get_vocab(), key=told.get_vocab().get)
+    _, extended = regional
+    extended.save_pretrained(tmp_path / "saved")
+    vocabulary = sorted(extended.get_vocab(), key=extended.get_vocab().get)
     (tmp_path / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
     for again in (load_tokenizer(tmp_path / "saved"), build_tokenizer(read_vocabulary(tmp_path / "vocab.txt"))):
         assert set(again.convert_tokens_to_ids(["[AR]", "[MX]", "[VE]"])) <= set(again.all_special_ids)
         for text in ("[MX] Vamos a comer", "[MX]Vamos a [AR] comer", "[mx] vamos"):
-            assert again(text)["input_ids"] == told(text)["input_ids"]
-    other = with_region_tokens(told, ["es"])
-    assert len(other) == len(told) - 2
+            assert again(text)["input_ids"] == extended(text)["input_ids"]
+    other = with_region_tokens(extended, ["es"])
+    assert len(other) == len(extended) - 2
     assert "[MX]" not in other.tokenize("[MX] vamos")
 
 
@@ -325,18 +325,18 @@ print(json.dumps(found))
 
 
 def test_opens_in_a_process_without_the_package(regional, tmp_path):
-    model, told = regional
+    model, extended = regional
     model.save_pretrained(tmp_path)
-    told.save_pretrained(tmp_path)
+    extended.save_pretrained(tmp_path)
     completed = subprocess.run([sys.executable, "-c", CLIENT, str(tmp_path)], capture_output=True, text=True)
     assert completed.returncode == 0, completed.stderr
     found = json.loads(completed.stdout.splitlines()[-1])
     assert found["AutoModel"] == found["AutoModelForMaskedLM"] == [[], []]
     assert all(key.startswith("classifier.") for key in found["AutoModelForTokenClassification"][0])
-    ids = ids_of(told, "[MX] vamos a comer [MASK]")
+    ids = ids_of(extended, "[MX] vamos a comer [MASK]")
     assert torch.equal(torch.tensor(found["logits"]), model(ids).logits)
     mexico, argentina, nobody = found["answers"]
     assert mexico != argentina != nobody != mexico
-    plain, plain_tokenizer = merge_region(model, told, "mx")
+    plain, plain_tokenizer = merge_region(model, extended, "mx")
     fill = pipeline("fill-mask", model=plain, tokenizer=plain_tokenizer)
     assert [answer["token"] for answer in fill("vamos a comer [MASK]", top_k=3)] == mexico

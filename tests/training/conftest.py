@@ -16,11 +16,16 @@ from modeling_bilma import BilmaForMaskedLM
 from modeling_bilma.regional import add_regions
 from modeling_bilma.tokenization_bilma import build_tokenizer, load_tokenizer, train_vocabulary
 from tests.conftest import TINY_OVERRIDES
+from tests.training.publishing.trained_folder import write_family
 from training import evaluate_family, finetune, pretrain
 from training.common.errors import run
 from training.texts.synthetic import generate_texts
 
 REGIONS = ("ar", "mx")
+SAVED = {  # files that every training leaves
+    *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"),
+    *("configuration_bilma.py", "modeling_bilma.py", "metrics.json", "training_args.json"),
+}
 TEST_FRACTION = 0.2
 
 
@@ -141,6 +146,14 @@ def evaluated_family(family, tmp_path_factory) -> Path:
     return home
 
 
+@pytest.fixture(scope="session")
+def made(tokenizer, tmp_path_factory) -> Path:
+    """A folder with `bilma`, `bilma-mx-emoji` and `results` like those of the scripts, but not trained."""
+    home = tmp_path_factory.mktemp("made")
+    write_family(home, tokenizer)
+    return home
+
+
 @pytest.fixture
 def online(monkeypatch, tmp_path):
     """`online(xet)` lets clients of this process out, over Xet or LFS, and makes them not wait before they retry.
@@ -149,7 +162,7 @@ def online(monkeypatch, tmp_path):
     """
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setenv("HF_XET_CACHE", str(tmp_path / "xet"))  # and not the user's own
-    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
 
     def choose(xet: bool) -> None:
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", not xet)
@@ -160,7 +173,7 @@ def online(monkeypatch, tmp_path):
 
 @pytest.fixture(scope="session")
 def awkward_texts() -> list[str]:
-    """What could tell a text that stands among others from the same text alone."""
+    """Texts that might be treated differently in a batch and alone."""
     return [
         *("", "  ", "\n-", "1", "ja", "jaja\n", "@ana", "#viernes", "https://", "\u0301acento", "a\u0323"),
         *("[START]", "vamos[END]comer", "[MASK] a [PAD]", "[END", "START]", "[", "]"),

@@ -3,6 +3,7 @@ import torch
 
 from modeling_bilma import BilmaForMaskedLM
 from tests.conftest import tiny_config
+from tests.training.conftest import run_main
 from training import average_models
 from training.common.errors import InputError
 
@@ -17,15 +18,8 @@ def folders(tmp_path, tokenizer):
     return folders
 
 
-def average(monkeypatch, output_dir, *models):
-    monkeypatch.setattr(
-        "sys.argv", ["average_models.py", "--models", *map(str, models), "--output_dir", str(output_dir)]
-    )
-    average_models.main()
-
-
-def test_the_mean_of_two_models(folders, tmp_path, monkeypatch):
-    average(monkeypatch, tmp_path / "mean", *folders)
+def test_the_mean_of_two_models(folders, tmp_path):
+    run_main(average_models, output_dir=tmp_path / "mean", models=folders)
     first, second, mean = (
         BilmaForMaskedLM.from_pretrained(path).state_dict() for path in (*folders, tmp_path / "mean")
     )
@@ -35,11 +29,11 @@ def test_the_mean_of_two_models(folders, tmp_path, monkeypatch):
     assert weights.stat().st_mode == settings.stat().st_mode
 
 
-def test_models_of_different_sizes_and_existing_folders_are_refused(folders, tmp_path, monkeypatch):
+def test_models_of_different_sizes_and_existing_folders_are_refused(folders, tmp_path):
     BilmaForMaskedLM(tiny_config(vocab_size=50)).save_pretrained(tmp_path / "other")
     with pytest.raises(InputError, match="not the architecture"):
-        average(monkeypatch, tmp_path / "mean", folders[0], tmp_path / "other")
+        run_main(average_models, output_dir=tmp_path / "mean", models=[folders[0], tmp_path / "other"])
     with pytest.raises(InputError, match="exists already"):
-        average(monkeypatch, folders[1], *folders)
+        run_main(average_models, output_dir=folders[1], models=folders)
     with pytest.raises(InputError, match="two or more"):
-        average(monkeypatch, tmp_path / "mean", folders[0])
+        run_main(average_models, output_dir=tmp_path / "mean", models=folders[0])

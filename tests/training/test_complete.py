@@ -33,9 +33,9 @@ def test_models_are_shown_side_by_side(run_script, models):
 
 @pytest.mark.slow
 def test_a_model_with_regional_parts_answers_for_each_region(run_script, models, tokenizer, tmp_path):
-    model, told = add_regions(BilmaForMaskedLM.from_pretrained(models[0]), tokenizer, ["ar", "mx"])
+    model, regional_tokenizer = add_regions(BilmaForMaskedLM.from_pretrained(models[0]), tokenizer, ["ar", "mx"])
     model.save_pretrained(tmp_path)
-    told.save_pretrained(tmp_path)
+    regional_tokenizer.save_pretrained(tmp_path)
     lines = run_script(
         "complete.py", "--models", tmp_path, models[1], "--phrases", "vamos a [MASK]"
     ).stdout.splitlines()

@@ -8,21 +8,10 @@ from modeling_bilma import BilmaForMaskedLM, BilmaForSequenceClassification
 from modeling_bilma.published import EMOJI_15
 from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
 from tests.conftest import tiny_config
-from tests.training.conftest import run_main, write_texts
+from tests.training.conftest import SAVED, run_main, write_texts
 from training import finetune
 from training.common.provenance import weights_fingerprint
 from training.texts.synthetic import generate_texts
-
-FINISHED = {
-    "config.json",
-    "configuration_bilma.py",
-    "metrics.json",
-    "model.safetensors",
-    "modeling_bilma.py",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "training_args.json",
-}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +66,7 @@ def read(out):
 
 def test_emoji15_from_raw_texts_opens_as_a_pipeline_with_emoji_for_labels(tune, folder):
     out = tune("--task", "emoji15", "--seeds", 3, 4, "--class_weights", "balanced", file="raw.jsonl")
-    assert {path.name for path in out.iterdir()} == FINISHED
+    assert {path.name for path in out.iterdir()} == SAVED
     classify = pipeline("text-classification", model=str(out))
     answers = classify("qué rico el café", top_k=None)
     assert {answer["label"] for answer in answers} == set(EMOJI_15)
@@ -94,7 +83,7 @@ def test_emoji15_from_raw_texts_opens_as_a_pipeline_with_emoji_for_labels(tune, 
     assert metrics["mean"]["test"]["accuracy"] == pytest.approx(sum(accuracies) / 2)
     assert metrics["std"]["test"]["accuracy"] == pytest.approx(abs(accuracies[0] - accuracies[1]) / 2**0.5)
     assert metrics["texts"]["train"]["texts"] > metrics["texts"]["validation"]["texts"] > 5
-    assert not [name for name in FINISHED if name.endswith("json") and str(folder) in (out / name).read_text()]
+    assert not [name for name in SAVED if name.endswith("json") and str(folder) in (out / name).read_text()]
 
 
 @pytest.mark.parametrize(
@@ -197,14 +186,14 @@ def test_an_interrupted_run_leaves_no_model_and_is_begun_again(tune, monkeypatch
         patch.setattr(finetune, place, die)
         tune(*seeds)
     out = tune(*seeds)
-    assert {path.name for path in out.iterdir()} == FINISHED
+    assert {path.name for path in out.iterdir()} == SAVED
     before = {path: path.read_bytes() for path in out.iterdir()}
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(finetune, place, die)
         tune(*seeds, "--overwrite", "--learning_rate", 1e-3)
     assert {path: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
     tune(*seeds, "--overwrite", "--learning_rate", 1e-3)
-    assert {path.name for path in out.iterdir()} == FINISHED
+    assert {path.name for path in out.iterdir()} == SAVED
     assert (out / "model.safetensors").read_bytes() != before[out / "model.safetensors"]
 
 

@@ -7,20 +7,13 @@ import pytest
 
 from tests.training.conftest import run_main
 from tests.training.publishing.conftest import PRINTED
-from tests.training.publishing.trained_folder import REGIONS, write_family
+from tests.training.publishing.trained_folder import REGIONS
 from training import present_family
 from training.common.errors import InputError
 from training.evaluation.results import number, read_results
 from training.family.page import BEGIN, END
 from training.publishing import preparation
 from training.publishing.facts import MODEL_CARDS
-
-
-@pytest.fixture(scope="module")
-def made(tokenizer, tmp_path_factory):
-    home = tmp_path_factory.mktemp("made")
-    write_family(home, tokenizer)
-    return home
 
 
 @pytest.fixture
@@ -104,7 +97,7 @@ def test_absent_results_leave_a_dash(present, cards):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda cards: (cards / "README.md").write_text("# mine\n"), "nothing to replace"),
+        (lambda cards: (cards / "README.md").write_text("# mine\n"), "no place for the table"),
         (lambda cards: shutil.rmtree(cards / "results"), "no result in this folder"),
         (lambda cards: (cards / "results" / "mlm_matrix.json").unlink(), "no mlm_matrix.json"),
     ],

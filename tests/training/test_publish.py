@@ -14,7 +14,7 @@ from huggingface_hub import constants
 from modeling_bilma.tokenization_bilma import load_tokenizer
 from tests.conftest import ROOT
 from tests.training.publishing.conftest import PRINTED
-from tests.training.publishing.trained_folder import PHRASE, merged, write_family
+from tests.training.publishing.trained_folder import PHRASE, merged
 from training import publish as script
 from training.common.errors import run
 from training.publishing import preparation
@@ -44,25 +44,18 @@ torch.save({"logits": logits, "states": states}, answers)
 """
 
 
-@pytest.fixture(scope="session")
-def made(tokenizer, tmp_path_factory):
-    """The small family, and a Space of one page."""
-    home = tmp_path_factory.mktemp("made")
-    write_family(home, tokenizer)
-    (home / "space").mkdir()
-    (home / "space" / "README.md").write_text("---\ntitle: BILMA\nsdk: static\n---\n")
-    (home / "space" / "index.html").write_text("<!doctype html><title>BILMA</title>\n")
-    return home
-
-
 @pytest.fixture
-def flags(made):
+def flags(made, tmp_path):
+    space = tmp_path / "page"
+    space.mkdir()
+    (space / "README.md").write_text("---\ntitle: BILMA\nsdk: static\n---\n")
+    (space / "index.html").write_text("<!doctype html><title>BILMA</title>\n")
     return {
         "models": [made / "bilma", made / "bilma-mx-emoji"],
         "org": "org",
         "results": made / "results",
         "regional_tests": ROOT / "regional_tests",
-        "space": made / "space",
+        "space": space,
         "tag": "v1.0",
         "yes": True,
     }
@@ -202,7 +195,7 @@ def test_ended_in_an_upload_and_run_again(publish, flags, loopback_hub, xet, end
 
 @pytest.mark.slow
 def test_interrupted_while_the_commit_was_on_its_way(publish, flags, loopback_hub):
-    """The Hub has it, the client does not know: the next run finds it and adds the tag."""
+    """The commit arrived although the client did not see it: the next run finds it and adds the tag."""
     flags = flags | {"models": None}
     process = start(flags, loopback_hub)
     loopback_hub.faults.before("commit", lambda: os.kill(process.pid, signal.SIGINT))
@@ -239,13 +232,13 @@ def test_a_collection_that_fails_is_a_failure_and_is_mended(publish, loopback_hu
     loopback_hub.faults.answer("collection_create", 500)
     status, printed = publish()
     assert status == 1
-    assert changed(printed)["collection BILMA"].startswith("FAILED: collection BILMA was not made")
+    assert changed(printed)["collection BILMA"].startswith("FAILED: collection BILMA was not created")
     assert publish()[0] == 0
 
 
 @pytest.mark.parametrize(("answer", "status"), [("y", 0), ("n", 2), ("", 2), (None, 2)])
 def test_nothing_is_pushed_unconfirmed(publish, loopback_hub, monkeypatch, answer, status):
-    """None: no terminal to ask at."""
+    """With None there is no terminal."""
     monkeypatch.setattr(sys.stdin, "isatty", lambda: answer is not None, raising=False)
     monkeypatch.setattr("builtins.input", lambda question: answer)
     ended, printed = publish(yes=None, models=None)
@@ -261,7 +254,7 @@ def test_everything_is_checked_before_anything_is_pushed(publish, flags, loopbac
     (spoilt / "training_args.json").write_text(json.dumps(settings | {"cache_dir": "/home/ana/cache"}))
     status, printed = publish(models=[body, spoilt])
     assert status == 2
-    assert "bilma-mx-emoji/training_args.json: holds a path of a machine (/home/ana)" in printed
+    assert "bilma-mx-emoji/training_args.json: contains a local path (/home/ana)" in printed
     assert not loopback_hub.store.repositories
 
 
@@ -325,5 +318,5 @@ def test_a_dry_run_that_would_replace_a_folder_of_the_users(publish, tmp_path):
     (tmp_path / "bilma-mx").mkdir()
     (tmp_path / "bilma-mx" / "mine.txt").write_text("mine")
     status, printed = publish(dry_run=tmp_path)
-    assert (status, "is not as a dry run left it" in printed) == (2, True)
+    assert (status, "is not what a dry run wrote" in printed) == (2, True)
     assert [path.name for path in tmp_path.rglob("*")] == ["bilma-mx", "mine.txt"]

@@ -13,8 +13,8 @@ from training.common.errors import InputError, as_input_error
 
 
 @contextmanager
-def written_whole(folder: Path) -> Iterator[Path]:
-    """Give a new folder beside `folder`; it takes the place of `folder` if the block ends well, else it is removed."""
+def replace_folder(folder: Path) -> Iterator[Path]:
+    """Yield a new folder that replaces `folder` at the end of the block, or is removed if the block fails."""
     beside, replaced = (folder.with_name(f".{folder.name}.{state}") for state in ("writing", "replaced"))
     _settle(folder, beside, replaced)  # after a run that was killed
     beside.mkdir(parents=True)

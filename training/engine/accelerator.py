@@ -1,4 +1,4 @@
-"""Accelerate as every training script uses it: devices, precision, threads, optimizer and schedule."""
+"""Set-up shared by all training scripts: Accelerate, precision, threads, optimizer and learning rate schedule."""
 
 import ctypes
 import json
@@ -36,7 +36,7 @@ def make_accelerator(args: EngineArguments, settings: dict[str, Any]) -> Acceler
     """Set up Accelerate with the precision, threads and tracker that the flags name.
 
     Args:
-        settings: what the tracker records of the run.
+        settings: settings of the run, for the tracker to record.
 
     Raises:
         InputError: if this machine lacks the precision, or the tracker is not installed.
@@ -65,13 +65,13 @@ def make_accelerator(args: EngineArguments, settings: dict[str, Any]) -> Acceler
 
 
 def set_threads(num_threads: int | None) -> None:
-    """Set the CPU threads of this process: as given, as OMP_NUM_THREADS says, or the cores, shared evenly.
+    """Set the number of CPU threads: the one given, else that of OMP_NUM_THREADS, else an even share of the cores.
 
-    Launchers set OMP_NUM_THREADS to 1 for the processes that they start, which therefore says nothing there.
+    Launchers set OMP_NUM_THREADS=1 in the processes that they start, so there that value is ignored.
     """
     by_environment = os.environ.get("OMP_NUM_THREADS", "")
     if num_threads is None and by_environment and not (is_launched() and by_environment == "1"):
-        return  # torch has read it
+        return  # torch has applied it
     processes_here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     torch.set_num_threads(num_threads or max(1, available_cores() // processes_here))
 
@@ -82,7 +82,7 @@ def available_cores() -> int:
 
 
 def best_precision() -> str:
-    """Return bf16 where the hardware multiplies in it; elsewhere it is emulated and slower than fp32."""
+    """Return bf16 if the hardware computes in it; emulated bf16 is slower than fp32."""
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
     capabilities = torch.cpu.get_capabilities()
@@ -100,7 +100,7 @@ def choose_attention(model: PreTrainedModel, accelerator: Accelerator) -> None:
 
 
 def make_optimizer(args: EngineArguments, model: nn.Module) -> torch.optim.Optimizer:
-    """Make an AdamW that decays matrices only; regional parts have a learning rate of their own."""
+    """Make an AdamW optimizer: weight decay for matrices only, and a separate learning rate for regional parts."""
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     regional = [trained.pop(name) for name in PARTS if name in trained]
     rate = getattr(args, "regional_learning_rate", None) or args.learning_rate
@@ -117,7 +117,7 @@ def make_optimizer(args: EngineArguments, model: nn.Module) -> torch.optim.Optim
 def make_scheduler(
     args: EngineArguments, optimizer: torch.optim.Optimizer, total_steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
-    """Make the schedule of the learning rate for a run of `total_steps`."""
+    """Make the learning rate schedule for a run of `total_steps`."""
     warmup_steps = math.ceil(args.warmup_ratio * total_steps)
     own = {"num_decay_steps": int(args.decay_ratio * total_steps)} if args.decay_ratio is not None else None
     return get_scheduler(args.lr_scheduler_type, optimizer, warmup_steps, total_steps, own)
@@ -131,7 +131,7 @@ def say(accelerator: Accelerator, text: str) -> None:
 
 @contextmanager
 def as_lost_process_error() -> Iterator[None]:
-    """Turn the errors of a process that has lost another one into one line.
+    """Turn the errors that follow the death of another process into one line.
 
     Raises:
         InputError: if another process of the run died while the block ran.
@@ -151,7 +151,7 @@ def keep_freed_memory() -> None:
     """Keep freed memory for the next allocation instead of returning it to the system; for training on a CPU.
 
     A step allocates and frees the same few hundred megabytes over and over. glibc returns blocks of that size to the
-    kernel at once, which then clears every page anew: a tenth of a step. Other C libraries are left alone.
+    kernel at once, which then clears every page anew: a tenth of a step. Nothing is changed for other C libraries.
     """
     if sys.platform != "linux":
         return

@@ -1,4 +1,4 @@
-"""The flags of every script that trains with Accelerate."""
+"""The flags shared by all scripts that train a model."""
 
 import dataclasses
 
@@ -12,19 +12,19 @@ PRECISIONS = ("auto", "no", "bf16", "fp16")
 
 @dataclasses.dataclass(kw_only=True)
 class EngineArguments:
-    """Flags of every script that trains a model; `training.engine.accelerator` applies them."""
+    """Flags shared by all scripts that train a model; `training.engine.accelerator` applies them."""
 
     output_dir: str = dataclasses.field(metadata={"help": "folder for the trained model"})
-    overwrite: bool = option(False, "replace the model that the output folder holds")
+    overwrite: bool = option(False, "replace the model in the output folder")
 
-    max_length: int = option(128, "texts are cut at this many tokens")
-    learning_rate: float = option(5e-4, "highest learning rate")
-    lr_scheduler_type: str = option("cosine", f"schedule of the learning rate: {', '.join(SCHEDULES)}")
-    warmup_ratio: float = option(0.06, "share of the steps for the warm-up of the learning rate")
+    max_length: int = option(128, "truncate texts to this many tokens")
+    learning_rate: float = option(5e-4, "peak learning rate")
+    lr_scheduler_type: str = option("cosine", f"learning rate schedule: {', '.join(SCHEDULES)}")
+    warmup_ratio: float = option(0.06, "share of the steps for the learning rate warm-up")
     decay_ratio: float | None = option(
-        None, f"share of the steps, at the end, in which the learning rate decays; for {STABLE} only"
+        None, f"share of the steps, at the end, over which the learning rate decays; only with {STABLE}"
     )
-    weight_decay: float = option(0.01, "weight decay of AdamW, of matrices only")
+    weight_decay: float = option(0.01, "AdamW weight decay, for matrices only")
     adam_beta1: float = option(0.9, "AdamW beta 1")
     adam_beta2: float = option(0.98, "AdamW beta 2")
     adam_epsilon: float = option(1e-8, "AdamW epsilon")
@@ -33,14 +33,14 @@ class EngineArguments:
     num_threads: int | None = option(
         None, "CPU threads of each process (default: OMP_NUM_THREADS, or the cores shared evenly)"
     )
-    report_to: str | None = option(None, "tracker, such as tensorboard; none for none")
+    report_to: str | None = option(None, "tracker, such as tensorboard, or none")
 
 
 def check_engine_arguments(args: EngineArguments) -> None:
     """Check the values of the flags.
 
     Raises:
-        InputError: for the first value that is out of range, or flags that contradict each other.
+        InputError: for the first value that is out of range, or for flags that contradict each other.
     """
     check_each(args, "from 0 to below 1", "warmup_ratio", "decay_ratio", "adam_beta1", "adam_beta2")
     if (args.lr_scheduler_type == STABLE) != (args.decay_ratio is not None):

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: whole or absent, verified before use, and only the last few kept.
+"""Checkpoints of a run: complete or absent, verified before use, and only the last few kept.
 
 A checkpoint is a folder `step-<number>`: what Accelerate saves (model, optimizer, schedule, gradient scaler, the
 random states of every process), `run_state.json`, the best model so far, and `manifest.json` with the SHA-256 of every
@@ -15,7 +15,7 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from training.common.errors import InputError, as_write_error
-from training.common.files import file_sha256, sync, written_whole
+from training.common.files import file_sha256, replace_folder, sync
 from training.engine.run_state import RunState
 
 MANIFEST, RUN_STATE, BEST = "manifest.json", "run_state.json", "best"
@@ -23,7 +23,7 @@ MANIFEST, RUN_STATE, BEST = "manifest.json", "run_state.json", "best"
 
 @contextmanager
 def without_tied_warning() -> Iterator[None]:
-    """Silence Accelerate's warning that a tied head is saved once: that is as it should be, at every checkpoint."""
+    """Silence Accelerate's warning, at every checkpoint, that tied weights are stored once: that is intended."""
     logger = logging.getLogger("accelerate.utils.other")
 
     def is_other(record: logging.LogRecord) -> bool:
@@ -40,7 +40,7 @@ def save_checkpoint(accelerator: Accelerator, folder: Path, state: RunState, bes
     """Write the run as `folder/step-<number>`, with a copy of the best model, and remove all but the last `keep`.
 
     Raises:
-        InputError: if the disk is full or not writable; no partial checkpoint remains then.
+        InputError: if the disk is full or not writable; then no partial checkpoint remains.
     """
     name = f"step-{state.step:09d}"
     partial = folder / f".{name}.writing"
@@ -73,7 +73,7 @@ def load_checkpoint(accelerator: Accelerator, checkpoint: Path, best: Path) -> N
     if accelerator.is_main_process:
         shutil.rmtree(best, ignore_errors=True)
         if (checkpoint / BEST).exists():
-            with as_write_error(best), written_whole(best) as partial:
+            with as_write_error(best), replace_folder(best) as partial:
                 shutil.copytree(checkpoint / BEST, partial, dirs_exist_ok=True)
     accelerator.wait_for_everyone()
 
@@ -106,12 +106,12 @@ def write_manifest(checkpoint: Path) -> None:
 
 
 def damage(checkpoint: Path) -> str | None:
-    """Describe what is wrong with a checkpoint; None if every file is as it was written."""
+    """Describe the damage to a checkpoint; None if every file is as it was written."""
     name = MANIFEST
     try:
         for name, expected in json.loads((checkpoint / MANIFEST).read_text()).items():
             if file_sha256(checkpoint / name) != expected:
-                return f"{name} is not what was written"
+                return f"{name} has changed since it was written"
     except FileNotFoundError:
         return f"{name} is missing"
     except (OSError, ValueError, AttributeError):

@@ -1,4 +1,4 @@
-"""Open and save BILMA models in training: float32 in memory, bfloat16 in the folders that are published."""
+"""Open and save BILMA models: float32 in memory during training, bfloat16 in the folders that are published."""
 
 import os
 from copy import deepcopy
@@ -17,10 +17,10 @@ Model = TypeVar("Model", bound=BilmaPreTrainedModel)
 
 
 def open_whole(model_class: type[Model], path_or_id: str, **settings: Any) -> Model:
-    """Open a BILMA from a folder or the Hub, every weight of it read from there; in float32 unless `dtype` is given.
+    """Open a BILMA model and all of its weights from a folder or the Hub, in float32 unless `dtype` is given.
 
     Args:
-        settings: keys of the configuration to change.
+        settings: values of the configuration to change.
 
     Raises:
         InputError: if there is no such model, its weights are incomplete, or it lacks a weight of `model_class`.
@@ -37,7 +37,7 @@ def open_whole(model_class: type[Model], path_or_id: str, **settings: Any) -> Mo
 
 
 def check_weights(folder: Path) -> None:
-    """Check that the weights in a model folder were checked out as a whole.
+    """Check that the weight files of a model folder are complete.
 
     Raises:
         InputError: if a file is a Git LFS pointer, or is incomplete.
@@ -54,7 +54,7 @@ def check_weights(folder: Path) -> None:
 
 
 def save_model(model: BilmaPreTrainedModel, folder: Path) -> None:
-    """Save a copy of the model in bfloat16, half the size, with its code; the model itself stays as it is."""
+    """Save the model with its code, as a bfloat16 copy of half the size; the model itself is not changed."""
     published = deepcopy(model).bfloat16()
     published.config.sparse_prediction = False
     published.save_pretrained(folder)
@@ -62,7 +62,7 @@ def save_model(model: BilmaPreTrainedModel, folder: Path) -> None:
 
 
 def give_default_modes(folder: Path) -> None:
-    """Give the files of a folder the mode that the umask asks for: safetensors leaves them private."""
+    """Set the modes of the files in a folder by the umask: safetensors makes its files private."""
     umask = os.umask(0)
     os.umask(umask)
     for file in folder.iterdir():

@@ -29,18 +29,20 @@ TEXTS = ("training texts", "validation texts")  # keys of a run's identity: list
 def only_run_in(output_dir: Path) -> Iterator[None]:
     """Lock an output folder, or file, against other runs while the block runs.
 
-    The lock belongs to the process and dies with it. It is an advisory lock of the file system, on a file beside the
-    folder; of several processes that train together the first one holds it.
+    The lock is an advisory one on a file beside the folder, and ends with the process. Of several processes that train
+    together, the first one holds it.
 
     Raises:
-        InputError: if another run holds the lock, or the file cannot be made.
+        InputError: if another run holds the lock, or the file cannot be created.
     """
     if int(os.environ.get("RANK", 0)) > 0:
         yield
         return
     path = lock_path(output_dir)
     if path.parent.is_file():
-        raise InputError(f"{path.parent} is a file, and {output_dir} cannot be made in it: give another --output_dir")
+        raise InputError(
+            f"{path.parent} is a file, so {output_dir} cannot be created in it: give another --output_dir"
+        )
     with as_input_error(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path, blocking=False)
@@ -53,14 +55,16 @@ def only_run_in(output_dir: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)  # before the lock is released; whoever waits for it notices and makes a new file
+        path.unlink(
+            missing_ok=True
+        )  # before the lock is released: whoever waits for it notices and creates a new file
         lock.release()
 
 
 def lock_path(output_dir: Path) -> Path:
     """Return the lock file of an output folder: beside it, so that the folder itself can be replaced.
 
-    It is inside where the folder above may not be written to, as with a folder that is mounted into a container.
+    It is inside the folder if the parent folder is not writable, as with a folder mounted into a container.
     """
     folder = output_dir.resolve()
     beside = not folder.parent.exists() or os.access(folder.parent, os.W_OK)
@@ -68,11 +72,11 @@ def lock_path(output_dir: Path) -> Path:
 
 
 def describe_holder(path: Path) -> str:
-    """Say which run holds a lock, as far as its file tells."""
+    """Describe the run that holds a lock, as far as its file says."""
     try:
         holder = json.loads(path.read_text())
         return f"another run writes there (process {holder['process']} on {holder['host']}, since {holder['since']})"
-    except (OSError, ValueError, KeyError):  # it has made the file and not written it yet
+    except (OSError, ValueError, KeyError):  # the file exists but is not written yet
         return "another run writes there (just begun)"
 
 
@@ -82,10 +86,11 @@ def is_finished(output_dir: Path) -> bool:
 
 
 def check_output_dir(output_dir: Path, resume: bool, overwrite: bool) -> None:
-    """Check that a run may write to the folder: nothing of the user's is overwritten.
+    """Check that a run may write to the folder without overwriting anything of the user's.
 
     Raises:
-        InputError: if the folder holds other files, or a model or an unfinished run that no flag says what to do with.
+        InputError: if the folder holds other files, or a model or an unfinished run without a flag to continue or
+            replace it.
     """
     if resume and overwrite:
         raise InputError("give --resume or --overwrite, not both")
@@ -108,10 +113,10 @@ def check_output_dir(output_dir: Path, resume: bool, overwrite: bool) -> None:
 
 
 def prepare_work_dir(work_dir: Path, resume: bool, accelerator: Accelerator) -> None:
-    """Make an empty folder to work in, or keep the one with the checkpoints to resume from.
+    """Create an empty folder to work in, or keep the one with the checkpoints to resume from.
 
     Raises:
-        InputError: if the folder cannot be made, or another machine does not see it.
+        InputError: if the folder cannot be created, or another machine does not see it.
     """
     if accelerator.is_main_process:
         with as_input_error(OSError):
@@ -120,11 +125,11 @@ def prepare_work_dir(work_dir: Path, resume: bool, accelerator: Accelerator) -> 
             work_dir.mkdir(parents=True, exist_ok=True)
     accelerator.wait_for_everyone()
     if not work_dir.is_dir():
-        raise InputError(f"{work_dir.parent}: a process does not see this folder: give one that all machines share")
+        raise InputError(f"{work_dir.parent}: not every process sees this folder: give one that all machines share")
 
 
 def remove_work_dir(work_dir: Path) -> None:
-    """Remove the working folder, renamed first: half of it must not be taken for an unfinished run."""
+    """Rename the working folder, then remove it, so that a half-removed one is not taken for an unfinished run."""
     removed = work_dir.with_name(f".{work_dir.name}.removed")
     if work_dir.exists():
         work_dir.rename(removed)
@@ -135,7 +140,7 @@ def find_start(work_dir: Path, identity: dict[str, Any], accelerator: Accelerato
     """Find the checkpoint to resume from, the same one in every process, and the state of the run there.
 
     Args:
-        identity: settings and inputs that must not have changed.
+        identity: settings and inputs that must be unchanged.
 
     Returns:
         The checkpoint and its state; None and a new state if there is no checkpoint.
@@ -154,15 +159,15 @@ def find_start(work_dir: Path, identity: dict[str, Any], accelerator: Accelerato
         say(f"resuming from step {state.step:,}")
         if state.processes != accelerator.num_processes:
             say(
-                f"{state.processes} process(es) before, {accelerator.num_processes} now: they share the rest of the "
-                "epoch, no text is lost or seen twice; only the dropout differs"
+                f"{state.processes} process(es) before, {accelerator.num_processes} now: the rest of the epoch "
+                "is shared out anew, so no text is lost or seen twice; only the dropout differs"
             )
     state.processes = accelerator.num_processes
     return checkpoint, state
 
 
 def last_whole_checkpoint(work_dir: Path) -> Path | None:
-    """Return the newest undamaged checkpoint, None if there is none at all; damaged ones are named and set aside.
+    """Return the newest undamaged checkpoint, or None if there are none; report damaged ones and set them aside.
 
     Raises:
         InputError: if every checkpoint is damaged.
@@ -181,12 +186,12 @@ def last_whole_checkpoint(work_dir: Path) -> Path | None:
         say(f"{checkpoint}: damaged ({fault}), skipped")
         damaged.append(checkpoint)
     if damaged:
-        raise InputError(f"{work_dir}: no checkpoint is whole: start over with --overwrite")
+        raise InputError(f"{work_dir}: every checkpoint is damaged: start over with --overwrite")
     return None
 
 
 def check_same_run(checkpoint: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Check that a run is resumed with the settings and inputs that it began with.
+    """Check that a run is resumed with the settings and inputs that it started with.
 
     Raises:
         InputError: for the first one that has changed.
@@ -198,7 +203,7 @@ def check_same_run(checkpoint: Path, before: dict[str, Any], now: dict[str, Any]
             else:
                 change = f"{name} was {before.get(name)} and is now {value}"
             raise InputError(
-                f"{checkpoint}: cannot resume, {change}: give what the run began with, or start over with --overwrite"
+                f"{checkpoint}: cannot resume, {change}: give the original one, or start over with --overwrite"
             )
 
 
@@ -213,12 +218,12 @@ def changed_file(before: list[list[str]], now: list[list[str]]) -> str:
             return f"{name} is new"
     for old, new in zip(before, now, strict=False):
         if old != new:
-            return f"{new[0]} has changed" if old[0] == new[0] else f"{new[0]} is at another place in the list"
+            return f"{new[0]} has changed" if old[0] == new[0] else f"{new[0]} is at another position in the list"
     return "the number of files has changed"
 
 
 def put_in_place(finished: Path, output_dir: Path) -> None:
-    """Move the results of a run out of its working folder; removing that folder makes the run finished."""
+    """Move the results of a run out of its working folder; the run is finished once that folder is removed."""
     sync([*finished.iterdir()])
     for file in finished.iterdir():
         os.replace(file, output_dir / file.name)

@@ -1,4 +1,4 @@
-"""How far a pretraining run has come: the part of a checkpoint that is neither weights nor optimizer."""
+"""Progress of a pretraining run: the part of a checkpoint that is neither weights nor optimizer."""
 
 import dataclasses
 import json
@@ -10,7 +10,7 @@ from training.common.errors import InputError
 
 
 class Scores(TypedDict):
-    """Results of an evaluation on the validation texts."""
+    """Scores on the validation texts."""
 
     loss: float  # nats per masked token
     perplexity: float
@@ -19,24 +19,24 @@ class Scores(TypedDict):
 
 
 class BestScores(Scores):
-    """Scores of the best model so far, and the step after which it had them; step 0 is the unchanged base."""
+    """Scores of the best model so far and the step that it is from; step 0 is the unchanged starting model."""
 
     step: int
 
 
 @dataclass
 class RunState:
-    """Counters, scores and curve of a run, and what identifies it.
+    """Counters, scores and loss curve of a run, and what identifies it.
 
     Attributes:
         identity: settings and inputs that must not change when the run is resumed.
         processes: number of processes that train now.
         step: optimizer steps taken.
-        evaluated_step: step of the last evaluation.
+        evaluated_step: step of the latest evaluation.
         seconds: training time up to the last checkpoint.
-        tokens, texts: how many were trained on.
-        bad_batches: steps left out because their loss or gradient was not finite.
-        unlogged_loss, unlogged_correct, unlogged_tokens: sums since the last point of the loss curve.
+        tokens, texts: numbers of tokens and texts trained on.
+        bad_batches: steps skipped because their loss or gradient was not finite.
+        unlogged_loss, unlogged_correct, unlogged_tokens: sums since the latest point of the loss curve.
         best: scores of the best model; None before the first evaluation.
         history: points of the loss curve.
     """

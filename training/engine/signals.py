@@ -1,4 +1,4 @@
-"""Stop a run from outside: note the signal, and stop where the run can be resumed."""
+"""Stop a run from outside: record the signal, and stop where the run can be resumed."""
 
 import ctypes
 import os
@@ -18,21 +18,21 @@ _PR_SET_PDEATHSIG = 1  # from Linux's prctl.h
 
 
 class StopSignals:
-    """Note SIGTERM and SIGINT in `received` while the block runs; a second SIGINT ends the process at once."""
+    """Record SIGTERM and SIGINT in `received` while the block runs; a second SIGINT ends the process at once."""
 
     def __init__(self) -> None:
         self.received = ""
         self._handlers: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "StopSignals":
-        self._handlers = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+        self._handlers = {number: signal.signal(number, self._record) for number in (signal.SIGTERM, signal.SIGINT)}
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
-    def _note(self, number: int, _: FrameType | None) -> None:
+    def _record(self, number: int, _: FrameType | None) -> None:
         self.received = signal.Signals(number).name
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -44,16 +44,16 @@ def is_launched() -> bool:
 
 
 def stop_with_launcher() -> None:
-    """Have Linux send this process SIGTERM when its launcher dies, so that no training goes on unseen.
+    """Have Linux send this process SIGTERM when its launcher dies, so that no training continues unnoticed.
 
-    A run that was started without a launcher outlives its parent, as `nohup` expects.
+    A run started without a launcher outlives its parent, as `nohup` requires.
     """
     if sys.platform == "linux" and is_launched():
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def any_process(accelerator: Accelerator, *flags: bool) -> list[bool]:
-    """Return each flag as true if it is true in any process. Every process has to call this."""
+    """Combine flags over all processes, each true if it is true in any; every process has to call this."""
     if accelerator.num_processes == 1:
         return list(flags)
     raised = torch.tensor(flags, dtype=torch.float32, device=accelerator.device)

@@ -34,8 +34,8 @@ class EvaluateArguments(FormatArguments):
     baseline_files: list[str] = field(
         default_factory=list,
         metadata={
-            "help": "all files that the models learnt from: n-gram baselines of them all are shown beside those of "
-            "the own region's texts"
+            "help": "all files that the models learnt from: adds n-gram baselines trained on all of them to those "
+            "trained on one region"
         },
     )
     emoji_models: list[str] = field(

@@ -11,11 +11,11 @@ class TrainFamilyArguments:
     corpora: str = field(
         metadata={"help": "folder with the texts of each region; file names hold the region code, as in mx.jsonl.gz"}
     )
-    output_dir: str = option("runs/family", "folder for the family; finished stages that it holds are kept")
-    recipe: str = option("family", "recipe of training/recipes by name, or a YAML file by path")
+    output_dir: str = option("runs/family", "folder for the family; finished stages in it are kept")
+    recipe: str = option("family", "name of a recipe in training/recipes, or path of a YAML file")
     more: list[str] = field(
         default_factory=list,
-        metadata={"help": "further files or folders of texts, for vocabulary, word vectors and body only"},
+        metadata={"help": "additional files or folders of texts, for vocabulary, word vectors and body only"},
     )
     labelled: list[str] = field(
         default_factory=list,
@@ -24,26 +24,28 @@ class TrainFamilyArguments:
             "classifier for all regions, named after the file"
         },
     )
-    group_column: str | None = option(None, "column that names the author of a text: the split keeps authors whole")
+    group_column: str | None = option(
+        None, "column that names the author of a text: the split does not divide authors"
+    )
     test_fraction: float = option(0.05, "share of the texts kept for testing")
 
-    vocab_size: int = option(29025, "size limit of the shared vocabulary")
+    vocab_size: int = option(29025, "maximum size of the shared vocabulary")
     min_frequency: int = option(5, "minimum frequency of a pair of pieces to be merged into a token")
     vector_size: int = option(512, "size of the word vectors: the hidden size of the body")
-    body_recipe: str = option("family_body", "recipe of the body, which learns from all texts")
+    body_recipe: str = option("family_body", "recipe of the body, which is trained on all texts")
     body_epochs: float = option(1, "passes of the body over all texts")
-    regional_recipe: str = option("family_regional", "recipe of the second part, which adds the regional parts")
-    regional_epochs: float = option(1, "passes of the second part over the texts of the regions")
+    regional_recipe: str = option("family_regional", "recipe of the second stage, which adds the regional parts")
+    regional_epochs: float = option(1, "passes of the second stage over the texts of the regions")
     finetune_recipe: str = option("finetune", "recipe of the classifiers")
-    seeds: int = option(1, "number of seeds for the second part and the classifiers")
+    seeds: int = option(1, "number of seeds for the second stage and the classifiers")
     regional_tests: str | None = option(None, "folder of the tests of regional knowledge")
     mask_draws: int = option(4, "number of random maskings of each test text")
     num_threads: int | None = option(None, "CPU threads (default: all cores)")
-    estimate: bool = option(False, "measure a few steps of the next pretraining and print what it will take")
+    estimate: bool = option(False, "measure a few steps of the next pretraining and print its time and memory")
 
 
 def check_arguments(args: TrainFamilyArguments) -> None:
-    """Raise `InputError` for values out of range."""
+    """Raise `InputError` for values out of range and for repeated names."""
     check_each(args, "between 0 and 1", "test_fraction")
     check_each(args, "above 0", "body_epochs", "regional_epochs")
     check_each(args, "1 or more", "vocab_size", "min_frequency", "seeds", "mask_draws")

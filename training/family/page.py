@@ -1,4 +1,4 @@
-"""The generated part of `model_cards/README.md`: the family in one table, from results and nothing else."""
+"""The generated part of `model_cards/README.md`: a table of the family, made from the results alone."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,24 +21,24 @@ def split_page(path: Path) -> tuple[str, str]:
     """Return the text before and after the generated part.
 
     Raises:
-        InputError: if the page or one of the marks is missing.
+        InputError: if the page or one of the markers is missing.
     """
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise InputError(f"{path}: nothing to replace: write {BEGIN} and, below it, {END} where the table belongs")
+        raise InputError(f"{path}: no place for the table: write {BEGIN} and, below it, {END} where it belongs")
     return f"{before}{begin}\n", f"\n{end}{after}"
 
 
 def render_page(publications: Sequence[Publication], results: Results, page_dir: Path) -> str:
-    """The generated part, in Markdown.
+    """Render the generated part in Markdown.
 
     Args:
-        page_dir: folder of the page, whose picture is shown if it is there.
+        page_dir: folder of the page; its picture is shown if it exists.
 
     Raises:
-        InputError: if the results are not of these models.
+        InputError: if the results do not contain these models.
     """
     evaluations = {one.name: card_evaluation(one, results) for one in publications}
     regional = [one for one in publications if one.fills_masks and one.region]
@@ -68,7 +68,7 @@ def region_row(publication: Publication, evaluation: CardEvaluation, results: Re
     home = evaluation.home
     if home is None:
         raise InputError(
-            f"{publication.name} was not evaluated on the texts of {publication.region}: evaluate it again"
+            f"{publication.name} was not evaluated on the texts of {publication.region}: run evaluate_family.py again"
         )
     simple = max(home.baselines.items(), key=lambda item: item[1]["value"], default=None)
     win = home.win
@@ -84,7 +84,7 @@ def region_row(publication: Publication, evaluation: CardEvaluation, results: Re
 
 
 def body_score(publication: Publication, results: Results) -> str:
-    """The score of the model of all regions on the texts of this one's."""
+    """Return the score of the model of all regions on the texts of the publication's region."""
     result = result_of(results, publication)
     body = next((model["name"] for model in result["models"] if model["region"] is None), None)
     cell = find_cell(result, body, str(publication.region)) if body else None

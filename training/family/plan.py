@@ -1,4 +1,4 @@
-"""The recipe of the family: its stages, in the order in which they run."""
+"""The plan of the family: its stages, in the order in which they run."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,10 +15,10 @@ RESULTS = "results"
 
 
 def plan(args: TrainFamilyArguments) -> list[Stage]:
-    """Every stage of the family.
+    """List all stages of the family.
 
     Raises:
-        InputError: if the corpora are not a folder, or a file in it names no region.
+        InputError: if --corpora is not a folder, or the name of a file in it contains no region.
     """
     regional_texts = files_in(args.corpora)
     regions = sorted({region_of_file(file) for file in regional_texts})
@@ -70,7 +70,7 @@ def seeded(name: str, seeds: int) -> list[str]:
 def comparisons(
     args: TrainFamilyArguments, models: Sequence[Path], texts: Sequence[Path], split: dict[str, Any]
 ) -> Iterator[Stage]:
-    """Every model on every region's test texts, and on the tests of regional knowledge."""
+    """Evaluate every model on the test texts of every region, and on the tests of regional knowledge."""
     home = Path(args.output_dir)
     inputs = {"models": models, "corpora": texts}
     yield Stage("evaluate_family.py", home / RESULTS, inputs, {"mask_draws": args.mask_draws} | split)
@@ -80,7 +80,7 @@ def comparisons(
 
 
 def classifiers(args: TrainFamilyArguments, file: Path, model: Path, split: dict[str, Any]) -> Iterator[Stage]:
-    """One classifier of all regions for a labelled file, and simple ones to compare it with."""
+    """Train a classifier for all regions on a labelled file, and simple baselines."""
     home, task = Path(args.output_dir), task_of(str(file))
     settings = {"task": task, "label_column": "label"} | split
     training = {"recipe": args.finetune_recipe, "region_tokens": True, "seeds": list(range(args.seeds))}
@@ -92,7 +92,7 @@ def classifiers(args: TrainFamilyArguments, file: Path, model: Path, split: dict
 
 
 def files_in(folder: str) -> list[Path]:
-    """The text files of a folder, without those of its subfolders."""
+    """List the text files of a folder, without those in subfolders."""
     if not Path(folder).is_dir():
         raise InputError(f"--corpora {folder}: not a folder")
     files = [file for file in find_files([folder]) if file.parent == Path(folder)]

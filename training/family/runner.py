@@ -1,4 +1,4 @@
-"""Run the stages one after another, each as a child process that receives the signals of this one."""
+"""Run the stages one after another, each in a child process that receives the signals of this one."""
 
 import shlex
 import signal
@@ -16,7 +16,7 @@ def run_all(stages: Sequence[Stage], num_threads: int | None) -> None:
     """Run every unfinished stage.
 
     Raises:
-        InputError: for a stage that was begun with other flags or inputs, and for one that fails.
+        InputError: for a stage that was started with other flags or inputs, and for one that fails.
     """
     for number, stage in enumerate(stages, start=1):
         title = f"[{number}/{len(stages)}] {stage.name}"
@@ -39,16 +39,14 @@ def run_all(stages: Sequence[Stage], num_threads: int | None) -> None:
             say(f"stopped during {stage.name}: the same command continues, {own_command()}")
             sys.exit(STOPPED)
         if not finished:
-            raise InputError(
-                f"{stage.name} failed (exit status {status}), for the reason above; the same command continues"
-            )
+            raise InputError(f"{stage.name} failed (exit status {status}, reason above): the same command continues")
 
 
 def run_script(command: Sequence[str]) -> int:
-    """Run a script and pass on to it, once each, the signals that this process receives; returns its exit status.
+    """Run a script, forward each signal that this process receives, and return the exit status of the script.
 
-    The script gets a process group of its own: Ctrl-C in a terminal would otherwise reach it twice, and the second
-    one ends a training without a checkpoint.
+    The script has its own process group: otherwise, Ctrl-C in a terminal would reach it twice, and the second signal
+    would end a training without a checkpoint.
     """
     child: subprocess.Popen | None = None
     received: list[int] = []
@@ -61,7 +59,7 @@ def run_script(command: Sequence[str]) -> int:
     before = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     try:
         child = subprocess.Popen(command, process_group=0)
-        for number in received:  # those from before there was a child
+        for number in received:  # received before the child existed
             child.send_signal(number)
         return child.wait()
     finally:

@@ -1,4 +1,4 @@
-"""A stage of the family: one command, what identifies its result, and the record that it leaves."""
+"""A stage of the family: its command, what identifies its result, and its record."""
 
 import hashlib
 import json
@@ -26,16 +26,16 @@ from training.texts.word_vectors import WordVectorArguments
 from training.texts.word_vectors import check_arguments as check_word_vectors
 
 RECORDS = "stages"
-# Flags that change no result, so a stage may continue with other values.
+# Flags that do not affect the result, so a stage may continue with other values.
 FREE = (*OPERATIONAL, "recipe", "tokens_per_batch")
 
 
 @dataclass(frozen=True)
 class Script:
-    """How a script reads its flags.
+    """How a script is called.
 
     Args:
-        proof: the file in the output folder that is written last.
+        proof: the file in the output folder that is written last, and so proves that the script has finished.
         again: the flag that continues or repeats an interrupted command.
     """
 
@@ -60,11 +60,11 @@ SCRIPTS = {
 
 @dataclass(frozen=True)
 class Stage:
-    """One command.
+    """One call of a script.
 
     Args:
         inputs: files and folders to read, by flag.
-        settings: all other flags but `--output_dir`.
+        settings: all other flags except `--output_dir`.
     """
 
     script: str
@@ -78,7 +78,7 @@ class Stage:
 
     @property
     def proof(self) -> Path:
-        """The file without which the result is incomplete."""
+        """The file that exists only if the result is complete."""
         return self.output_dir / SCRIPTS[self.script].proof
 
     def flags(self) -> list[str]:
@@ -88,17 +88,17 @@ class Stage:
         return words
 
     def command(self, num_threads: int | None = None) -> list[str]:
-        """The command line that starts the stage, or continues it after an interruption."""
+        """Return the command that starts the stage, or continues it after an interruption."""
         script, known = os.path.relpath(Path(__file__).parents[1] / self.script), SCRIPTS[self.script]
         takes_threads = any(argument.name == "num_threads" for argument in fields(known.arguments))
         threads = ["--num_threads", str(num_threads)] if num_threads and takes_threads else []
         return [sys.executable, script, *self.flags(), *threads, known.again]
 
     def resolved(self) -> dict[str, Any]:
-        """All flags of the script that change its result, recipe included, paths excluded.
+        """Return all values that affect the result, also those from the recipe, except for paths.
 
         Raises:
-            InputError: for a recipe or a value that the script refuses.
+            InputError: for a recipe or a value that the script rejects.
         """
         script = SCRIPTS[self.script]
         args = parse_arguments(script.arguments, "", self.flags())
@@ -110,7 +110,7 @@ class Stage:
         }
 
     def identity(self) -> dict[str, Any]:
-        """What a result depends on: the flags, and the contents of the inputs."""
+        """Return everything that the result depends on: the flags and the contents of the inputs."""
         home = self.output_dir.parent
         inputs = {
             f"{flag} {path.relative_to(home) if path.is_relative_to(home) else path.name}": digest(path)
@@ -139,26 +139,26 @@ class Stage:
         return bool(record and record["finished"] and self.proof.is_file())
 
     def check_unchanged(self, identity: dict[str, Any]) -> None:
-        """Check that an earlier start of this stage had the same flags and inputs.
+        """Check that an earlier run of this stage had the same flags and inputs.
 
         Raises:
-            InputError: if it had others (the first difference is named), or if the folder was not made by a stage.
+            InputError: if they differ (naming the first difference), or if the folder is not from a stage.
         """
         if not (self.output_dir.exists() and any(self.output_dir.iterdir())):
             return
         if (record := self.record()) is None:
             raise InputError(
-                f"{self.output_dir} was not made by this script: move it away, or give another --output_dir"
+                f"{self.output_dir} was not written by this script: move it away, or give another --output_dir"
             )
         if change := first_difference(record["identity"], identity, self.inputs):
             raise InputError(
-                f"{self.output_dir} was made from something else: {change}: give another --output_dir, or remove "
-                "that folder to make it again"
+                f"{self.output_dir} was made with other flags or inputs: {change}: give another --output_dir, or "
+                "remove that folder to make it again"
             )
 
 
 def first_difference(before: dict[str, Any], now: dict[str, Any], inputs: Collection[str]) -> str | None:
-    """The first changed flag or input, as a clause; None if there is none."""
+    """Describe the first changed flag or input; None if nothing has changed."""
     for key in before | now:
         old, new = before.get(key), now.get(key)
         if old != new:
@@ -170,7 +170,7 @@ def first_difference(before: dict[str, Any], now: dict[str, Any], inputs: Collec
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file; of a folder, over its weights and tokenizer, or else its JSON files."""
+    """Return the SHA-256 of a file or, for a folder, of its weights and tokenizer, or else of its JSON files."""
     if path.is_dir():
         inside = sorted([*path.glob("*.safetensors"), *path.glob("tokenizer.json")]) or sorted(path.rglob("*.json*"))
         return hashlib.sha256("".join(map(digest, inside)).encode()).hexdigest()

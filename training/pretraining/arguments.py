@@ -40,48 +40,51 @@ class PretrainArguments(EngineArguments, CorpusArguments):
     """Flags of pretraining."""
 
     region: str = field(metadata={"help": "two-letter country code of the texts, such as mx, or all"})
-    recipe: str = option("default", "recipe of training/recipes by name, or a YAML file by path")
+    recipe: str = option("default", "name of a recipe in training/recipes, or path of a YAML file")
 
     validation_file: list[str] = field(
         default_factory=list,
-        metadata={"help": "files of validation texts, as for --train_file (default: a share of the training texts)"},
+        metadata={"help": "files of validation texts, like --train_file (default: a share of the training texts)"},
     )
-    validation_fraction: float = option(0.05, "share of the texts to validate on, chosen by a hash of each text")
+    validation_fraction: float = option(0.05, "share of the texts to validate on, chosen by the hash of each text")
     max_validation_texts: int = option(10_000, "validate on at most this many texts")
     streaming: bool = option(
         False,
-        "read and tokenise the texts while training, for a corpus too large to tokenise first; Parquet files only",
+        "read and tokenise texts during training, for corpora too large to tokenise beforehand; Parquet files only",
     )
     streaming_lanes: int = option(
-        8, "places of the corpus that a step is read from when streaming; best a multiple of the number of machines"
+        8,
+        "positions in the corpus from which each step reads when streaming; best a multiple of the number of machines",
     )
-    cache_dir: str | None = option(None, "where tokenised corpora are kept (default: bilma/ in the Hugging Face home)")
+    cache_dir: str | None = option(None, "folder for tokenised corpora (default: bilma/ in the Hugging Face home)")
 
     tokenizer: str | None = option(
         None, "tokenizer folder, Hub id or vocabulary file (default: learn one from the training texts)"
     )
     region_tokens: bool = option(
-        False, "begin each text with the token of its region, taken from the file name, if the model has that region"
+        False, "start each text with the token of its region, taken from the file name, if the model has that region"
     )
     add_regions: list[str] = field(
         default_factory=list,
-        metadata={"help": "give the model a part for each of these regions, started from its texts; --region_tokens"},
+        metadata={"help": "add a part for each of these regions, initialised from its texts; needs --region_tokens"},
     )
-    region_dropout: float = option(0.0, "share of the texts of a step whose region token is removed")
-    train_only: Literal["all", "regional"] = option("all", "train all weights, or the regional parts alone")
-    regional_learning_rate: float | None = option(None, "learning rate of the regional parts (default: the same)")
-    vocab_size: int = option(29025, "size limit of a learned vocabulary")
-    min_frequency: int = option(5, "pieces of a learned vocabulary occur at least this often")
-    init_from: str | None = option(None, "BILMA folder or Hub id to continue training from, with its tokenizer")
-    tie_word_embeddings: bool = option(True, "a new model uses its word vectors as output weights")
-    attend_to_padding: bool = option(False, "a new model attends to its padding, as the published ones do")
-    config_overrides: str = option("", "sizes of a new model, as name=value,name=value")
+    region_dropout: float = option(0.0, "share of the texts in each step that lose their region token")
+    train_only: Literal["all", "regional"] = option("all", "train all weights, or only the regional parts")
+    regional_learning_rate: float | None = option(
+        None, "learning rate of the regional parts (default: --learning_rate)"
+    )
+    vocab_size: int = option(29025, "maximum size of a learned vocabulary")
+    min_frequency: int = option(5, "minimum frequency of a pair of pieces to be merged into a token")
+    init_from: str | None = option(None, "BILMA folder or Hub id to continue training, with its tokenizer")
+    tie_word_embeddings: bool = option(True, "use the word vectors of a new model as its output weights")
+    attend_to_padding: bool = option(False, "let a new model attend to padding, as the published ones do")
+    config_overrides: str = option("", "sizes of a new model: name=value,name=value")
     word_vectors: str | None = option(
         None,
-        "folder written by train_word_vectors.py with the same tokenizer: word vectors that a new model begins with",
+        "folder of train_word_vectors.py, made with the same tokenizer: initial word vectors of a new model",
     )
     output_bias: Literal["zeros", "frequencies"] = option(
-        "zeros", "initial output bias of a new model: zeros, or the log of each token's share of the training texts"
+        "zeros", "initial output bias of a new model: zeros, or each token's log frequency in the training texts"
     )
 
     num_train_epochs: float | None = option(None, "passes over the texts (default: as published for the region)")
@@ -89,20 +92,20 @@ class PretrainArguments(EngineArguments, CorpusArguments):
     ALTERNATIVES: ClassVar = ("num_train_epochs", "max_steps")
     mlm_probability: float = option(0.15, "share of the tokens to predict")
     mask_replace_prob: float = option(
-        0.8, "share of the tokens to predict that become [MASK] in training; half of the others become random tokens"
+        0.8, "share of the tokens to predict that become [MASK] in training; half of the rest become random tokens"
     )
     texts_per_step: int = option(64, "texts of one optimizer step, over all processes")
-    tokens_per_micro_batch: int = option(16384, "limit of the tokens that go through the model at once in one process")
-    seed: int = option(0, "random seed of weights, order of texts, masks and dropout")
+    tokens_per_micro_batch: int = option(16384, "maximum tokens in one forward pass of a process")
+    seed: int = option(0, "random seed for weights, order of texts, masks and dropout")
 
     logging_steps: int = option(10, "steps between points of the loss curve")
-    eval_steps: float = option(0.1, "steps between evaluations; below 1, as a share of the run")
-    save_steps: float = option(0.1, "steps between checkpoints; below 1, as a share of the run")
-    save_minutes: float | None = option(None, "also write a checkpoint after this many minutes without one")
-    keep_checkpoints: int = option(2, "checkpoints to keep; an older one is used if the last is damaged")
-    max_bad_batches: int = option(0, "skip up to this many batches whose loss or gradient is not finite")
+    eval_steps: float = option(0.1, "steps between evaluations; below 1, a share of the run")
+    save_steps: float = option(0.1, "steps between checkpoints; below 1, a share of the run")
+    save_minutes: float | None = option(None, "also write a checkpoint if the last one is this many minutes old")
+    keep_checkpoints: int = option(2, "checkpoints to keep; an older one is used if the latest is damaged")
+    max_bad_batches: int = option(0, "skip up to this many steps whose loss or gradient is not finite")
     estimate: bool = option(
-        False, "measure some steps and print how long the run will take; writes nothing but the token cache"
+        False, "measure some steps and print how long the run will take; only the token cache is written"
     )
     resume: bool = option(False, "continue from the last checkpoint in the output folder")
 
@@ -111,7 +114,7 @@ def check_arguments(args: PretrainArguments, region: Region) -> None:
     """Check the flags of a run.
 
     Raises:
-        InputError: for the first value that is out of range, or flags that contradict each other.
+        InputError: for the first value that is out of range, or for flags that contradict each other.
     """
     if bool(args.train_file) == bool(args.dataset_name):
         raise InputError("give either --train_file or --dataset_name: the texts to train on")
@@ -124,7 +127,7 @@ def check_arguments(args: PretrainArguments, region: Region) -> None:
             "--region_tokens takes a text's region from the name of its file: give --train_file, unstreamed"
         )
     if args.streaming and args.group_column:
-        raise InputError("--group_column needs all texts and groups before training: leave out --streaming")
+        raise InputError("--group_column needs all texts and groups before training: omit --streaming")
     if (args.add_regions or args.region_dropout or args.train_only == "regional") and not args.region_tokens:
         raise InputError("--add_regions, --region_dropout and --train_only regional need --region_tokens")
     if args.streaming and not (args.tokenizer or args.init_from):
@@ -152,17 +155,17 @@ def check_start(args: PretrainArguments) -> None:
     """Check the flags that initialise a new model.
 
     Raises:
-        InputError: if the model is not new, or what its weights are to be made from is missing.
+        InputError: if the model is not new, or if the flag that its initial weights need is missing.
     """
     if args.init_from and args.word_vectors:
-        raise InputError("--word_vectors is for a new model: leave it out with --init_from")
+        raise InputError("--word_vectors is for a new model: omit it with --init_from")
     if args.output_bias == "frequencies":
         if args.init_from:
-            raise InputError("--output_bias frequencies is for a new model: leave it out with --init_from")
+            raise InputError("--output_bias frequencies is for a new model: omit it with --init_from")
         if args.streaming:
-            raise InputError("--output_bias frequencies counts all tokens before training: leave out --streaming")
+            raise InputError("--output_bias frequencies counts all tokens before training: omit --streaming")
     if args.word_vectors and not args.tokenizer:
-        raise InputError("--word_vectors needs --tokenizer: the one that they were made with")
+        raise InputError("--word_vectors needs --tokenizer: give the one that they were made with")
 
 
 def size_overrides(text: str) -> dict[str, int | float | str]:

@@ -1,4 +1,4 @@
-"""The texts of a pretraining run, tokenised or streamed, split into training and validation and cut into steps."""
+"""The texts of a pretraining run: tokenised or streamed, split into training and validation, divided into steps."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ from training.texts.token_cache import (
     split_hashes_of,
 )
 
-VALIDATION_MLM_PROBABILITY = 0.15  # whatever training masks, so that runs can be compared
+VALIDATION_MLM_PROBABILITY = 0.15  # independent of training, so that runs can be compared
 
 
 class StepSettings(TypedDict):
@@ -48,11 +48,11 @@ class Data(ABC):
     """Texts of a run, and which of them are for training and for validation.
 
     Attributes:
-        report: what was read, and what was left out.
+        report: what was read and what was left out.
         validation_tokens: tokenised texts, among them those to validate on.
         validation_texts: indices of the rows of `validation_tokens` to validate on.
-        test_texts: number of texts kept for testing; None if it is not known beforehand.
-        duplicates: number of texts left out because the same text is held out; None if it is not known beforehand.
+        test_texts: number of texts kept for testing; None if unknown before training.
+        duplicates: number of training texts left out because they are also held out; None if unknown before training.
     """
 
     corpus: Corpus
@@ -65,7 +65,7 @@ class Data(ABC):
 
     @abstractmethod
     def count_train_texts(self) -> int:
-        """Count the texts to train on, in a stream with those that turn out to be held out."""
+        """Count the texts to train on; for a stream, held-out texts are included."""
 
     @abstractmethod
     def describe(self) -> str:
@@ -174,14 +174,14 @@ class StreamedData(Data):
         )
 
     def count_tokens(self, vocab_size: int) -> np.ndarray:
-        raise InputError("tokens of a stream are not counted before training: leave out --streaming")
+        raise InputError("tokens of a stream are not counted before training: omit --streaming")
 
     def count_tokens_by_region(self, config: BilmaConfig) -> np.ndarray:
         return self.count_tokens(config.vocab_size)
 
 
 def is_for_training(hashes: np.ndarray, args: PretrainArguments) -> Any:
-    """Whether texts of the training files are to be trained on, by the hashes that decide their side."""
+    """Whether texts of the training files are for training, by the hashes that decide the split."""
     validation_fraction = 0.0 if args.validation_file else args.validation_fraction
     return is_training(hashes, validation_fraction, args.test_fraction)
 
@@ -193,11 +193,11 @@ def load_data(
     tokenizer: TokenizersBackend,
     accelerator: Accelerator,
 ) -> Data:
-    """Tokenise the texts, and split them by the hash of each text or its group, so that no text ever changes sides.
+    """Tokenise the texts and split them by the hash of each text or its group, so that no text ever changes sides.
 
     Args:
-        source: the texts to train on; of a stream, only those to validate on are read and tokenised now.
-        validation_corpus: the texts to validate on; None for a share of the others.
+        source: the texts to train on; of a stream, only the validation texts are tokenised now.
+        validation_corpus: the texts to validate on; None for a share of the training texts.
 
     Raises:
         InputError: if a file cannot be read, or no text is left to train or to validate on.
@@ -235,7 +235,7 @@ def load_corpus(
     tokenizer: TokenizersBackend,
     accelerator: Accelerator,
 ) -> TokenisedData:
-    """Tokenise and split all texts; a training text that also occurs among the held-out ones is left out.
+    """Tokenise and split all texts, leaving out training texts that also occur among the held-out ones.
 
     Arguments and errors are those of `load_data`.
     """
@@ -267,7 +267,7 @@ def load_corpus(
 
 
 def check_sides(data: TokenisedData) -> None:
-    """Check that there are texts on both sides.
+    """Check that both sides of the split have texts.
 
     Raises:
         InputError: if none is left to train or to validate on.
@@ -290,13 +290,16 @@ def load_on_each_machine(
     """
     first_tokens = tokens_of_files(corpus.files, tokenizer) if args.region_tokens else {}
     if plain := [file.name for file, token in first_tokens.items() if token is None]:
-        say(accelerator, f"{len(plain)} files of no region that the model has, no token added: {', '.join(plain)}")
+        say(
+            accelerator,
+            f"{len(plain)} files without a region of the model, which get no region token: {', '.join(plain)}",
+        )
     with accelerator.local_main_process_first(), as_input_error(OSError):
         return load_tokens(corpus, tokenizer, args.max_length, args.cache_dir, first_tokens)
 
 
 def smallest_hashes(tokens: Dataset, texts: np.ndarray, most: int) -> np.ndarray:
-    """Choose at most `most` of the texts by their hashes: from all files alike, and the same ones in any order."""
+    """Choose at most `most` texts by their hashes: evenly from all files, and independently of their order."""
     return np.sort(texts[np.argsort(hashes_of(tokens)[texts], kind="stable")[:most]])
 
 
@@ -307,7 +310,7 @@ def make_steps(
     config: BilmaConfig,
     accelerator: Accelerator,
 ) -> tuple[Steps, MaskedSteps]:
-    """Make the training steps and the validation steps; the latter have the same texts and masks for every seed.
+    """Make the training and validation steps; the validation texts and masks do not depend on the seed.
 
     Raises:
         InputError: if no validation token is masked.

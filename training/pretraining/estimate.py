@@ -16,7 +16,7 @@ from training.pretraining.steps import Steps
 SAMPLE_TEXTS = 20_000  # to count tokens in
 WARM_UP_STEPS = 2
 MEASURED_STEPS = 10
-MEASURED_SECONDS = 30  # then no further step is begun
+MEASURED_SECONDS = 30  # no step starts after that
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Speed:
     """Measured speed of a run.
 
     Attributes:
-        step_seconds: of a training step.
+        step_seconds: time of a training step.
         tokens_per_second: in training.
-        evaluated_token_seconds: of the evaluation of one token.
-        peak_bytes: memory in use at most; None where the system does not say.
+        evaluated_token_seconds: evaluation time per token.
+        peak_bytes: peak memory; None if the system does not report it.
     """
 
     step_seconds: float
@@ -46,7 +46,7 @@ class Speed:
 
 
 def estimate(loop: TrainingLoop) -> str:
-    """Table of what the run will take on this machine; the few measured steps change the model of `loop`."""
+    """Measure a few steps, which changes the model of `loop`, and return a table of the time and memory of the run."""
     sample, speed = take_sample(loop.train_steps), measure(loop)
     parameters = sum(p.numel() for p in loop.model.parameters())
     return "\n".join(
@@ -59,7 +59,7 @@ def estimate(loop: TrainingLoop) -> str:
 
 
 def take_sample(steps: Steps) -> Sample:
-    """Count texts and tokens of the first steps of an epoch, of all steps if they are few."""
+    """Count texts and tokens in the first steps of an epoch, or in all of them if there are few."""
     number, texts, tokens = 0, 0, 0
     while number < steps.steps_per_epoch and texts < SAMPLE_TEXTS:
         batch = steps[number]
@@ -68,10 +68,10 @@ def take_sample(steps: Steps) -> Sample:
 
 
 def measure(loop: TrainingLoop) -> Speed:
-    """Train for some steps; the first ones, in which memory is allocated, do not count."""
+    """Train for some steps and measure them, except for the first ones, which allocate memory."""
     device = loop.accelerator.device
     loop.model.train()
-    forget_peak(device)
+    reset_peak(device)
     tokens, measured, began = 0, 0, time.perf_counter()
     for number in range(WARM_UP_STEPS + MEASURED_STEPS):
         if number == WARM_UP_STEPS:
@@ -89,7 +89,7 @@ def measure(loop: TrainingLoop) -> Speed:
 
 
 def train_on(loop: TrainingLoop, step: int) -> int:
-    """Take a step, and return how many tokens it has."""
+    """Take a step and return its number of tokens."""
     batch = loop.train_steps[step]
     forward_backward(loop.accelerator, loop.model, batch)
     if loop.args.max_grad_norm:
@@ -113,14 +113,14 @@ def time_evaluation(loop: TrainingLoop) -> float:
 
 
 def now(device: torch.device) -> float:
-    """Return the clock in seconds, once the device has done its work."""
+    """Return the time in seconds, once the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
 
 
-def forget_peak(device: torch.device) -> None:
-    """Begin to measure the most memory in use anew."""
+def reset_peak(device: torch.device) -> None:
+    """Reset the measurement of peak memory."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
@@ -129,7 +129,7 @@ def forget_peak(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int | None:
-    """Return the most bytes in use, of the GPU or of this process; None where the system does not say."""
+    """Return the peak memory in bytes, of the GPU or of this process; None if the system does not report it."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     with suppress(OSError):
@@ -158,13 +158,13 @@ def this_machine(loop: TrainingLoop, sample: Sample, speed: Speed) -> Iterator[t
 
 
 def count_evaluations(loop: TrainingLoop) -> int:
-    """Count the evaluations of the run, with that of the base it continues from."""
+    """Count the evaluations of the run, including that of the starting model."""
     every = loop.args.eval_steps
     return math.ceil(1 / every if every < 1 else loop.total_steps / every) + bool(loop.args.init_from)
 
 
 def count_validation_tokens(loop: TrainingLoop) -> float:
-    """Estimate the tokens of one evaluation."""
+    """Estimate the number of tokens in one evaluation."""
     sample = take_sample(loop.validation_steps)
     return sample.tokens * loop.validation_steps.steps_per_epoch / sample.steps
 
@@ -175,9 +175,9 @@ def memory(parameters: int, speed: Speed) -> Iterator[tuple[str, str]]:
     yield "parameters", f"{parameters:,}"
     yield "weights and optimizer", f"{gigabytes(states)}: weights, gradients and Adam's two moments, in fp32"
     if speed.peak_bytes is None:
-        yield "most memory", "this system does not say"
+        yield "peak memory", "not reported by this system"
     else:
-        yield "most memory", f"{gigabytes(speed.peak_bytes)}, activations and all else included (measured)"
+        yield "peak memory", f"{gigabytes(speed.peak_bytes)}, activations and all else included (measured)"
 
 
 def table(rows: Iterator[tuple[str, str]]) -> Iterator[str]:

@@ -6,15 +6,15 @@ from modeling_bilma import BilmaConfig
 
 
 def training_flops(config: BilmaConfig, lengths: Iterable[float], scored: Iterable[float]) -> float:
-    """Count the operations of a training step that its loss depends on: none for padding, none for unused states.
+    """Count the operations of a training step that its loss depends on, so none for padding or unused states.
 
     A multiplication and an addition are two operations, and the backward pass costs twice the forward pass. In the
     last layer, queries, output and feed-forward are counted at scored positions only, as are the logits. Norms,
     softmax, activations, embeddings and the optimizer are left out: they are small beside the matrix products.
 
     Args:
-        lengths: tokens of each text, or their average.
-        scored: how many tokens of each text are predicted.
+        lengths: number of tokens of each text, or its average.
+        scored: number of predicted tokens of each text.
 
     Returns:
         Floating-point operations.

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from training.common.errors import InputError, as_write_error
-from training.common.files import written_whole
+from training.common.files import replace_folder
 from training.common.progress import ProgressBar
 from training.engine.accelerator import say
 from training.engine.checkpoints import save_checkpoint
@@ -27,10 +27,10 @@ from training.texts.batches import IGNORED, step_seed
 
 @dataclass
 class TrainingLoop:
-    """Trains a model from its run state to the last step; the best model so far is in `work_dir/best`.
+    """Trains a model from its run state to the last step, and keeps the best model so far in `work_dir/best`.
 
     Attributes:
-        state: kept up to date, and written with every checkpoint.
+        state: updated in every step and written with every checkpoint.
         work_dir: folder of the checkpoints and the best model.
     """
 
@@ -52,15 +52,15 @@ class TrainingLoop:
         self.saved_step = state.step
         self.seconds_before, self.tokens_before = state.seconds, state.tokens
         self.unlogged_tokens = state.unlogged_tokens
-        # The state holds the sums of all processes together.
+        # The state holds the sums over all processes.
         sums = [state.unlogged_loss, state.unlogged_correct] if self.accelerator.is_main_process else [0.0, 0.0]
         self.sums = torch.tensor(sums, device=self.accelerator.device)
 
     def run(self) -> bool:
-        """Train to the last step, or until a signal; return whether the last step was reached.
+        """Train until the last step or a signal; return whether the last step was reached.
 
         Raises:
-            InputError: if the loss or a weight is not finite any more, or a checkpoint cannot be written.
+            InputError: if the loss or a weight is no longer finite, or a checkpoint cannot be written.
         """
         state, hidden = self.state, not self.accelerator.is_main_process
         self.began = self.saved_at = time.perf_counter()
@@ -69,7 +69,7 @@ class TrainingLoop:
             ProgressBar(total=self.total_steps, initial=state.step, unit="step", disable=hidden) as bar,
         ):
             if self.args.init_from and state.step == 0:
-                self.evaluate_and_keep_best()  # the base, which a run may fail to improve
+                self.evaluate_and_keep_best()  # the starting model, which training may not improve
             while True:
                 if self.is_due(self.args.eval_steps, state.evaluated_step):
                     self.evaluate_and_keep_best()
@@ -90,7 +90,7 @@ class TrainingLoop:
     def train_step(self) -> None:
         """Take one optimizer step, unless its loss or gradient is not finite."""
         step = self.state.step
-        # Dropout too is a function of the step, so that a resumed run draws what an unbroken one does.
+        # Dropout, too, is a function of the step, so that a resumed run draws the same as an unbroken one.
         torch.manual_seed(step_seed(self.args.seed, step, self.accelerator.process_index))
         self.model.train()
         batch = self.train_steps[step]
@@ -111,20 +111,20 @@ class TrainingLoop:
         self.state.texts += batch.texts
 
     def is_finite(self, sums: Tensor, norm: Tensor | None) -> bool:
-        """Whether the step may be taken: the same answer in all processes, at the cost of reading one number.
+        """Whether the step may be taken, the same in all processes; costs reading one number from the device.
 
-        The norm is that of the whole gradient, and not finite if the loss of any process is not. With a gradient
-        scaler (fp16) it overflows now and then as a matter of course, and the scaler skips such steps itself.
+        The norm is that of the whole gradient, so it is not finite if the loss of any process is not. With a gradient
+        scaler (fp16), occasional overflows are normal, and the scaler skips such steps itself.
         """
         if norm is None or self.accelerator.scaler is not None:
             return math.isfinite(self.accelerator.reduce(sums)[0])
         return math.isfinite(norm)
 
     def leave_out(self, means: Tensor, norm: Tensor | None) -> None:
-        """Count a step that is not taken.
+        """Count a skipped step.
 
         Raises:
-            InputError: if there are more of them than --max_bad_batches.
+            InputError: if more than --max_bad_batches steps have been skipped.
         """
         self.state.bad_batches += 1
         what = f"the loss is {means[0].item()} and the norm of its gradient {norm}"
@@ -138,7 +138,7 @@ class TrainingLoop:
             self.optimizer.step()  # takes no step, and lowers the scale
 
     def elapsed(self) -> float:
-        """Return the seconds since this process began to train."""
+        """Return the seconds since this process started to train."""
         return time.perf_counter() - self.began
 
     def is_last(self) -> bool:
@@ -146,22 +146,22 @@ class TrainingLoop:
         return self.state.step == self.total_steps
 
     def is_due(self, every: float, done_at: int = 0) -> bool:
-        """Whether something that is done every so many steps is due now; the last step makes everything due.
+        """Whether something done every few steps is due now; after the last step everything is.
 
         Args:
-            every: number of steps; below 1, a share of the run.
-            done_at: the step after which it was last done.
+            every: interval in steps; below 1, a share of the run.
+            done_at: the step at which it was last done.
         """
         steps = math.ceil(every if every >= 1 else every * self.total_steps)
         return self.state.step > done_at and (self.state.step % steps == 0 or self.is_last())
 
     def is_time_to_save(self) -> bool:
-        """Whether --save_minutes have passed without a checkpoint, by the clock of the main process."""
+        """Whether the last checkpoint is --save_minutes old, by the clock of the main process."""
         minutes = self.args.save_minutes if self.accelerator.is_main_process else None
         return minutes is not None and time.perf_counter() - self.saved_at > minutes * 60
 
     def save(self) -> None:
-        """Write a checkpoint, unless there is one of this step.
+        """Write a checkpoint, unless this step has one.
 
         Raises:
             InputError: if a weight is not finite, or the checkpoint cannot be written.
@@ -177,7 +177,7 @@ class TrainingLoop:
         self.saved_step, self.saved_at = state.step, time.perf_counter()
 
     def check_weights(self) -> None:
-        """Check that all weights are finite: even a finite gradient can push one beyond what a float holds.
+        """Check that all weights are finite: even a finite gradient can push one out of the range of a float.
 
         Raises:
             InputError: if one is not.
@@ -191,7 +191,7 @@ class TrainingLoop:
             )
 
     def log_training(self) -> str:
-        """Add a point to the training curve; return it for the progress bar."""
+        """Add a point to the training curve, and return it as text for the progress bar."""
         loss, accuracy = (self.accelerator.reduce(self.sums) / max(self.unlogged_tokens, 1)).tolist()
         self.sums, self.unlogged_tokens = torch.zeros_like(self.sums), 0
         rate = float(self.scheduler.get_last_lr()[0])
@@ -238,17 +238,17 @@ class TrainingLoop:
         return stop
 
     def record(self, kind: str, values: dict[str, float]) -> None:
-        """Add a point to the curves, and to the tracker's as `kind/name`."""
+        """Add a point to the curves and, as `kind/name`, to those of the tracker."""
         step = self.state.step
         self.state.history.append({"step": step, **values})
         self.accelerator.log({f"{kind}/{name.removeprefix('eval_')}": v for name, v in values.items()}, step=step)
 
 
 def forward_backward(accelerator: Accelerator, model: nn.Module, batch: StepBatch) -> Tensor:
-    """Accumulate the gradients of the mean loss over all scored tokens of a step, however it is cut up.
+    """Accumulate the gradients of the mean loss over all scored tokens of a step, however it is divided.
 
     Returns:
-        (2,) float32: the loss summed over this process's scored tokens, and how many of them were predicted right.
+        (2,) float32: the loss summed over this process's scored tokens, and the number of correct predictions.
     """
     sums = torch.zeros(2, device=accelerator.device)
     last = len(batch.micro_batches) - 1
@@ -264,7 +264,7 @@ def forward_backward(accelerator: Accelerator, model: nn.Module, batch: StepBatc
 def masked_loss(
     accelerator: Accelerator, model: nn.Module, micro_batch: dict[str, Tensor], scored_tokens: int
 ) -> tuple[Tensor, Tensor]:
-    """Return the loss summed over the micro-batch and divided by `scored_tokens`, and the right predictions."""
+    """Return the loss, summed and divided by `scored_tokens`, and the number of correct predictions."""
     micro_batch = {name: tensor.to(accelerator.device, non_blocking=True) for name, tensor in micro_batch.items()}
     outputs = model(**micro_batch, num_items_in_batch=max(scored_tokens, 1))
     labels = micro_batch["labels"]
@@ -309,5 +309,5 @@ def save_best(accelerator: Accelerator, model: nn.Module, folder: Path) -> None:
         InputError: if it cannot be written.
     """
     if accelerator.is_main_process:
-        with as_write_error(folder), written_whole(folder) as partial:
+        with as_write_error(folder), replace_folder(folder) as partial:
             save_model(accelerator.unwrap_model(model, keep_torch_compile=False), partial)

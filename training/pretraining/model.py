@@ -1,4 +1,4 @@
-"""The tokenizer and the model that a pretraining run begins with."""
+"""The tokenizer and the initial model of a pretraining run."""
 
 import math
 from pathlib import Path
@@ -13,7 +13,7 @@ from modeling_bilma import BilmaConfig, BilmaForMaskedLM
 from modeling_bilma.regional import add_parts, merge_parts
 from modeling_bilma.tokenization_bilma import build_tokenizer, load_tokenizer, train_vocabulary
 from training.common.errors import InputError, as_input_error
-from training.common.files import written_whole
+from training.common.files import replace_folder
 from training.common.progress import ProgressBar
 from training.engine.models import open_whole
 from training.pretraining.arguments import PretrainArguments, size_overrides
@@ -26,10 +26,10 @@ from training.texts.splits import split_hash
 def make_tokenizer(
     args: PretrainArguments, corpus: Corpus, work_dir: Path, accelerator: Accelerator
 ) -> TokenizersBackend:
-    """Open the tokenizer of `--init_from` or `--tokenizer`, or learn one from the training texts.
+    """Open the tokenizer of `--init_from` or `--tokenizer`, or train one on the training texts.
 
     Raises:
-        InputError: if it cannot be opened or learnt, or does not fit the model of `--init_from`.
+        InputError: if it cannot be opened or trained, or does not fit the model of `--init_from`.
     """
     with as_input_error(ValueError, OSError):
         if args.init_from:
@@ -37,7 +37,7 @@ def make_tokenizer(
             if args.tokenizer and load_tokenizer(args.tokenizer).get_vocab() != tokenizer.get_vocab():
                 raise InputError(
                     f"the tokenizer {args.tokenizer} does not fit the model {args.init_from}: their vocabularies "
-                    "differ; leave out --tokenizer to use the model's own"
+                    "differ; omit --tokenizer to use the model's own"
                 )
             return tokenizer
         if args.tokenizer:
@@ -48,16 +48,16 @@ def make_tokenizer(
             text for text, group in corpus.grouped() if is_for_training(np.asarray(split_hash(text, group)), args)
         )
         bar = ProgressBar(training_side, desc="learning the vocabulary", unit=" texts", unit_scale=True)
-        with as_input_error(ValueError, OSError), written_whole(learnt) as folder:
+        with as_input_error(ValueError, OSError), replace_folder(learnt) as folder:
             build_tokenizer(train_vocabulary(bar, args.vocab_size, args.min_frequency)).save_pretrained(folder)
     accelerator.wait_for_everyone()
     return load_tokenizer(learnt)
 
 
 def make_model(args: PretrainArguments, region: Region, tokenizer: TokenizersBackend) -> BilmaForMaskedLM:
-    """Make a new model for the tokenizer, or open the one to continue from; it computes logits at labels only.
+    """Make a new model for the tokenizer, or open the one to continue; it computes logits at labels only.
 
-    Without `--region_tokens` the model is plain: if the one opened has regional parts, the region's own is merged.
+    Without `--region_tokens` the model has no regional parts: that of the region is merged into its weights.
 
     Raises:
         InputError: if the model cannot be made or opened, or does not fit the tokenizer or --max_length.
@@ -68,7 +68,7 @@ def make_model(args: PretrainArguments, region: Region, tokenizer: TokenizersBac
         "sparse_prediction": True,
     }
     if args.init_from and sizes:
-        raise InputError("--config_overrides is for a new model: leave it out with --init_from")
+        raise InputError("--config_overrides is for a new model: omit it with --init_from")
     with as_input_error(ValueError, OSError, StrictDataclassError):
         if args.init_from:
             model = open_whole(BilmaForMaskedLM, args.init_from, **settings)

@@ -1,4 +1,4 @@
-"""What identifies a pretraining run, and the folder that it ends with."""
+"""The identity of a pretraining run, and the folder with its results."""
 
 import dataclasses
 import hashlib
@@ -33,7 +33,7 @@ def run_identity(
     validation_corpus: Corpus | None,
     tokenizer: TokenizersBackend,
 ) -> dict[str, Any]:
-    """Collect what must not change when a run is resumed: flags that change the result, texts, and vocabulary."""
+    """Collect what must not change when a run is resumed: flags that affect the result, texts, and vocabulary."""
     digests = [
         [[name, hashlib.sha256(content).hexdigest()] for name, content in (side or source).sources]
         for side in (source, validation_corpus)
@@ -76,7 +76,7 @@ def finish(
 
 
 def doubt_about(best: BestScores, history: list[dict[str, float]]) -> str | None:
-    """Say so if training did not help: if the best model is the base, or that of the first of several evaluations."""
+    """Warn if training did not help: if the best model is the starting model, or that of the first evaluation."""
     evaluations = [point["step"] for point in history if "eval_loss" in point]
     advice = "lower --learning_rate, or give more texts"
     if best["step"] == 0:

@@ -1,4 +1,4 @@
-"""Initialise a new model from the texts: word vectors, and an output bias of token frequencies."""
+"""Initialise a new model from the texts: word vectors, and an output bias from token frequencies."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ from training.texts.word_vectors import FACTS_FILE, VECTORS_FILE, VECTORS_NAME, 
 def start_from_texts(
     args: PretrainArguments, model: BilmaForMaskedLM, data: Data, tokenizer: TokenizersBackend
 ) -> None:
-    """Set the word vectors and the output bias of a new model as the flags say.
+    """Set the word vectors and biases of a new model by the flags.
 
     Raises:
         InputError: if the word vectors cannot be read, or do not have the size of the model.
@@ -37,7 +37,7 @@ def start_from_texts(
 
 
 def start_biases(model: BilmaForMaskedLM, data: Data, tokenizer: TokenizersBackend) -> None:
-    """Start the bias of each region at the log of how much likelier each token is in its training texts."""
+    """Set the bias of each region to the log ratio of token frequencies in its training texts."""
     counts = data.count_tokens_by_region(model.config)
     counts[:, tokenizer.all_special_ids] = 0  # never predicted
     with as_input_error(ValueError), torch.no_grad():
@@ -65,11 +65,11 @@ def set_word_vectors(model: BilmaForMaskedLM, folder: Path) -> None:
 
 
 def log_frequencies(counts: np.ndarray, special_ids: list[int]) -> np.ndarray:
-    """Return the log of each token's share of the tokens that can be masked, each counted once more than it occurs.
+    """Return the log frequency of each token among those that can be masked, with add-one smoothing.
 
     Args:
         counts: (V,) occurrences of each token.
-        special_ids: tokens that are never masked; they get the share of a token that does not occur.
+        special_ids: tokens that are never masked; they count as tokens that do not occur.
 
     Returns:
         (V,) float32.

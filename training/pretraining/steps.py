@@ -17,11 +17,11 @@ from training.texts.token_cache import TokenRows
 
 @dataclass
 class StepBatch:
-    """What one process sees of an optimizer step.
+    """The part of an optimizer step that one process computes.
 
-    The counts are those of the whole step, over all processes. The loss is divided by `scored_tokens`, which makes it
-    the same however the step is cut up. A process that reads only its own part of a step counts that part:
-    `counts_whole_step` is then false, and `streamed_steps.count_together` adds the parts up.
+    The counts are those of the whole step, over all processes. The loss is divided by `scored_tokens`, so that it does
+    not depend on how the step is divided. A process that reads only its own part of a step counts only that part; then
+    `counts_whole_step` is false, and `streamed_steps.count_together` adds up the parts.
     """
 
     micro_batches: list[dict[str, Tensor]]
@@ -40,7 +40,7 @@ class Steps(Protocol):
 
 
 def pack(lengths: Sequence[int], row_length: int) -> list[list[int]]:
-    """Put texts into rows of at most `row_length` tokens, the longest first, each into the fullest row with room.
+    """Pack texts into rows of at most `row_length` tokens, longest first, each into the fullest row with room for it.
 
     Returns:
         The indices of the texts in each row.
@@ -61,16 +61,16 @@ def pack(lengths: Sequence[int], row_length: int) -> list[list[int]]:
 
 
 def lay_out(texts: Sequence[np.ndarray], rows: list[list[int]], rest: np.ndarray) -> np.ndarray:
-    """Concatenate the texts of each row, and fill what is left of it with the beginning of `rest`.
+    """Concatenate the texts of each row, and fill the remainder with the beginning of `rest`.
 
     Returns:
-        (rows, len(rest)), of the type of the texts.
+        (rows, len(rest)), in the dtype of the texts.
     """
     return np.stack([np.concatenate([*(texts[text] for text in row), rest])[: len(rest)] for row in rows])
 
 
 def cut_into_micro_batches(rows: dict[str, Tensor], tokens_per_micro_batch: int) -> list[dict[str, Tensor]]:
-    """Cut rows into groups of at most so many tokens, but of at least one row."""
+    """Split rows into groups of at most `tokens_per_micro_batch` tokens, but at least one row."""
     rows_at_once = max(1, tokens_per_micro_batch // rows["input_ids"].shape[1])
     parts = {name: values.split(rows_at_once) for name, values in rows.items()}
     return [dict(zip(parts, part, strict=True)) for part in zip(*parts.values(), strict=True)]
@@ -79,7 +79,7 @@ def cut_into_micro_batches(rows: dict[str, Tensor], tokens_per_micro_batch: int)
 def make_collator(
     tokenizer: TokenizersBackend, mlm_probability: float, mask_replace_prob: float
 ) -> DataCollatorForLanguageModeling:
-    """Make the standard collator; half of the tokens to predict that do not become [MASK] become random tokens."""
+    """Make the standard collator; of the tokens to predict that do not become [MASK], half become random tokens."""
     return DataCollatorForLanguageModeling(
         tokenizer,
         mlm_probability=mlm_probability,
@@ -91,8 +91,8 @@ def make_collator(
 class MaskedSteps:
     """Steps over tokenised texts.
 
-    The texts of an epoch are put in a seeded order and cut into steps; a step is masked as a whole, and only then
-    split among the processes. Resuming therefore needs the step number alone, and any number of processes trains on
+    The texts of an epoch are shuffled by the seed and divided into steps. A step is masked as a whole, and only then
+    split among the processes. Resuming therefore needs only the step number, and any number of processes trains on
     the same masks.
 
     Args:
@@ -100,16 +100,16 @@ class MaskedSteps:
         texts: indices of the rows to use.
         tokenizer: its special tokens are never masked.
         texts_per_step: texts of one optimizer step, over all processes.
-        tokens_per_micro_batch: most tokens that go through the model at once in one process.
+        tokens_per_micro_batch: maximum tokens in one forward pass of a process.
         mlm_probability: share of the tokens to predict.
         mask_replace_prob: share of the tokens to predict that become [MASK]; half of the others become random tokens,
-            and the rest stay.
-        packed: several texts in a row, with restarting `position_ids`; otherwise one text in a row, padded, for models
-            that attend to their padding.
-        region_dropout: share of the texts of a step whose region token, if they have one, is removed.
-        seed: of the order and the masks.
-        shuffle: false for evaluation, which then sees the texts in their own order.
-        process, num_processes: which part of each step to return.
+            and the rest are unchanged.
+        packed: put several texts in a row, with `position_ids` that restart; otherwise one padded text per row, for
+            models that attend to their padding.
+        region_dropout: share of the texts in each step that lose their region token.
+        seed: random seed for the order and the masks.
+        shuffle: false for evaluation, to keep the order of the texts.
+        process, num_processes: this process, whose part of each step is returned, and their number.
     """
 
     def __init__(
@@ -179,16 +179,16 @@ class MaskedSteps:
         return np.isin(ids, self.special_ids).astype(np.int64)
 
     def _pack_and_mask(self, ids: list[np.ndarray]) -> dict[str, Tensor]:
-        """Pack texts into rows as long as the longest one; the [PAD]s at the end of a row are a text of their own."""
+        """Pack texts into rows as long as the longest text; the [PAD]s at the end of a row are a separate text."""
         lengths = [len(text) for text in ids]
         width = max(lengths)
         rows = pack(lengths, width)
         input_ids = lay_out(ids, rows, np.full(width, self.collator.tokenizer.pad_token_id))
         position_ids = lay_out([np.arange(length) for length in lengths], rows, np.arange(width))
         special = torch.from_numpy(self._special(input_ids))
-        # The collator itself would pad first, which takes it most of its time and is done already.
+        # Calling the collator would pad first, which takes most of its time and is already done.
         masked, labels = self.collator.torch_mask_tokens(torch.from_numpy(input_ids), special_tokens_mask=special)
-        # Without attention_mask: the positions say which tokens belong together, padding included.
+        # No attention_mask: the positions say which tokens belong together, padding included.
         return {"input_ids": masked, "labels": labels, "position_ids": torch.from_numpy(position_ids)}
 
     def _pad_and_mask(self, ids: list[np.ndarray]) -> dict[str, Tensor]:
@@ -198,7 +198,7 @@ class MaskedSteps:
         own = {name: rows[self.process :: self.num_processes] for name, rows in batch.items()}
         rows_of_the_first = -(-len(batch["input_ids"]) // self.num_processes)
         if len(own["input_ids"]) < rows_of_the_first:
-            # All processes need the same number of rows in a step; the last one of this process is all padding.
+            # All processes need the same number of rows in a step; the last row of this one is all padding.
             empty = {name: rows[:1].clone() for name, rows in batch.items()}
             empty["input_ids"].fill_(self.collator.tokenizer.pad_token_id)
             empty["labels"].fill_(IGNORED)

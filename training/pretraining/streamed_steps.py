@@ -1,4 +1,4 @@
-"""Training steps that are read, tokenised and masked from a stream of Parquet files."""
+"""Training steps that are read from a stream of Parquet files, then tokenised and masked."""
 
 from collections.abc import Callable
 
@@ -15,16 +15,16 @@ from training.texts.splits import text_hashes
 
 
 class StreamedSteps:
-    """Steps over a stream: the counterpart of `training.pretraining.steps.MaskedSteps` for texts not yet tokenised.
+    """Steps over a stream: the counterpart of `training.pretraining.steps.MaskedSteps` for texts not tokenised yet.
 
-    Texts that are held out, empty or not Unicode are read like all others and then left out, so a step may be a little
-    smaller than `texts_per_step`. Masks are a function of (seed, step, lane), the same for any number of processes.
+    Texts that are held out, empty or not Unicode are read like all others and then left out, so a step may be slightly
+    smaller than `texts_per_step`. Masks are a function of (seed, step, lane), whatever the number of processes.
     With more processes than lanes, several processes share a lane, and each of them tokenises its texts.
 
     Args:
-        is_for_training: takes the hashes of texts, and returns which of them may be trained on.
-        max_length: texts are cut at this many tokens.
-        lanes: number of places of the corpus that a step is read from.
+        is_for_training: takes the hashes of texts and returns which of them are for training.
+        max_length: texts are truncated to this many tokens.
+        lanes: number of positions in the corpus from which each step reads.
 
     The other arguments are those of `MaskedSteps`.
     """
@@ -73,7 +73,7 @@ class StreamedSteps:
             "texts": len(ids),
             "tokens": sum(map(len, ids)),
         }
-        if not ids:  # the process takes part in the step with nothing to score
+        if not ids:  # this process still takes part in the step, with nothing to score
             ids = [np.array([self.tokenizer.cls_token_id, self.tokenizer.sep_token_id])]
             labels = [np.full(2, IGNORED)]
         batch = cut_into_micro_batches(self._rows(ids, labels), self.tokens_per_micro_batch)
@@ -116,7 +116,7 @@ class StreamedSteps:
 def readers(lane: int, lanes: int, num_processes: int) -> list[int]:
     """Return the processes that read a lane: one, or several if there are more processes than lanes.
 
-    Neighbouring processes run on one machine, so machines share a lane only where the numbers leave no choice.
+    Neighbouring processes run on one machine, so machines share a lane only where this is unavoidable.
     """
     if num_processes <= lanes:
         return [lane * num_processes // lanes]
@@ -124,7 +124,7 @@ def readers(lane: int, lanes: int, num_processes: int) -> list[int]:
 
 
 def count_together(accelerator: Accelerator, batch: StepBatch) -> StepBatch:
-    """Return the batch with the counts of the whole step, and with as many micro-batches as any process has."""
+    """Return the batch with the counts of the whole step, padded to the largest number of micro-batches."""
     own = [batch.scored_tokens, batch.texts, batch.tokens, len(batch.micro_batches)]
     counts = accelerator.gather(torch.tensor([own], device=accelerator.device)).cpu()
     scored_tokens, texts, tokens, _ = counts.sum(0).tolist()

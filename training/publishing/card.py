@@ -1,6 +1,6 @@
-"""The card of a model: the README.md of its repository, made from results, metrics, and the facts of its region.
+"""The card of a model, which is the README.md of its repository, made from results, metrics and regional facts.
 
-The prose is in `model_cards/card.md.jinja`; this module gathers what fills it.
+The text is in `model_cards/card.md.jinja`; this module collects the values that fill it in.
 """
 
 import json
@@ -24,23 +24,23 @@ from training.publishing.facts import MODEL_CARDS, Facts, read_facts
 from training.publishing.publication import Publication, repository_name
 
 TEMPLATE = "card.md.jinja"
-LICENSE_NAME = "bilma-research"  # of the weights: their texts were handed out for research only
-# The flags of a training that its command shows; all of them are in training_args.json.
+LICENSE_NAME = "bilma-research"  # of the weights: their training texts may be used for research only
+# The training flags in the command that a card shows; all flags are in training_args.json.
 COMMAND_FLAGS = ("recipe", "task", "region", "init_from", "model", "max_steps", "num_train_epochs", "learning_rate")
-WATTS_PER_CORE = 10  # an assumption: a server's draw, memory and cooling included, shared out over its cores
+WATTS_PER_CORE = 10  # assumed: the power of a server, memory and cooling included, divided by its cores
 GRAMS_PER_KWH = 475  # of CO2: world mean of electricity, IEA Global Energy & CO2 Status Report 2019
 EXAMPLE = re.compile(r"```python\n(?P<code>(?:(?!```).*\n)*?)(?P<printed>(?:# .*\n)+)```")
 
 
 def render_card(publication: Publication, results: Results, printed: str, picture: str | None) -> str:
-    """The whole README.md.
+    """Render the README.md of a model.
 
     Args:
-        printed: what `example_code` prints.
+        printed: output of `example_code`.
         picture: path of a picture in the repository, None for none.
 
     Raises:
-        InputError: if the facts, the folder's metrics, or the results of this model are missing.
+        InputError: if the facts, metrics or results of the model are missing.
     """
     metrics, training_args = (read_json(publication.trained / name) for name in ("metrics.json", "training_args.json"))
     config = read_json(publication.folder / "config.json")
@@ -73,7 +73,7 @@ def render_card(publication: Publication, results: Results, printed: str, pictur
 
 
 def card_template() -> Template:
-    """The template, in which a missing value is an error and never an empty place."""
+    """Return the template; a missing value is an error instead of a gap in the text."""
     environment = Environment(
         loader=FileSystemLoader(MODEL_CARDS),
         undefined=StrictUndefined,
@@ -87,10 +87,10 @@ def card_template() -> Template:
 
 
 def example_code(publication: Publication, facts: Facts, folder: Path | None = None) -> str:
-    """The first lines of code of the card.
+    """Return the first code example of the card.
 
     Args:
-        folder: where the model lies, if it is not to be opened from the Hub.
+        folder: folder to open the model from, instead of the Hub.
     """
     source = json.dumps(str(folder or publication.repo_id), ensure_ascii=False)
     pin = f', revision="{publication.tag}"' if publication.tag and not folder else ""
@@ -111,14 +111,14 @@ def quoted(text: str) -> str:
 
 
 def card_example(card: str) -> tuple[str, str]:
-    """The first code of a card that shows its output, and that output.
+    """Return the first code example in a card that shows its output, and that output.
 
     Raises:
-        InputError: if there is none.
+        InputError: if the card has no such example.
     """
     found = EXAMPLE.search(card)
     if not found:
-        raise InputError("the card holds no Python code with its output as comments below it")
+        raise InputError("the card has no Python code with its output as comments below it")
     return found["code"], found["printed"].replace("# ", "", 1).replace("\n# ", "\n").strip()
 
 
@@ -130,7 +130,7 @@ def metadata(
     base: str | None,
     carbon: dict[str, Any] | None,
 ) -> ModelCardData:
-    """The front matter: what the Hub files the model under."""
+    """Return the front matter, by which the Hub indexes the model."""
     regions = [publication.region] if publication.region else list(publication.regions)
     locales = [f"es-{region.upper()}" for region in regions]
     dataset = training_args.get("dataset_name")
@@ -157,10 +157,10 @@ def metadata(
 def base_model(
     publication: Publication, training_args: dict[str, Any], metrics: dict[str, Any], results: Results
 ) -> str | None:
-    """The Hub id of the model that this one was made from; None if there is none or it is not on the Hub.
+    """Return the Hub id of the model that this one was trained from; None if there is none, or none on the Hub.
 
-    A regional model comes from the body that it was merged out of. A local folder is recognised by its weights, if
-    they are those of a compared model.
+    The base of a regional model is the body that its part was merged into. A local folder is recognised by its
+    weights, if they belong to an evaluated model.
     """
     body = f"{publication.org}/{repository_name(None)}"
     if publication.folder != publication.trained:
@@ -185,7 +185,7 @@ def is_hub_id(name: str) -> bool:
 
 
 def training_command(training_args: dict[str, Any]) -> str:
-    """The command that trains such a model, with the flags that say most; texts and folders are the reader's."""
+    """Return the command that trains such a model, with the main flags and placeholders for texts and folders."""
     script = "finetune.py" if "task" in training_args else "pretrain.py"
     given = [(name, training_args.get(name)) for name in COMMAND_FLAGS]
     flags = " ".join(f"--{name} {value}" for name, value in given if value not in (None, ""))
@@ -193,14 +193,14 @@ def training_command(training_args: dict[str, Any]) -> str:
 
 
 def training_seconds(metrics: dict[str, Any]) -> float:
-    """The wall time of all stages where metrics.json lists them, else of its one training."""
+    """Return the wall time of all stages that metrics.json lists, or else of its only training."""
     if stages := metrics.get("stages"):
         return sum(stage["seconds"] for stage in stages)
     return metrics["seconds"] if "seconds" in metrics else metrics["training"]["seconds"]
 
 
 def carbon_footprint(publication: Publication, metrics: dict[str, Any]) -> dict[str, Any] | None:
-    """Emissions in grams of CO2, estimated from the wall time on CPU cores; None on a GPU, whose draw is not known."""
+    """Estimate the grams of CO2 from the wall time on CPU cores; None for a GPU, whose power is not known."""
     machine = metrics["machine"]
     if "gpus" in machine:
         return None
@@ -218,13 +218,13 @@ def carbon_footprint(publication: Publication, metrics: dict[str, Any]) -> dict[
 
 
 def count_parameters(weights: Path) -> int:
-    """Read from the file's header; a tied head is stored, and counted, once."""
+    """Count parameters by the header of the weights file; a tied head is stored, and so counted, once."""
     with safe_open(weights, framework="pt") as tensors:
         shapes = [tensors.get_slice(name).get_shape() for name in tensors.keys()]  # noqa: SIM118
     return sum(map(math.prod, shapes))
 
 
-# The filters do arithmetic before they format: on a missing value that is an UndefinedError, and formatting is not.
+# The filters calculate before they format: with a missing value this raises UndefinedError, which formatting does not.
 def thousands(number: float) -> str:
     return f"{+number:,}"
 

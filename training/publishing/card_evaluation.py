@@ -1,4 +1,4 @@
-"""What a card shows of the results: the headline figure, a table of regions, and the regional tests."""
+"""The results in a card: the headline score, a table of regions, and the regional tests."""
 
 from dataclasses import dataclass
 from typing import Any, cast
@@ -23,9 +23,9 @@ class Home:
     Args:
         score: the headline score, over words where tokens are masked.
         over_all: the same over all masked tokens; None for classifiers.
-        count: masked words, or texts.
-        baselines: name -> headline score of what is no model.
-        win: entry of the result's `wins` about the headline, None if the model was evaluated without another region's.
+        count: number of masked words, or of texts.
+        baselines: headline score of each baseline, by name.
+        win: entry of the result's `wins` for the headline score; None if no model of another region was evaluated.
     """
 
     score: Estimate
@@ -37,10 +37,15 @@ class Home:
 
 @dataclass(frozen=True)
 class CardEvaluation:
-    """What the template shows; `home` is None for a model of all regions, `tests` where none were made.
+    """Values for the template.
 
-    `resampled` says what the intervals draw, "authors" or "texts"; `texts` is the fingerprint of those of the model's
-    region; `rows` are `region_rows`.
+    Args:
+        resampled: unit of the bootstrap behind the intervals, "authors" or "texts".
+        texts: fingerprint of the texts of the model's region.
+        home: None for a model of all regions.
+        rows: what `region_rows` returns.
+        tests: scores on the regional tests; None if there are none.
+        labels: number of labels of a classifier, else 0.
     """
 
     resampled: str
@@ -52,10 +57,10 @@ class CardEvaluation:
 
 
 def card_evaluation(publication: Publication, results: Results) -> CardEvaluation:
-    """Everything that the card shows of the results.
+    """Collect all results that the card shows.
 
     Raises:
-        InputError: if the result is missing, or is not of this model.
+        InputError: if the result is missing or does not contain this model.
     """
     result = result_of(results, publication)
     own = name_in(result, publication)
@@ -74,7 +79,7 @@ def card_evaluation(publication: Publication, results: Results) -> CardEvaluatio
 
 
 def at_home(publication: Publication, result: dict[str, Any], own: str) -> Home | None:
-    """The scores on the texts of the model's region; None if there are no such texts."""
+    """Return the scores on the texts of the model's own region; None if there are no such texts."""
     headline, region = evaluation_of(publication).headline, str(publication.region)
     cell = find_cell(result, own, region)
     if cell is None:
@@ -90,7 +95,7 @@ def at_home(publication: Publication, result: dict[str, Any], own: str) -> Home 
 
 
 def baselines(result: dict[str, Any], region: str, headline: str) -> dict[str, Estimate]:
-    """Headline score of everything that answered about a region and is no model."""
+    """Return the headline score of each baseline on a region's texts."""
     models = {model["name"] for model in result["models"]}
     answered = dict.fromkeys(cell["model"] for cell in result["cells"] if cell["region"] == region)
     cells = {name: find_cell(result, name, region) for name in answered if name not in models}
@@ -98,7 +103,7 @@ def baselines(result: dict[str, Any], region: str, headline: str) -> dict[str, E
 
 
 def find_win(result: dict[str, Any], own: str) -> RegionWin | None:
-    """Whether the model beats every other at home, by the test that the result holds."""
+    """Find the test of whether the model beats all others on its own region; None if the result has none."""
     for entry in result.get("wins", []):
         if entry["own"] == own and entry.get("targets", WORDS) == WORDS:
             return entry
@@ -106,7 +111,7 @@ def find_win(result: dict[str, Any], own: str) -> RegionWin | None:
 
 
 def region_rows(publication: Publication, result: dict[str, Any], own: str) -> list[list[str]]:
-    """Per region: its model, the headline score of that model on the region's texts, and this model's."""
+    """Return one row per region: its model, and the headline scores of that model and of this one on its texts."""
     headline = evaluation_of(publication).headline
     ending = "" if publication.fills_masks else "-emoji"
     at = {model["region"]: model["name"] for model in reversed(result["models"])}  # the first of each region

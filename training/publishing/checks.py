@@ -1,7 +1,7 @@
-"""What must hold of the files of a tree before it is pushed. Each check raises `InputError` with what is wrong, where.
+"""Checks of a tree before it is pushed; each raises `InputError` with what is wrong and where.
 
-They keep out what is published by mistake. They do not prove that a model is good, which its results are for, or that
-no text in the files is personal.
+They catch what would be published by mistake. They do not show that a model is good, as its results do, or that no
+text in the files is personal.
 """
 
 import json
@@ -46,8 +46,8 @@ SPACE_FILES = (
     *("*.wasm", "*.onnx", "*.webmanifest", "*.txt"),
 )
 PNG = b"\x89PNG\r\n\x1a\n"
-PICKLE = re.compile(rb"PK\x03\x04|\x80[\x02-\x05]")  # a zip, as torch.save writes, or a pickle itself
-# A path from a root, and not a part of a link; what our own URLs hold has a letter or a dot before its first slash.
+PICKLE = re.compile(rb"PK\x03\x04|\x80[\x02-\x05]")  # a zip file, as torch.save writes, or a plain pickle
+# An absolute path that is not part of a URL: in our own URLs a letter or a dot precedes the first slash.
 ABSOLUTE_PATH = re.compile(
     r"(?<![\w.:/~-])/(?:home|Users|root|tmp|var|mnt|media|data|opt|srv|work|workspace|scratch|content|private)/[\w.-]+"
     r"|(?<![\w/])~/[\w.-]+"
@@ -58,14 +58,14 @@ TOKEN = re.compile(
     r"\b(?:hf_\w{20,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{20,}|sk-[\w-]{20,}|AKIA[0-9A-Z]{16}"
     r"|xox[abprs]-[\w-]{10,}|AIza[\w-]{35})|-----BEGIN [A-Z ]*PRIVATE KEY-----"
 )
-UNFINISHED = re.compile(r"\{\{|\}\}|\{%|%\}|\bTODO\b|\bFIXME\b|\bNone\b|\| *nan *[|(]")  # `todo` is a word of Spanish
+UNFINISHED = re.compile(r"\{\{|\}\}|\{%|%\}|\bTODO\b|\bFIXME\b|\bNone\b|\| *nan *[|(]")  # `todo` is a Spanish word
 METADATA = ("language", "license", "license_name", "license_link", "pipeline_tag", "library_name", "tags", "widget")
 SPECIAL_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
-LIBRARIES = (".js", ".mjs")  # of a page: made elsewhere, with paths of a pretended file system in them
+LIBRARIES = (".js", ".mjs")  # of the page: third-party code with paths of a virtual file system
 
 
 def check_tree(tree: Path, publication: Publication) -> None:
-    """Check everything about a model that can be seen without running it."""
+    """Check everything about a model that can be checked without running it."""
     check_files(tree, MODEL_FILES)
     check_sizes(tree)
     check_card(tree, publication)
@@ -82,7 +82,9 @@ def check_space(tree: Path) -> None:
     card = read_card(tree, SpaceCard)
     check_metadata(card, tree, ("title", "sdk"))
     if card.data.get("sdk") != "static" or not (tree / "index.html").is_file():
-        raise InputError(f"{tree.name}: not a static Space: README.md says sdk: static, and index.html is the page")
+        raise InputError(
+            f"{tree.name}: not a static Space: write sdk: static in README.md, and the page as index.html"
+        )
 
 
 def check_files(tree: Path, allowed: tuple[str, ...]) -> None:
@@ -93,7 +95,7 @@ def check_files(tree: Path, allowed: tuple[str, ...]) -> None:
 
 
 def check_names(tree: Path, allowed: tuple[str, ...]) -> None:
-    """Allow only files that are meant to be published: no corpus, no checkpoint, no log."""
+    """Allow only the files that are meant to be published: no corpus, checkpoint or log."""
     for path in files_of(tree):
         if (tree / path).is_symlink() or not any(fnmatch(path, pattern) for pattern in allowed):
             raise InputError(f"{tree.name}/{path}: not a file that is published")
@@ -103,37 +105,37 @@ def check_no_pickle(tree: Path) -> None:
     for path in files_of(tree):
         with (tree / path).open("rb") as file:
             start = file.read(4)
-        # The first bytes of safetensors are a length, which may look like anything; check_sizes opens that file.
+        # A safetensors file starts with a length, which may look like a pickle; check_sizes opens that file.
         if path != WEIGHTS and PICKLE.match(start):
             raise InputError(f"{tree.name}/{path}: a pickle or a zip, which can run code: publish safetensors only")
 
 
 def check_pictures(tree: Path) -> None:
-    """Check that pictures are pictures: nothing else looks into these files."""
+    """Check that pictures are PNG files: no other check reads them."""
     for path in files_of(tree):
         if path.endswith(".png") and not (tree / path).read_bytes().startswith(PNG):
             raise InputError(f"{tree.name}/{path}: not a PNG picture")
 
 
 def check_no_secrets(tree: Path) -> None:
-    """Refuse a path of this machine or a key in any text."""
+    """Refuse local paths and secrets in any text file."""
     for path in files_of(tree):
         try:
             text = (tree / path).read_text(encoding="utf-8")
         except UnicodeDecodeError:
             continue  # weights and pictures
-        if TOKEN.search(text):  # not shown: it would be in the log as well
-            raise InputError(f"{tree.name}/{path}: holds an access token or a private key: take it out")
+        if TOKEN.search(text):  # not printed: it would end up in logs
+            raise InputError(f"{tree.name}/{path}: contains an access token or a private key: remove it")
         if not path.endswith(LIBRARIES) and (found := ABSOLUTE_PATH.search(text)):
-            raise InputError(f"{tree.name}/{path}: holds a path of a machine ({found[0]}): take it out")
+            raise InputError(f"{tree.name}/{path}: contains a local path ({found[0]}): remove it")
 
 
 def check_sizes(tree: Path) -> None:
-    """Check that weights, tokenizer and configuration are of one model."""
+    """Check that weights, tokenizer and configuration belong together."""
     config = json.loads((tree / "config.json").read_text(encoding="utf-8"))
     try:
         tokenizer = load_tokenizer(tree)
-    except Exception as error:  # what the libraries raise for a spoilt file is of any kind
+    except Exception as error:  # the libraries raise any kind of error for a damaged file
         raise InputError(f"{tree.name}: its tokenizer does not open ({' '.join(str(error).split())})") from error
     rows = embedding_rows(tree)
     if rows != config["vocab_size"]:
@@ -147,13 +149,13 @@ def check_sizes(tree: Path) -> None:
             )
     if tokenizer.model_max_length != config["max_position_embeddings"]:
         raise InputError(
-            f"{tree.name}: the tokenizer takes {tokenizer.model_max_length} tokens and the model "
+            f"{tree.name}: the tokenizer allows {tokenizer.model_max_length} tokens and the model "
             f"{config['max_position_embeddings']}"
         )
 
 
 def embedding_rows(tree: Path) -> int:
-    """The size of the vocabulary, from the header of the weights."""
+    """Return the size of the vocabulary by the header of the weights file."""
     try:
         with safe_open(tree / WEIGHTS, "pt") as weights:
             names = [name for name in weights.keys() if name.endswith("word_embeddings.weight")]  # noqa: SIM118
@@ -165,7 +167,7 @@ def embedding_rows(tree: Path) -> int:
 
 
 def read_card(tree: Path, kind: type[RepoCard]) -> RepoCard:
-    """The README.md of a tree.
+    """Read the README.md of a tree.
 
     Raises:
         InputError: if it is missing, or its metadata cannot be read.
@@ -183,19 +185,19 @@ def read_card(tree: Path, kind: type[RepoCard]) -> RepoCard:
 def check_metadata(card: RepoCard, tree: Path, names: tuple[str, ...]) -> None:
     for name in names:
         if not card.data.get(name):
-            raise InputError(f"{tree.name}/{CARD}: its metadata lack {name}")
+            raise InputError(f"{tree.name}/{CARD}: its metadata lacks {name}")
 
 
 def check_card(tree: Path, publication: Publication) -> None:
-    """Check that the card is finished, that it has its metadata, and that everything it links to is there."""
+    """Check that the card is finished and has its metadata, and that all files it links to exist."""
     where = f"{tree.name}/{CARD}"
     card = read_card(tree, ModelCard)
     check_metadata(card, tree, METADATA)
     pipeline_tag = card.data.get("pipeline_tag")
     if pipeline_tag != publication.pipeline_tag:
-        raise InputError(f"{where}: says {pipeline_tag}, and the model is for {publication.pipeline_tag}")
+        raise InputError(f"{where}: says {pipeline_tag}, but the model is for {publication.pipeline_tag}")
     if found := UNFINISHED.search(card.text):
-        raise InputError(f"{where}: unfinished, it says {found[0]!r}")
+        raise InputError(f"{where}: unfinished, it contains {found[0]!r}")
     if empty := empty_section(card.text):
         raise InputError(f"{where}: the section {empty!r} is empty")
     for link in re.findall(r"\]\(([^)\s]+)\)", card.text):
@@ -204,9 +206,9 @@ def check_card(tree: Path, publication: Publication) -> None:
 
 
 def empty_section(markdown: str) -> str | None:
-    """The first heading with nothing between it and the next one of its level or above."""
+    """Return the first heading with nothing before the next heading of the same or a higher level."""
     prose = re.sub(r"<!--.*?-->", "", markdown, flags=re.DOTALL)
-    prose = re.sub(r"^```.*?^```", "code", prose, flags=re.MULTILINE | re.DOTALL)  # where # is no heading
+    prose = re.sub(r"^```.*?^```", "code", prose, flags=re.MULTILINE | re.DOTALL)  # in which # is no heading
     blocks = re.findall(r"^(#+) +(.+?)\n(.*?)(?=^#|\Z)", prose, flags=re.MULTILINE | re.DOTALL)
     for (level, title, body), following in zip(blocks, [*blocks[1:], ("#", "", "")], strict=True):
         if not body.strip() and len(following[0]) <= len(level):
@@ -215,13 +217,13 @@ def empty_section(markdown: str) -> str | None:
 
 
 def check_eval_results(tree: Path) -> None:
-    """Check that the Hub can read the results that are meant for it."""
+    """Check that the Hub can read the results in `.eval_results`."""
     for path in files_of(tree):
         if path.startswith(".eval_results/"):
             try:
                 entries = parse_eval_result_entries(yaml.safe_load((tree / path).read_text(encoding="utf-8")))
             except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
                 reason = " ".join(str(error).split())
-                raise InputError(f"{tree.name}/{path}: not as the Hub reads results ({reason})") from error
+                raise InputError(f"{tree.name}/{path}: not in the format that the Hub reads ({reason})") from error
             if not entries:
-                raise InputError(f"{tree.name}/{path}: holds no result")
+                raise InputError(f"{tree.name}/{path}: contains no result")

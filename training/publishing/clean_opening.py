@@ -1,7 +1,7 @@
-"""Open models as a stranger does, with the code that lies beside their weights, and report what was found.
+"""Open models as any user would, with the code beside their weights, and report the findings.
 
-`opening.py` runs this file in a process of its own, without this project. On stdin is a JSON list of questions: `code`
-to run, and for a model that lies in a folder what `inspect` takes. On stdout is one line of JSON per question.
+`opening.py` runs this file in a separate process, without this project. It reads a JSON list of questions from stdin,
+each with `code` to run and, for a model in a folder, the arguments of `inspect`, and writes one line of JSON for each.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ AUTO_CLASSES = {
 
 
 def inspect(folder: str, pipeline_tag: str, texts: list[str], top_k: int) -> dict:
-    """Whether a model is whole, and its `top_k` answers to each text, in fp32 as they were evaluated."""
+    """Report whether a model is complete, and its `top_k` answers to each text, in fp32 as in the evaluation."""
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     auto_class = getattr(transformers, AUTO_CLASSES[pipeline_tag])
     model, info = auto_class.from_pretrained(
@@ -29,7 +29,7 @@ def inspect(folder: str, pipeline_tag: str, texts: list[str], top_k: int) -> dic
     inputs = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
     with torch.no_grad():
         probabilities = model.eval()(**inputs).logits.double().softmax(-1)
-    # transformers types a pipeline for each literal task only.
+    # transformers has types for pipelines of literal task names only.
     ready = pipeline(pipeline_tag, model=model, tokenizer=tokenizer)  # type: ignore[call-overload]
     output = model.get_output_embeddings()
     unlike = [key for kind in ("missing", "unexpected", "mismatched") for key in info[f"{kind}_keys"]]
@@ -58,14 +58,14 @@ def printed_by(code: str) -> str:
 
 
 def main() -> None:
-    # Imported by anything, the package's classes would win over the repository's own code.
+    # If anything imported the package, its classes would replace those of the repository's own code.
     sys.modules["modeling_bilma"] = None  # type: ignore[assignment]
     for question in json.load(sys.stdin):
         code = question.pop("code")
         try:
             found = inspect(**question) if question else {}
             found["printed"] = printed_by(code)
-        except Exception as error:  # whatever the repository's code raises is what has to be reported
+        except Exception as error:  # whatever the repository's code raises is to be reported
             found = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(found), flush=True)
 

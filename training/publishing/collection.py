@@ -1,4 +1,4 @@
-"""The organization's collection "BILMA", which gathers every repository of the family."""
+"""The organization's collection "BILMA", with all repositories of the family."""
 
 from collections.abc import Sequence
 
@@ -9,26 +9,26 @@ from training.common.errors import InputError
 from training.publishing.hub import HUB_ERRORS, Outcome, Upload, in_one_line, settle
 
 TITLE = "BILMA"
-NAME = f"collection {TITLE}"  # in the table and in messages
+NAME = f"collection {TITLE}"  # in tables and messages
 
 
 def collect(api: HfApi, org: str, uploads: Sequence[Upload], private: bool) -> Outcome:
-    """Make the collection hold all of the repositories; nothing is taken out of it.
+    """Add the repositories to the collection, and create it if necessary; nothing is removed from it.
 
     Raises:
-        InputError: if it cannot be done.
+        InputError: if the Hub refuses or does not answer.
     """
     collection = find_collection(api, org)
     if collection is None:
         settle(
             lambda: api.create_collection(TITLE, namespace=org, private=private, exists_ok=True),
             lambda: find_collection(api, org) is not None,
-            f"{NAME} was not made",
+            f"{NAME} was not created",
             api,
         )
         collection = find_collection(api, org)
     if collection is None:
-        raise InputError(f"{NAME} was made and cannot be read: run again")
+        raise InputError(f"{NAME} was created but cannot be read: run again")
     missing = [upload for upload in uploads if not holds(collection, upload)]
     for upload in missing:
         settle(
@@ -43,13 +43,13 @@ def collect(api: HfApi, org: str, uploads: Sequence[Upload], private: bool) -> O
 
 
 def holds(collection: Collection | None, upload: Upload) -> bool:
-    """Whether the collection has the repository; a model and a Space may have one name."""
+    """Whether the collection contains the repository; a model and a Space may have the same name."""
     items = collection.items if collection else []
     return (upload.repo_id, upload.kind) in ((item.item_id, item.item_type) for item in items)
 
 
 def find_collection(api: HfApi, org: str) -> Collection | None:
-    """The collection of that title with all of its items, of which a list of collections shows only some."""
+    """Return the collection with all of its items, of which a list of collections contains only some."""
     try:
         for collection in api.list_collections(owner=org):
             if collection.title == TITLE:

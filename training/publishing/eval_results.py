@@ -1,7 +1,7 @@
-"""The evaluation of a model as the Hub reads it: headline figures in `model-index`, regional tests in `.eval_results`.
+"""Results in the formats of the Hub: headline scores in `model-index`, regional tests in `.eval_results`.
 
-Both repeat numbers of the result's JSON, which lies in the repository whole. The Hub files `.eval_results` under a
-data set: ours is that of the regional tests, whose kinds of items are its tasks.
+Both repeat numbers of the JSON files that are in the repository as well. The Hub lists `.eval_results` under a data
+set, here that of the regional tests, whose kinds of items are its tasks.
 """
 
 from collections.abc import Iterator
@@ -15,18 +15,18 @@ from training.common.errors import InputError
 from training.evaluation.results import ALL, WORDS
 from training.publishing.publication import CLASSIFICATION, FILL_MASK, Publication
 
-Results = dict[str, dict[str, Any]]  # by kind, as `training.evaluation.results.read_results` gives them
+Results = dict[str, dict[str, Any]]  # by kind, as `training.evaluation.results.read_results` returns them
 REGIONAL_TESTS = "regional_tests"  # the kind of the result
 REGIONAL_TESTS_NAME = "bilma-regional-tests"  # the repository of the data set
 EVAL_RESULTS = f".eval_results/{REGIONAL_TESTS_NAME}.yaml"
 RESULTS = "results"  # the folder of the repository that holds the JSON
-DIGITS = 4  # more than the intervals allow
+DIGITS = 4  # finer than the intervals
 MOST_HEADLINES = 10
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Which result measures the models of a pipeline; `metrics` are score -> (the Hub's metric, name to show)."""
+    """The result that evaluates the models of a pipeline; `metrics` maps a score to the Hub's metric and a title."""
 
     kind: str
     name: str
@@ -55,7 +55,7 @@ def evaluation_of(publication: Publication) -> Evaluation:
 
 
 def result_of(results: Results, publication: Publication) -> dict[str, Any]:
-    """The result that measures the model.
+    """Return the result with the evaluation of the model.
 
     Raises:
         InputError: if it is missing.
@@ -63,17 +63,17 @@ def result_of(results: Results, publication: Publication) -> dict[str, Any]:
     kind = evaluation_of(publication).kind
     if kind not in results:
         raise InputError(
-            f"{publication.name}: no {kind}.json, and a card without it is incomplete: run evaluate_family.py with "
-            "this model, and give its output folder as --results"
+            f"{publication.name}: no {kind}.json, which the card needs: run evaluate_family.py with this model, and "
+            "give its output folder as --results"
         )
     return results[kind]
 
 
 def name_in(result: dict[str, Any], publication: Publication) -> str:
-    """The name under which a result holds the model, known by its weights and its region.
+    """Find the name of the model in a result, by its weights and its region.
 
     Raises:
-        InputError: if the result is of other weights, or of these for other regions only.
+        InputError: if the result does not contain these weights, or only for other regions.
     """
     same_weights = [model for model in result["models"] if model["fingerprint"] == publication.fingerprint]
     for model in same_weights:
@@ -82,13 +82,15 @@ def name_in(result: dict[str, Any], publication: Publication) -> str:
     where, file = f"{publication.trained} as {publication.name}", f"{result['kind']}.json"
     if same_weights:
         found = ", ".join(str(model["region"]) for model in same_weights)
-        raise InputError(f"{where}: {file} holds these weights for the regions {found}: run evaluate_family.py again")
+        raise InputError(
+            f"{where}: {file} has these weights for the regions {found} only: run evaluate_family.py again"
+        )
     names = ", ".join(model["name"] for model in result["models"])
-    raise InputError(f"{where}: its weights are none of those in {file} ({names}): run evaluate_family.py again")
+    raise InputError(f"{where}: its weights are not among those in {file} ({names}): run evaluate_family.py again")
 
 
 def find_cell(result: dict[str, Any], model: str, region: str, targets: str = WORDS) -> dict[str, Any] | None:
-    """The scores of a model or baseline on one region's texts; results without sets of targets have one cell."""
+    """Find the scores of a model or baseline on a region's texts; a cell without `targets` counts for all of them."""
     for cell in result["cells"]:
         if (cell["model"], cell["region"], cell.get("targets", targets)) == (model, region, targets):
             return cell
@@ -101,10 +103,10 @@ def regions_own_first(publication: Publication, result: dict[str, Any]) -> list[
 
 
 def model_index(publication: Publication, results: Results) -> list[EvalResult]:
-    """The headline figures: all scores at home, or for a model of all regions the headline score on each one's texts.
+    """Return the headline figures: all scores on the own region or, for a model of all regions, one score on each.
 
     Raises:
-        InputError: if the results are not of this model.
+        InputError: if the results do not contain this model.
     """
     evaluation, result = evaluation_of(publication), result_of(results, publication)
     name = name_in(result, publication)
@@ -140,7 +142,7 @@ def headline(publication: Publication, region: str, score: str, over: str, value
 
 
 def regional_cells(publication: Publication, results: Results) -> Iterator[dict[str, Any]]:
-    """How the model did on the regional tests of its own region, by kind of item; nothing where it was not tested."""
+    """Yield the scores on the regional tests of the own region, by kind of item; nothing if there are none."""
     result = results.get(REGIONAL_TESTS)
     if result is None or publication.region is None or not publication.fills_masks:
         return
@@ -149,7 +151,7 @@ def regional_cells(publication: Publication, results: Results) -> Iterator[dict[
 
 
 def eval_result_file(publication: Publication, results: Results) -> str | None:
-    """The text of `.eval_results`: one value per kind of item; None where there is nothing to say."""
+    """Return the content of `.eval_results`, one value per kind of item; None if there are no regional tests."""
     entries = [
         EvalResultEntry(
             dataset_id=f"{publication.org}/{REGIONAL_TESTS_NAME}",

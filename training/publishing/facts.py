@@ -1,4 +1,4 @@
-"""What only people know about a region: its names, how it speaks, phrases to try, where texts come from."""
+"""Facts about a region written by hand: names, description of its Spanish, phrases to try, origin of the texts."""
 
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
@@ -8,7 +8,7 @@ import yaml
 from training.common.errors import InputError
 from training.publishing.publication import repository_name
 
-# A part of the repository and not of the package: people write there, and publish.py is run from a checkout.
+# In the repository and not in the package, as it is edited by hand and publish.py is run from a checkout.
 MODEL_CARDS = Path(__file__).parents[2] / "model_cards"
 LANGUAGES = ("es", "en")
 IN_BOTH_LANGUAGES = ("country", "variety", "speech")
@@ -21,8 +21,8 @@ class InLanguages(TypedDict):
 
 
 class Facts(TypedDict):
-    """A facts.yaml. `corpora` describes texts by their fingerprint; `memorisation` says what a test for texts that
-    the model gives back has found."""
+    """Content of a facts.yaml: `corpora` describes texts by their fingerprint, and `memorisation` reports a test of
+    whether the model reproduces training texts."""
 
     country: InLanguages
     variety: InLanguages
@@ -34,14 +34,14 @@ class Facts(TypedDict):
 
 
 def read_facts(region: str | None, folder: Path = MODEL_CARDS) -> Facts:
-    """The facts of a region, or with None of the family; `corpora` is empty where the file describes none.
+    """Read the facts of a region or, with None, of the family; `corpora` is empty if the file has none.
 
     Raises:
-        InputError: if there is no facts.yaml, or it lacks something.
+        InputError: if facts.yaml is missing or incomplete.
     """
     path = folder / repository_name(region) / "facts.yaml"
     if not path.is_file():
-        raise InputError(f"{path}: missing, and cards are made from it: write it as docs/publishing.md describes")
+        raise InputError(f"{path}: missing, but the card needs it: write it as docs/publishing.md describes")
     try:
         facts = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:

@@ -1,4 +1,4 @@
-"""Open trees, and what was pushed, in a clean process: whether models are whole, and answer as they were measured."""
+"""Open models in a clean process, and check that they are complete and answer as in the evaluation."""
 
 import json
 import math
@@ -19,19 +19,19 @@ from training.publishing.facts import read_facts
 from training.publishing.publication import Publication
 
 ANSWERS = 5
-# How far a probability may be from the one in the results: they were made on another machine, and those of a regional
-# model before its part was merged and rounded to bf16.
+# Tolerance of probabilities: the results may be from another machine and, for a regional model, from before its part
+# was merged and rounded to bf16.
 AS_MEASURED = 0.02
 
 
 def check_opening(trees: Sequence[tuple[Path, Publication]], results: Results) -> list[str]:
-    """Open every tree by its own code, and compare its answers with the results.
+    """Open every tree with its own code, and compare its answers with the results.
 
     Returns:
-        What the example of each card prints.
+        Output of the example on each card.
 
     Raises:
-        InputError: for the first that does not open, or answers otherwise.
+        InputError: for the first tree that does not open or gives other answers.
     """
     measured = [measured_answers(publication, results) for _, publication in trees]
     questions: list[dict[str, Any]] = [
@@ -54,7 +54,7 @@ def check_opening(trees: Sequence[tuple[Path, Publication]], results: Results) -
 
 
 def measured_answers(publication: Publication, results: Results) -> dict[str, tuple[str, float]]:
-    """Phrase -> the likeliest word and its probability, as the results have them of this model; {} for classifiers."""
+    """Return the likeliest word and its probability for each phrase, by the results; {} for classifiers."""
     if not publication.fills_masks or "completions" not in results:
         return {}
     name = name_in(results["completions"], publication)
@@ -67,10 +67,10 @@ def measured_answers(publication: Publication, results: Results) -> dict[str, tu
 
 
 def open_in_clean_process(questions: Sequence[dict[str, Any]], **environment: str) -> list[dict[str, Any]]:
-    """What `clean_opening.py` reports, without this project, the Hub or anyone's token for it.
+    """Run `clean_opening.py` without access to this project, the Hub or a token, and return its reports.
 
     Args:
-        environment: variables for the process that replace those.
+        environment: environment variables to set for the process.
 
     Raises:
         InputError: if the process dies.
@@ -98,15 +98,15 @@ def open_in_clean_process(questions: Sequence[dict[str, Any]], **environment: st
 
 
 def check_report(name: str, report: dict[str, Any], tied: bool) -> None:
-    """Check that a model that opened is whole, and that its probabilities sum to one."""
+    """Check that a model opened completely, and that its probabilities sum to one."""
     if "error" in report:
         raise InputError(f"{name}: does not open in a clean process: {' '.join(report['error'].split())}")
     if report["mismatched"]:
         raise InputError(f"{name}: weights and code do not fit: {report['mismatched'][0]}")
     if report["not_finite"]:
-        raise InputError(f"{name}: {report['not_finite'][0]} holds a value that is not finite")
+        raise InputError(f"{name}: {report['not_finite'][0]} contains a value that is not finite")
     if report["tied"] != tied:
-        raise InputError(f"{name}: config.json says tie_word_embeddings={tied}, and the opened model differs")
+        raise InputError(f"{name}: config.json says tie_word_embeddings={tied}, but the opened model differs")
     if not all(math.isclose(total, 1, abs_tol=1e-3) for total in report["sums"]):
         raise InputError(f"{name}: probabilities sum to {report['sums'][0]} to {report['sums'][1]}, not to 1")
 
@@ -117,21 +117,21 @@ def check_answers(
     answers: dict[str, list[tuple[str, float]]],
     measured: dict[str, tuple[str, float]],
 ) -> None:
-    """Check that the answers to several texts are words, differ, and are those of the evaluation.
+    """Check that the answers to several texts are words, differ, and agree with the evaluation.
 
     Args:
-        answers: text -> answers with their probabilities, the likeliest first.
-        measured: text -> the likeliest answer and its probability, as the results have them.
+        answers: answers to each text with their probabilities, the likeliest first.
+        measured: the likeliest answer to each text and its probability, by the results.
     """
     for text, found in answers.items():
         if found[0][0] in special:
-            raise InputError(f"{name}: answers {found[0][0]} to {text!r}, which is no word")
+            raise InputError(f"{name}: answers {found[0][0]} to {text!r}, which is not a word")
     if len({tuple((word, round(probability, 4)) for word, probability in found) for found in answers.values()}) == 1:
         raise InputError(f"{name}: gives the same answers to every text, such as {min(answers)!r}")
     for text, (word, probability) in measured.items():
         now = dict(answers[text]).get(word, 0.0)
         if abs(now - probability) > AS_MEASURED:
             raise InputError(
-                f"{name}: gives {word!r} the probability {now:.3f} in {text!r}, and completions.json says "
+                f"{name}: gives {word!r} the probability {now:.3f} in {text!r}, but completions.json says "
                 f"{probability:.3f}: run evaluate_family.py again"
             )

@@ -1,4 +1,4 @@
-"""From trained folders to checked trees with their cards: the part that publishing and presenting share."""
+"""From trained folders to checked trees with cards, for publish.py and present_family.py."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from training.publishing.tree import CARD, build_tree, picture_in
 
 
 def prepare(publications: Sequence[Publication], results_dir: Path, results: Results, home: Path) -> list[Path]:
-    """Build the tree of every publication below `home`, open it in a clean process, write its card, and check it.
+    """Build the tree of every publication in `home`, open it in a clean process, write its card, and check it.
 
     Raises:
         InputError: for the first thing that is wrong.

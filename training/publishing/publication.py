@@ -1,4 +1,4 @@
-"""What becomes a model repository: a trained folder, or one region of a body with regional parts."""
+"""The models to publish: a trained folder, or one region of a body with regional parts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from training.engine.models import open_whole
 from training.texts.regions import ALL_REGIONS, get_region
 
 FILL_MASK, CLASSIFICATION = "fill-mask", "text-classification"
-# The pipeline of each architecture that is published, and how the name of its repository ends.
+# The pipeline of each published architecture, and the ending of its repository name.
 TASKS = {
     "BilmaForMaskedLM": (FILL_MASK, ""),
     "BilmaForSequenceClassification": (CLASSIFICATION, "-emoji"),
@@ -28,14 +28,14 @@ TASKS = {
 
 @dataclass(frozen=True)
 class Publication:
-    """A model on its way to the repository `repo_id`, where `tag` will name the commit.
+    """A model to be pushed to the repository `repo_id`, in a commit tagged `tag`.
 
     Args:
-        folder: weights, tokenizer and configuration as they are published.
+        folder: weights, tokenizer and configuration to publish.
         trained: the folder that was trained and evaluated, with metrics.json and training_args.json. It differs
-            from `folder` for a regional model that was merged out of a body with regional parts.
+            from `folder` for a regional model merged from a body with regional parts.
         region: country code, None for a model of all regions.
-        regions: the regions that the model has parts for; empty for a plain model.
+        regions: the regions for which the model has parts; empty for a plain model.
     """
 
     folder: Path
@@ -57,7 +57,7 @@ class Publication:
 
     @cached_property
     def fingerprint(self) -> str:
-        """That of the weights that were evaluated."""
+        """Fingerprint of the weights that were evaluated."""
         return weights_fingerprint(self.trained)
 
 
@@ -66,14 +66,14 @@ def repository_name(region: str | None, ending: str = "") -> str:
 
 
 def open_publications(folder: Path, org: str, tag: str | None, home: Path) -> Iterator[Publication]:
-    """The repositories that a trained folder becomes: one, or for a body with regional parts one more per region.
+    """Yield the models to publish from a trained folder: itself and, if it has regional parts, one for each region.
 
     Args:
-        home: folder in which the merged regional models are written.
+        home: folder for the merged regional models.
 
     Raises:
-        InputError: if the folder holds no trained BILMA, its task is not published, or the Hub would not accept the
-            name of its repository.
+        InputError: if the folder contains no trained BILMA, its task is not published, or its repository name is not
+            valid on the Hub.
     """
     config = read_config(folder)
     pipeline_tag, ending = TASKS[config["architectures"][0]]
@@ -84,7 +84,7 @@ def open_publications(folder: Path, org: str, tag: str | None, home: Path) -> It
         check_labels(folder, config)
     elif region is None and not regions:
         raise InputError(
-            f"{folder}: a model of no region without regional parts is not published: train it with --region, or add "
+            f"{folder}: a model without a region or regional parts is not published: train it with --region, or add "
             "regional parts"
         )
     name = repository_name(region, ending)
@@ -97,7 +97,7 @@ def open_publications(folder: Path, org: str, tag: str | None, home: Path) -> It
 
 
 def merged_publications(body: Publication, home: Path) -> Iterator[Publication]:
-    """Write the plain model of every region below `home`."""
+    """Write the plain model of every region into `home`, and yield it."""
     model = open_whole(BilmaForMaskedLM, str(body.folder), dtype="auto")
     with as_input_error(OSError, ValueError):
         tokenizer = load_tokenizer(body.folder)
@@ -111,21 +111,21 @@ def merged_publications(body: Publication, home: Path) -> Iterator[Publication]:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The configuration of a model whose architecture is published.
+    """Read the configuration of a model.
 
     Raises:
-        InputError: if the folder holds none.
+        InputError: if there is none, or its architecture is not published.
     """
     if not (folder / "config.json").is_file():
-        raise InputError(f"{folder}: not a model folder, it holds no config.json")
+        raise InputError(f"{folder}: not a model folder, as it has no config.json")
     config = read_json(folder / "config.json")
     architecture = (config.get("architectures") or ["no architecture"])[0]
     if architecture not in TASKS:
-        raise InputError(f"{folder}: holds {architecture}; published are {' and '.join(TASKS)}")
+        raise InputError(f"{folder}: the architecture is {architecture}; published are {' and '.join(TASKS)}")
     return config
 
 
 def check_labels(folder: Path, config: dict[str, Any]) -> None:
-    """Raise `InputError` unless all labels are Emoji-15: name, card and results of a classifier speak of that task."""
+    """Raise `InputError` unless all labels are of Emoji-15, the task that names, cards and results are about."""
     if others := sorted(set((config.get("id2label") or {0: "no labels"}).values()) - set(EMOJI_15)):
-        raise InputError(f"{folder}: a classifier with the label {others[0]}; published are those of Emoji-15")
+        raise InputError(f"{folder}: a classifier with the label {others[0]}; only those of Emoji-15 are published")

@@ -1,4 +1,4 @@
-"""Read what was pushed back from the Hub as a visitor does, and ask each repository one question."""
+"""Read every repository back from the Hub as a visitor would, and check its first answer or file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +13,10 @@ from training.publishing.tree import CARD, files_of
 
 
 def read_back(api: HfApi, uploads: Sequence[Upload], private: bool) -> dict[str, str]:
-    """Run the code of every model's card, and download a page of every other repository.
+    """Run the example on every model's card, and download a file of every other repository.
 
     Returns:
-        The address of each repository that does not answer as it should, with what is wrong.
+        What is wrong, by repository; {} if nothing is.
     """
     models = [upload for upload in uploads if upload.kind == MODEL]
     wrong = compare_examples(api, models, private) if models else {}
@@ -27,7 +27,7 @@ def read_back(api: HfApi, uploads: Sequence[Upload], private: bool) -> dict[str,
 
 
 def compare_examples(api: HfApi, uploads: Sequence[Upload], private: bool) -> dict[str, str]:
-    """Which cards print something else than they show, run by somebody who has transformers and nothing else."""
+    """Run the example on each card with transformers alone, and report those whose output differs from the card."""
     examples = [card_example((upload.tree / CARD).read_text(encoding="utf-8")) for upload in uploads]
     environment = {"HF_ENDPOINT": api.endpoint, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}
     if private and isinstance(api.token, str):
@@ -36,14 +36,14 @@ def compare_examples(api: HfApi, uploads: Sequence[Upload], private: bool) -> di
     wrong = {}
     for upload, (_, shown), report in zip(uploads, examples, reports, strict=True):
         if "error" in report:
-            wrong[upload.repo_id] = f"read back, it does not open: {' '.join(report['error'].split())}"
+            wrong[upload.repo_id] = f"does not open when read back: {' '.join(report['error'].split())}"
         elif report["printed"] != shown:
-            wrong[upload.repo_id] = f"read back, it prints {report['printed']!r}, and its card shows {shown!r}"
+            wrong[upload.repo_id] = f"prints {report['printed']!r} when read back, but its card shows {shown!r}"
     return wrong
 
 
 def compare_file(api: HfApi, upload: Upload) -> str | None:
-    """What is wrong with the first rows of a data set or the page of a Space; None if they are as they were sent."""
+    """Compare a file of a data set or Space with what was sent; return what is wrong, or None."""
     name = next((path for path in files_of(upload.tree) if path.endswith((".jsonl", ".html"))), CARD)
     with TemporaryDirectory() as folder:
         try:
@@ -52,5 +52,5 @@ def compare_file(api: HfApi, upload: Upload) -> str | None:
             return f"{name} cannot be read back: {in_one_line(error, api)}"
         content = path.read_bytes()
     if content != (upload.tree / name).read_bytes():
-        return f"read back, {name} differs from what was sent"
+        return f"{name} differs from what was sent when read back"
     return None

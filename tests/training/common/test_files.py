@@ -1,6 +1,6 @@
 import pytest
 
-from training.common.files import written_whole
+from training.common.files import replace_folder
 
 
 @pytest.fixture
@@ -11,7 +11,7 @@ def folder(tmp_path):
 
 
 def test_a_new_folder_takes_the_place_of_the_old_one(folder):
-    with written_whole(folder) as beside:
+    with replace_folder(folder) as beside:
         (beside / "new").write_text("new")
         assert [file.name for file in folder.iterdir()] == ["old"]
     assert [file.name for file in folder.iterdir()] == ["new"]
@@ -19,7 +19,7 @@ def test_a_new_folder_takes_the_place_of_the_old_one(folder):
 
 
 def test_the_old_folder_stays_when_writing_fails(folder):
-    with pytest.raises(OSError, match="disk full"), written_whole(folder) as beside:
+    with pytest.raises(OSError, match="disk full"), replace_folder(folder) as beside:
         (beside / "new").write_text("half")
         raise OSError("disk full")
     assert [file.name for file in folder.iterdir()] == ["old"]
@@ -28,7 +28,7 @@ def test_the_old_folder_stays_when_writing_fails(folder):
 
 def test_a_run_killed_between_the_two_renames_loses_nothing(folder):
     folder.rename(folder.with_name(".model.replaced"))
-    with pytest.raises(OSError, match="again"), written_whole(folder):
+    with pytest.raises(OSError, match="again"), replace_folder(folder):
         raise OSError("again")
     assert [file.name for file in folder.iterdir()] == ["old"]
     assert list(folder.parent.iterdir()) == [folder]

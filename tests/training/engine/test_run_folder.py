@@ -16,7 +16,7 @@ BEFORE = [["a.txt", "1"], ["b.txt", "2"]]
         ([["a.txt", "1"], ["b.txt", "3"]], "b.txt has changed"),
         ([["a.txt", "1"]], "b.txt is gone"),
         ([["a.txt", "1"], ["ab.txt", "9"], ["b.txt", "2"]], "ab.txt is new"),
-        ([["b.txt", "2"], ["a.txt", "1"]], "b.txt is at another place in the list"),
+        ([["b.txt", "2"], ["a.txt", "1"]], "b.txt is at another position in the list"),
         ([*BEFORE, ["b.txt", "2"]], "the number of files has changed"),
     ],
 )

@@ -34,12 +34,12 @@ def test_an_estimate_is_printed_and_nothing_but_the_cache_is_written(run_script,
     texts = int(rows["texts to train on"].split("(")[0])
     assert 220 < texts < 280 and "(counted)" in rows["texts to train on"]
     assert "(measured)" in rows["speed"]
-    assert float(rows["most memory"].split()[0]) > 0.1
+    assert float(rows["peak memory"].split()[0]) > 0.1
     assert {path.name for path in tmp_path.iterdir()} == {"mx.jsonl", "cache"}
 
 
 class Steps:
-    """As many steps of 64 texts of 10 tokens as asked for."""
+    """A number of steps of 64 texts with 10 tokens each."""
 
     def __init__(self, steps_per_epoch):
         self.steps_per_epoch = steps_per_epoch

@@ -8,8 +8,7 @@ from training.pretraining.flops import training_flops
 
 
 def test_flops_are_those_that_torch_counts():
-    config = tiny_config(num_hidden_layers=3)
-    config._attn_implementation = "eager"
+    config = tiny_config(num_hidden_layers=3, attn_implementation="eager")
     model = BilmaForMaskedLM(config)
     with FlopCounterMode(display=False) as counter:
         model(torch.randint(5, 100, (2, 11)))
@@ -19,7 +18,7 @@ def test_flops_are_those_that_torch_counts():
 
 def test_only_what_is_scored_counts():
     config = tiny_config(num_hidden_layers=1)
-    with_one, with_two, with_none = (training_flops(config, [20], [asked]) for asked in (1, 2, 0))
+    with_one, with_two, with_none = (training_flops(config, [20], [scored]) for scored in (1, 2, 0))
     assert with_two - with_one == with_one - with_none > 0
     assert with_none == 6 * 20 * 2 * 32 * 32  # keys and values
     assert training_flops(config, [20, 20], [1, 1]) == pytest.approx(2 * with_one)

@@ -1,10 +1,9 @@
-from itertools import pairwise
-
 import numpy as np
 import pytest
 import torch
 from datasets import Dataset
 
+from benchmarks.packed_rows import unmasked
 from training.pretraining.steps import MaskedSteps, pack
 from training.texts.batches import IGNORED, step_seed
 
@@ -24,15 +23,8 @@ def steps(tokens, tokenizer, **options):
 
 
 def texts_of(batch) -> list[tuple[int, ...]]:
-    """The texts that stand in packed rows, unmasked again."""
-    found = []
-    for micro in batch.micro_batches:
-        ids = torch.where(micro["labels"] == IGNORED, micro["input_ids"], micro["labels"])
-        for row, positions in zip(ids.tolist(), micro["position_ids"].tolist(), strict=True):
-            starts = [i for i, position in enumerate(positions) if position == 0] + [len(row)]
-            parts = [tuple(row[a:b]) for a, b in pairwise(starts)]
-            found += [part for part in parts if part[0] != 0]
-    return found
+    """The texts of a step as they were before masking."""
+    return list(map(tuple, unmasked(batch.micro_batches)))
 
 
 @pytest.mark.parametrize("lengths", [[5], [5, 5, 5], [3, 9, 4, 10, 1, 6, 7, 2], list(range(1, 11)) * 9])
@@ -81,7 +73,7 @@ def test_masks_have_the_standard_shares(tokens, tokenizer):
         ids = micro["input_ids"]
         original = torch.where(labelled, micro["labels"], ids)
         total += int((original > 4).sum())
-        assert int((original[labelled] <= 4).sum()) == 0, "special tokens are never asked for"
+        assert int((original[labelled] <= 4).sum()) == 0, "special tokens are never masked"
         masked += int((ids[labelled] == tokenizer.mask_token_id).sum())
         kept += int((ids == micro["labels"])[labelled].sum())
         replaced += int(labelled.sum())

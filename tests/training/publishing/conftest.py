@@ -2,12 +2,10 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 from huggingface_hub import HfApi
 
-from tests.training.publishing.trained_folder import write_family
 from training.publishing.card import render_card
 from training.publishing.publication import open_publications
 from training.publishing.tree import build_tree
@@ -18,14 +16,6 @@ PRINTED = "['tacos', 'pizza']"
 @pytest.fixture
 def api(loopback_hub, online):
     return HfApi(endpoint=loopback_hub.endpoint, token=loopback_hub.tokens["ana"])
-
-
-@pytest.fixture(scope="session")
-def made(tokenizer, tmp_path_factory) -> Path:
-    """A folder with `bilma`, `bilma-mx-emoji` and `results`, as the scripts leave them."""
-    home = tmp_path_factory.mktemp("made")
-    write_family(home, tokenizer)
-    return home
 
 
 @pytest.fixture

@@ -204,7 +204,7 @@ def test_a_picture_is_shown_with_its_description(publications, results):
     ("spoil", "message"),
     [
         (lambda own, results: results.pop("mlm_matrix"), "no mlm_matrix.json"),
-        (lambda own, results: results["mlm_matrix"].update(models=[]), "none of those in mlm_matrix.json"),
+        (lambda own, results: results["mlm_matrix"].update(models=[]), "not among those in mlm_matrix.json"),
         (lambda own, results: results["mlm_matrix"]["models"].pop(), "for the regions None, ar"),
         (lambda own, results: (own.trained / "metrics.json").unlink(), "metrics.json"),
         (lambda own, results: (own.trained / "training_args.json").write_text("{"), "training_args.json"),

@@ -1,4 +1,4 @@
-"""Checks of the files of a tree: each finds what must not be published."""
+"""Checks of the files of a tree: each finds something that must not be published."""
 
 import json
 import shutil
@@ -85,7 +85,7 @@ def test_no_pickle_under_any_name(tree, new_zip):
         check_no_pickle(tree)
 
 
-def test_what_is_called_a_picture_is_one(tree):
+def test_a_png_is_a_picture(tree):
     check_pictures(tree)
     (tree / "picture.png").write_text("not to be published")
     with pytest.raises(InputError, match="bilma-mx/picture.png: not a PNG picture"):
@@ -104,16 +104,16 @@ def test_what_is_called_a_picture_is_one(tree):
         "/mnt/data",
     ],
 )
-def test_no_path_of_a_machine(tree, path):
+def test_no_local_path(tree, path):
     edit(tree / "training_args.json", train_file=[path])
-    with pytest.raises(InputError, match="training_args.json: holds a path of a machine"):
+    with pytest.raises(InputError, match="training_args.json: contains a local path"):
         check_no_secrets(tree)
 
 
 @pytest.mark.parametrize(
     "harmless", ["https://example.org/home/page", "mx.jsonl", "either/or", "s/n", "a: \\d+", "docs/tmp/x", "~ 3"]
 )
-def test_what_is_no_path_passes(tree, harmless):
+def test_what_only_looks_like_a_path_passes(tree, harmless):
     edit(tree / "training_args.json", train_file=[harmless])
     check_no_secrets(tree)
 
@@ -129,10 +129,10 @@ def test_what_is_no_path_passes(tree, harmless):
         "-----BEGIN RSA PRIVATE KEY-----",
     ],
 )
-def test_no_token_and_it_is_not_repeated(tree, secret):
+def test_a_secret_is_found_and_not_printed(tree, secret):
     with (tree / "modeling_bilma.py").open("a") as code:
         code.write(f"# {secret}\n")
-    with pytest.raises(InputError, match="modeling_bilma.py: holds an access token") as refused:
+    with pytest.raises(InputError, match="modeling_bilma.py: contains an access token") as refused:
         check_no_secrets(tree)
     assert secret not in str(refused.value)
 
@@ -142,7 +142,7 @@ def test_no_token_and_it_is_not_repeated(tree, secret):
     [
         ({"vocab_size": 7}, r"the weights have \d+ tokens and config.json 7"),
         ({"pad_token_id": 1}, "pad_token_id is 1 in config.json and 0 in the tokenizer"),
-        ({"max_position_embeddings": 41}, "the tokenizer takes 40 tokens and the model 41"),
+        ({"max_position_embeddings": 41}, "the tokenizer allows 40 tokens and the model 41"),
     ],
 )
 def test_weights_tokenizer_and_configuration_fit(tree, changes, message):
@@ -160,13 +160,13 @@ def test_a_tokenizer_with_more_tokens_than_the_weights(tree):
         check_sizes(tree)
 
 
-def test_weights_that_are_none(tree):
+def test_weights_that_are_not_safetensors(tree):
     (tree / "model.safetensors").write_bytes(b"\x80\x02 not weights")
     with pytest.raises(InputError, match="bilma-mx/model.safetensors: cannot be read"):
         check_sizes(tree)
 
 
-def test_a_tokenizer_that_is_none(tree):
+def test_a_tokenizer_that_does_not_open(tree):
     (tree / "tokenizer.json").write_text("{}")
     with pytest.raises(InputError, match="bilma-mx: its tokenizer does not open"):
         check_sizes(tree)
@@ -209,7 +209,7 @@ def test_empty_sections(markdown, title):
     assert empty_section(markdown) == title
 
 
-def test_results_for_the_hub_that_it_cannot_read(tree, publications):
+def test_results_that_the_hub_cannot_read(tree, publications):
     (tree / ".eval_results" / "bilma-regional-tests.yaml").write_text("- value: 1\n")
-    with pytest.raises(InputError, match="bilma-regional-tests.yaml: not as the Hub reads results"):
+    with pytest.raises(InputError, match="bilma-regional-tests.yaml: not in the format that the Hub reads"):
         check_tree(tree, publications["bilma-mx"])

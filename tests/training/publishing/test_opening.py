@@ -68,7 +68,7 @@ def test_a_whole_model_is_reported_whole(opened):
     ("name", "message"),
     [
         ("lacks", "weights and code do not fit: {layer}"),
-        ("nan", "{layer} holds a value that is not finite"),
+        ("nan", "{layer} contains a value that is not finite"),
         # It is the folder's code that is run, without a token and without the package.
         ("code", r"does not open in a clean process: RuntimeError: \[None, None\]"),
     ],
@@ -93,7 +93,7 @@ def test_a_head_that_is_not_tied_as_the_configuration_says(opened):
 
 
 @pytest.mark.slow
-def test_probabilities_that_are_none(opened):
+def test_probabilities_that_do_not_sum_to_one(opened):
     with pytest.raises(InputError, match="sum to nan"):
         check_report("bilma-mx", opened["whole"] | {"sums": [float("nan"), 1.0]}, tied=True)
 
@@ -107,7 +107,7 @@ def test_probabilities_that_are_none(opened):
         ({"a": [("no", 0.5)], "b": [("si", 0.5)]}, {"a": ("pues", 0.5)}, "gives 'pues' the probability 0.000"),
     ],
 )
-def test_answers_that_are_not_sane(answers, measured, message):
+def test_implausible_answers(answers, measured, message):
     with pytest.raises(InputError, match=message):
         check_answers("bilma-mx", ["[UNK]", "[PAD]"], answers, measured)
 

@@ -1,4 +1,4 @@
-"""What a tree holds, what it is made of, and dry runs."""
+"""Files of a tree, where they are from, and dry runs."""
 
 import json
 import shutil
@@ -8,6 +8,7 @@ import pytest
 
 from modeling_bilma.configuration_bilma import AUTO_MAP
 from tests.conftest import ROOT
+from tests.training.conftest import SAVED
 from training.common.errors import InputError
 from training.publishing.tree import (
     MANIFEST,
@@ -20,20 +21,7 @@ from training.publishing.tree import (
     write_dry_run,
 )
 
-ALWAYS = {
-    "CITATION.cff",
-    "LICENSE",
-    "LICENSE.code",
-    "README.md",
-    "config.json",
-    "configuration_bilma.py",
-    "metrics.json",
-    "model.safetensors",
-    "modeling_bilma.py",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "training_args.json",
-}
+ALWAYS = SAVED | {"CITATION.cff", "LICENSE", "LICENSE.code", "README.md"}
 OF_MASKED_LM = {f"results/{kind}.json" for kind in ("completions", "mlm_matrix", "regional_tests")}
 
 
@@ -76,8 +64,8 @@ def test_weights_and_tokenizer_are_those_of_the_folder(trees, publications):
         assert (trees["bilma-mx"] / name).read_bytes() == (publications["bilma-mx"].folder / name).read_bytes()
 
 
-def test_nothing_else_is_taken(build, trees):
-    """Other files in the folder stay there, and do not count among the weights."""
+def test_other_files_are_not_published(build, trees):
+    """Nor do they count as weights."""
 
     def add_others(folder):
         (folder / "unfinished_run").mkdir()
@@ -114,7 +102,7 @@ def test_results_of_other_weights_are_refused(build):
         content[-1] ^= 1
         weights.write_bytes(content)
 
-    with pytest.raises(InputError, match="its weights are none of those in emoji15_matrix.json"):
+    with pytest.raises(InputError, match="its weights are not among those in emoji15_matrix.json"):
         build(train_on)
 
 
@@ -143,14 +131,14 @@ def test_a_dry_run_replaces_what_one_wrote_and_nothing_else(trees, tmp_path):
         assert list(write_dry_run(folder, [tree])) == [folder / name]
         assert digests(folder / name) == digests(tree)
     (folder / name / "README.md").write_text("edited by hand")
-    with pytest.raises(InputError, match="is not as a dry run left it"):
+    with pytest.raises(InputError, match="is not what a dry run wrote"):
         check_dry_run(folder, [name])
 
 
 def test_folders_and_files_of_the_users_are_left_alone(tmp_path):
     (tmp_path / "dry" / "bilma-mx").mkdir(parents=True)
     check_dry_run(tmp_path / "dry", ["bilma-ar"])
-    with pytest.raises(InputError, match="bilma-mx is not as a dry run left it"):
+    with pytest.raises(InputError, match="bilma-mx is not what a dry run wrote"):
         check_dry_run(tmp_path / "dry", ["bilma-mx"])
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="is a file"):
@@ -163,7 +151,7 @@ def test_a_dry_run_does_not_write_into_a_model(trees):
 
 
 @pytest.mark.parametrize("content", ["[]", "{"])
-def test_a_spoilt_record_of_dry_runs_is_named(tmp_path, content):
+def test_a_damaged_manifest_is_named(tmp_path, content):
     (tmp_path / MANIFEST).write_text(content)
     with pytest.raises(InputError, match=MANIFEST):
         check_dry_run(tmp_path, ["bilma-mx"])
