@@ -1,7 +1,6 @@
 """Tables of texts with all their columns: CSV, TSV, JSONL, Parquet, and text with one text a line."""
 
 import csv
-import gzip
 import io
 import json
 import shutil
@@ -19,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from training.common.errors import InputError
+from training.texts.tables import PARQUET_ERRORS, first_line
 
 STANDARD = "-"  # in place of a path: standard input or output
 INPUT_FORMATS = ("csv", "tsv", "jsonl", "parquet", "txt")
@@ -75,11 +75,11 @@ def read_rows(table: Table) -> Iterator[Row]:
             yield row
     except UnicodeDecodeError as error:
         raise InputError(f"{table.name}, after row {number}: not UTF-8 ({error.reason}): convert the file") from error
-    except (csv.Error, json.JSONDecodeError, pa.ArrowInvalid) as error:
+    except (csv.Error, ValueError, RecursionError) as error:  # ValueError also for a number of thousands of digits
         what = f"not valid {table.format.upper()} ({' '.join(str(error).split())})"
         raise InputError(f"{table.name}, after row {number}: {what}") from error
-    except (EOFError, gzip.BadGzipFile, zlib.error, OSError) as error:
-        raise InputError(f"{table.name}: cannot be read ({error})") from error
+    except (*PARQUET_ERRORS, EOFError, zlib.error) as error:
+        raise InputError(f"{table.name}: cannot be read ({first_line(error)})") from error
 
 
 def schema_of(table: Table) -> pa.Schema | None:
@@ -88,8 +88,8 @@ def schema_of(table: Table) -> pa.Schema | None:
         return None
     try:
         return pq.read_schema(table.path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(f"{table.name}: cannot be read ({' '.join(str(error).split())})") from error
+    except PARQUET_ERRORS as error:
+        raise InputError(f"{table.name}: cannot be read ({first_line(error)})") from error
 
 
 def _parquet_rows(table: Table) -> Iterator[Row]:

@@ -5,8 +5,9 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from datasets import load_dataset
 from huggingface_hub.errors import HfHubHTTPError
@@ -37,16 +38,26 @@ def json_rows(path: Path, columns: Columns, file_format: FileFormat, leave_out: 
         if not line.strip():
             continue
         where = f"{path}, line {number}"
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:  # ValueError also for a number of thousands of digits
-            raise InputError(f"{where}: not valid JSON ({error}): mend or remove the line") from error
-        if not isinstance(record, dict):
-            raise InputError(f'{where}: not a JSON object; a line looks like {{"{columns.text}": "..."}}')
+        record = json_object(line, where, f'{{"{columns.text}": "..."}}')
         if columns.text not in record and len(record) == 1 and not NOTICES.isdisjoint(record):
             leave_out(Reason.NOTICE, where)
         else:
             yield columns.row(record, where)
+
+
+def json_object(line: str, where: str, example: str) -> dict[str, Any]:
+    """Return the JSON object that a line holds.
+
+    Raises:
+        InputError: if it holds anything else.
+    """
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:  # ValueError also for a number of thousands of digits
+        raise InputError(f"{where}: not valid JSON ({error}): mend or remove the line") from error
+    if not isinstance(record, dict):
+        raise InputError(f"{where}: not a JSON object; a line looks like {example}")
+    return record
 
 
 READERS: dict[str, Reader] = {
@@ -124,8 +135,19 @@ def file_rows(path: Path, columns: Columns, file_format: FileFormat, on_left_out
     Raises:
         InputError: if the file cannot be read as what its name says, with the line.
     """
-    try:
+    with readable(path):
         yield from READERS[_suffix(path, READERS)](path, columns, file_format, on_left_out)
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn the errors of a file that cannot be read, or not be unpacked, into an `InputError`.
+
+    Raises:
+        InputError: for each of them, in one line.
+    """
+    try:
+        yield
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"{path}: damaged gzip file ({error}): fetch or pack it again") from error
     except OSError as error:

@@ -1,28 +1,31 @@
 """Tagged texts: words with BIO tags, from CoNLL, JSONL or Parquet files or a dataset of the Hub, in three parts."""
 
-import gzip
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-import fsspec
-from datasets import ClassLabel, IterableDataset, List, load_dataset
-from datasets.exceptions import DatasetGenerationError
+import pyarrow.parquet as pq
+from datasets import ClassLabel, Features, List, load_dataset
 from huggingface_hub.errors import HfHubHTTPError
 
 from training.common.arguments import check_each, option
 from training.common.errors import InputError, as_input_error
+from training.texts.files import find_files, json_object, readable
 from training.texts.labelled import LabelledArguments
+from training.texts.lines import TextFile
+from training.texts.report import Reason
 from training.texts.splits import is_test, is_validation, text_hash
+from training.texts.tables import PARQUET_ERRORS, ROWS_PER_BATCH, first_line
 
 TOKEN_TASK = "tokens"
 OUTSIDE = "O"
 PARTS = ("train", "validation", "test")
-SUFFIXES = {".conll": "conll", ".jsonl": "json", ".parquet": "parquet"}
+SUFFIXES = (".conll", ".jsonl", ".parquet")
 _TAG = re.compile("O|[BI]-.+")
 
 
@@ -116,7 +119,7 @@ def open_tagged(args: TaggedArguments) -> TaggedSplits:
     if args.label_column or args.region or args.group_column:
         raise InputError(f"--task {TOKEN_TASK} takes no --label_column, --region or --group_column: leave them out")
     check_each(args, "between 0 and 1", "validation_fraction", "test_fraction")
-    records = list(_hub_records(args) if args.dataset_name else _file_records(args))
+    records = list(_hub_records(args) if args.dataset_name else file_records(args))
     named = {record.part for record in records}
     parts = {name: TaggedTexts() for name in PARTS}
     for record in records:
@@ -140,47 +143,72 @@ def _files(args: TaggedArguments) -> dict[str, str]:
     return {path: part for part, paths in files.items() for path in paths}
 
 
-def _file_records(args: TaggedArguments) -> Iterator[_Record]:
+def file_records(args: TaggedArguments) -> Iterator[_Record]:
+    """Yield the tagged texts of all files.
+
+    Raises:
+        InputError: if a file cannot be read as what its name says, or its tags break the BIO scheme.
+    """
     for path, part in _files(args).items():
-        kind = SUFFIXES.get(Path(path.removesuffix(".gz")).suffix)
-        if not Path(path).is_file():
-            raise InputError(f"{path}: no such file")
-        if kind is None:
-            raise InputError(f"{path}: unknown kind of file (known: {', '.join(SUFFIXES)}, also with .gz)")
-        if kind == "conll":
-            yield from _conll_records(path, part)
+        (file,) = find_files([path], SUFFIXES)
+        if file.suffix == ".parquet":
+            yield from _parquet_records(path, args, part)
             continue
-        try:
-            records = load_dataset(kind, data_files=path, split="train", streaming=True)
-            yield from _records(records, args, path, part)
-        except (ValueError, OSError, DatasetGenerationError) as error:
-            raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
+        with readable(file):
+            lines = TextFile(file, args.encoding, _refuse).lines()
+            if ".conll" in file.suffixes[-2:]:
+                yield from _conll_records(lines, path, part)
+            else:
+                yield from _records(_json_objects(lines, args, path), None, args, part)
 
 
-def _conll_records(path: str, part: str) -> Iterator[_Record]:
+def _refuse(reason: Reason, where: str) -> NoReturn:
+    """A word that is left out would give its sentence another meaning."""
+    raise InputError(f"{where}: mend or remove the line")
+
+
+def _conll_records(lines: Iterable[tuple[int, str]], path: str, part: str) -> Iterator[_Record]:
     """One word a line in the first column, its tag in the last; an empty line ends a text, `# ` before it comments."""
     words: list[str] = []
     tags: list[str] = []
+    for number, line in chain(lines, [(0, "")]):
+        columns = line.split("\t") if "\t" in line else line.split()
+        columns = [column.strip() for column in columns]
+        if not any(columns) or columns[0] == "-DOCSTART-":
+            if words:
+                yield _Record(words, tags, part)
+            words, tags = [], []
+            continue
+        if line.startswith("# ") and not words and not _TAG.fullmatch(columns[-1]):
+            continue
+        where = f"{path}, line {number}"
+        if len(columns) < 2:
+            raise InputError(f"{where}: {columns[0]!r} has no tag: write word and tag, separated by a tab")
+        check_bio(columns[-1], tags[-1] if tags else OUTSIDE, where)
+        words.append(columns[0])
+        tags.append(columns[-1])
+
+
+def _json_objects(lines: Iterable[tuple[int, str]], args: TaggedArguments, path: str) -> Iterator[tuple[str, Any]]:
+    example = f'{{"{args.tokens_column}": ["..."], "{args.tags_column}": ["O"]}}'
+    for number, line in lines:
+        if line.strip():
+            where = f"{path}, line {number}"
+            yield where, json_object(line, where, example)
+
+
+def _parquet_records(path: str, args: TaggedArguments, part: str) -> Iterator[_Record]:
     try:
-        with fsspec.open(path, "rt", encoding="utf-8-sig", compression="infer") as lines:
-            for number, line in enumerate([*lines, "\n"], start=1):
-                columns = line.split("\t") if "\t" in line else line.split()
-                columns = [column.strip() for column in columns]
-                if not any(columns) or columns[0] == "-DOCSTART-":
-                    if words:
-                        yield _Record(words, tags, part)
-                    words, tags = [], []
-                    continue
-                if line.startswith("# ") and not words and not _TAG.fullmatch(columns[-1]):
-                    continue
-                where = f"{path}, line {number}"
-                if len(columns) < 2:
-                    raise InputError(f"{where}: {columns[0]!r} has no tag: write word and tag, separated by a tab")
-                check_bio(columns[-1], tags[-1] if tags else OUTSIDE, where)
-                words.append(columns[0])
-                tags.append(columns[-1])
-    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
-        raise InputError(f"{path}: cannot be read as UTF-8 text ({error})") from error
+        with pq.ParquetFile(path) as table:
+            names = _tag_names(Features.from_arrow_schema(table.schema_arrow), args.tags_column)
+            rows = (row for batch in table.iter_batches(ROWS_PER_BATCH) for row in batch.to_pylist())
+            yield from _records(_numbered(rows, f"{path}, row"), names, args, part)
+    except (*PARQUET_ERRORS, ValueError) as error:
+        raise InputError(f"{path}: not a readable Parquet file ({first_line(error)})") from error
+
+
+def _numbered(records: Iterable[Mapping[str, Any]], source: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    return ((f"{source} {number}", record) for number, record in enumerate(records, start=1))
 
 
 def check_bio(tag: str, before: str, where: str) -> None:
@@ -197,13 +225,15 @@ def check_bio(tag: str, before: str, where: str) -> None:
 
 
 def _records(
-    records: IterableDataset, args: TaggedArguments, source: str, part: str | None = None
+    records: Iterable[tuple[str, Mapping[str, Any]]], names: list[str] | None, args: TaggedArguments, part: str
 ) -> Iterator[_Record]:
-    """Take words and tags from records, whose column `split` may name another part."""
-    names = _tag_names(records, args.tags_column)
+    """Take words and tags from records, each behind its place; the column `split` may name another part.
+
+    Args:
+        names: names of tags that are numbers; None where the tags are names.
+    """
     parts = {"train": "train", "test": "test"} | dict.fromkeys(("validation", "valid", "val", "dev"), "validation")
-    for number, record in enumerate(records, start=1):
-        where = f"{source}, record {number}"
+    for where, record in records:
         words, tags = (_column(record, column, where) for column in (args.tokens_column, args.tags_column))
         if len(words) != len(tags):
             raise InputError(f"{where}: {len(words)} words and {len(tags)} tags: give a tag for each word")
@@ -217,9 +247,9 @@ def _records(
             yield _Record([str(word) for word in words], tags, parts[split])
 
 
-def _tag_names(records: IterableDataset, column: str) -> list[str] | None:
+def _tag_names(features: Mapping[str, Any], column: str) -> list[str] | None:
     """Return the names of tags that a dataset stores as numbers; None where the tags are names already."""
-    feature = (records.features or {}).get(column)
+    feature = features.get(column)
     inside = feature.feature if isinstance(feature, List) else None
     return inside.names if isinstance(inside, ClassLabel) else None
 
@@ -241,7 +271,10 @@ def _hub_records(args: TaggedArguments) -> Iterator[_Record]:
             args.dataset_name, args.dataset_config_name, revision=args.dataset_revision, streaming=True
         )
     for name, records in splits.items():
-        yield from _records(records, args, f"dataset {args.dataset_name}, {name}", str(name))
+        tag_names = _tag_names(records.features or {}, args.tags_column)
+        yield from _records(
+            _numbered(records, f"dataset {args.dataset_name}, {name}, record"), tag_names, args, str(name)
+        )
 
 
 def _leave_out_duplicates(parts: dict[str, TaggedTexts]) -> int:

@@ -87,10 +87,10 @@ def test_what_is_no_tagged_text_is_named(open_files, content, message):
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ({"tokens": ["en"]}, "record 1: no column 'tags'"),
+        ({"tokens": ["en"]}, "line 1: no column 'tags'"),
         ({"tokens": "en", "tags": ["O"]}, "'tokens' holds a str"),
         ({"tokens": ["en"], "tags": ["O", "O"]}, "1 words and 2 tags"),
-        ({"tokens": ["en"], "tags": ["I-LOC"]}, "record 1: I-LOC follows O"),
+        ({"tokens": ["en"], "tags": ["I-LOC"]}, "line 1: I-LOC follows O"),
         ({"tokens": ["en"], "tags": ["O"], "split": "gold"}, "holds 'gold'"),
     ],
 )
@@ -103,7 +103,10 @@ def test_files_that_cannot_be_read(tmp_path):
     for name, content, message in (
         ("a.txt", b"x", "unknown kind"),
         ("a.conll", b"ni\xf1o O", "UTF-8"),
-        ("a.jsonl", b"{", "cannot be read"),
+        ("a.jsonl", b"{", "line 1: not valid JSON"),
+        ("a.parquet", b"PAR1", "not a readable Parquet file"),
+        ("a.conll.gz", b"\x1f\x8b\x08", "damaged gzip file"),
+        ("long.conll", b"x" * 2**20 + b" O\n", "line 1: over 1 MB"),
     ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match=message):
