@@ -3,7 +3,7 @@
     PYTHONPATH=. python benchmarks/prepare_corpus.py --train_file corpora/ --sizes 100000 500000
     PYTHONPATH=. python benchmarks/prepare_corpus.py --train_file corpora/ --language_test languages.jsonl
 
-Dumps of 50,000 texts are made from given ones: halves of different texts are joined, and a share of the results is
+Dumps of 10,000 texts are made from given ones: halves of different texts are joined, and a share of the results is
 planted a second time, as it is or with one small change. A planted pair is found if not both of it are in the corpus.
 `languages.jsonl` holds texts with their `language`; those of --train_file count as Spanish.
 """
@@ -26,16 +26,22 @@ import psutil
 import pyarrow.parquet as pq
 import torch
 from datatrove.data import Document
+from datatrove.pipeline.dedup import ExactDedupSignature
 
 from training.common.files import write_json
 from training.common.provenance import commit, machine, versions
-from training.corpus_preparation.steps import KeepLanguage
+from training.corpus_preparation.duplicates import NearSignatures, exact_config
+from training.corpus_preparation.records import find_dumps
+from training.corpus_preparation.regions import region_finder
+from training.corpus_preparation.stages import WriteShard
+from training.corpus_preparation.steps import KeepLanguage, language_identifier
+from training.prepare_corpus import PrepareArguments, cleaning_steps
 from training.texts.corpus import Corpus
 from training.texts.files import find_files
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "prepare_corpus.json"
-SHARD = 50_000  # texts of a dump
+SHARD = 10_000  # texts of a dump
 PLANTED = 0.05  # share of the texts that is planted again as it is, and as much with a change
 SAMPLE_SECONDS = 0.5
 ENTITY = re.compile(r"@|http|www|\d{2}")
@@ -54,6 +60,8 @@ def main() -> None:
     random.Random(0).shuffle(seeds)
     if args.language_test:
         results["language"] = measure_language(seeds[:4000], args.language_test)
+    with tempfile.TemporaryDirectory() as folder:
+        results["texts per second of processor time, by step"] = measure_steps(seeds, Path(folder))
     for size in args.sizes:
         with tempfile.TemporaryDirectory() as folder:
             results[f"{size} texts"] = measure_size(seeds, size, args.workers, Path(folder))
@@ -79,7 +87,6 @@ def measure_size(seeds: Sequence[str], size: int, workers: int, folder: Path) ->
         "workers": workers,
         "seconds": round(seconds, 1),
         "texts per second": round(size / seconds),
-        "texts per second and process, by step": speeds(counts, times),
         "seconds of work, by stage": {stage: round(sum(steps.values()), 1) for stage, steps in times.items()},
         **memory,
         "counts": counts,
@@ -154,16 +161,25 @@ def proportional_sizes(processes: Sequence[psutil.Process]) -> Iterator[int]:
             continue
 
 
-def speeds(counts: dict[str, Any], times: dict[str, dict[str, float]]) -> dict[str, int]:
-    """Return the texts per second of work of each step that a text goes through."""
-    by_step = {step["step"]: step["in"] for step in counts["steps"]}
-    by_step |= {"mask": by_step["split"], "written": counts["written"]}
-    by_step["signatures"] = by_step["near-duplicates"]
-    found = {}
-    for stage in ("clean", "signatures", "write"):
-        for step, seconds in times[stage].items():
-            if step in by_step and seconds and not (stage == "signatures" and step != "signatures"):
-                found[f"{stage}: {step}"] = round(by_step[step] / seconds)
+def measure_steps(seeds: Sequence[str], folder: Path) -> dict[str, int]:
+    """Return the texts per second of processor time of each step; unlike seconds, they hold on a busy machine."""
+    write_dumps(folder / "dumps", seeds, SHARD)
+    args = PrepareArguments(input=[], output_dir="", region="mx", anonymise=True)
+    files = find_dumps([str(folder / "dumps")])
+    steps = cleaning_steps(args, files, region_finder("mx", None, None, files))
+    language_identifier()  # opening it is no part of a text's time
+    found, texts = {}, None
+    last = [
+        WriteShard(folder / "clean", "${rank}.parquet"),
+        ExactDedupSignature(str(folder / "exact"), exact_config(within_regions=False)),
+        NearSignatures(str(folder / "near"), within_regions=False),
+    ]
+    for step in [*steps, *last]:
+        begin = time.process_time()
+        results = list(step.run(texts) or ())
+        seconds = time.process_time() - begin
+        found[step.name] = round(len(texts or results) / seconds)
+        texts = results or texts
     return found
 
 
@@ -182,8 +198,7 @@ def judge(pairs: dict[str, list[tuple[str, str]]], corpus: Path, counts: dict[st
         # Masks change characters, so only pairs of texts without entities and long numbers are looked up.
         plain = [(text, copy) for text, copy in of_kind if not ENTITY.search(text)]
         missed = sum(
-            written[text] + written[copy] > 1 if text == copy else bool(written[text] and written[copy])
-            for text, copy in plain
+            written[text] > 1 if text == copy else bool(written[text] and written[copy]) for text, copy in plain
         )
         recall[kind] = {"pairs": len(plain), "recall": round(1 - missed / len(plain), 4)}
         found += 0 if kind == "exact" else round(len(of_kind) * (1 - missed / len(plain)))
