@@ -3,7 +3,7 @@
     PYTHONPATH=. python benchmarks/prepare_corpus.py --train_file corpora/ --sizes 100000 500000
     PYTHONPATH=. python benchmarks/prepare_corpus.py --train_file corpora/ --language_test languages.jsonl
 
-Dumps of 10,000 texts are made from given ones: halves of different texts are joined, and a share of the results is
+Dumps are made from given texts: halves of different texts are joined, and a share of the results is
 planted a second time, as it is or with one small change. A planted pair is found if not both of it are in the corpus.
 `languages.jsonl` holds texts with their `language`; those of --train_file count as Spanish.
 """
@@ -41,7 +41,7 @@ from training.texts.files import find_files
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "prepare_corpus.json"
-SHARD = 10_000  # texts of a dump
+STEP_TEXTS = 10_000  # texts on which each step is timed by itself
 PLANTED = 0.05  # share of the texts that is planted again as it is, and as much with a change
 SAMPLE_SECONDS = 0.5
 ENTITY = re.compile(r"@|http|www|\d{2}")
@@ -52,27 +52,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--train_file", nargs="+", required=True, help="texts to make dumps of")
     parser.add_argument("--sizes", nargs="*", type=int, default=[], help="texts of the dumps")
+    parser.add_argument("--dump_texts", type=int, default=50_000, help="texts of a dump")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--language_test", type=Path, help="JSON lines with text and language")
     args = parser.parse_args()
-    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     seeds = list(Corpus(find_files(args.train_file)))
     random.Random(0).shuffle(seeds)
-    if args.language_test:
-        results["language"] = measure_language(seeds[:4000], args.language_test)
-    with tempfile.TemporaryDirectory() as folder:
-        results["texts per second of processor time, by step"] = measure_steps(seeds, Path(folder))
     for size in args.sizes:
         with tempfile.TemporaryDirectory() as folder:
-            results[f"{size} texts"] = measure_size(seeds, size, args.workers, Path(folder))
-            print(json.dumps(results[f"{size} texts"], indent=1))
+            note({f"{size} texts": measure_size(seeds, size, args.dump_texts, args.workers, Path(folder))})
+    with tempfile.TemporaryDirectory() as folder:
+        note({"texts per second of processor time, by step": measure_steps(seeds, Path(folder))})
+    if args.language_test:
+        note({"language": measure_language(seeds[:4000], args.language_test)})
+
+
+def note(results: dict[str, Any]) -> None:
+    """Print results, and put them beside the earlier ones in the file."""
+    print(json.dumps(results, indent=1), flush=True)
+    before = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     about = {"commit": commit(), "machine": machine(torch.device("cpu")), "versions": versions()}
-    write_json(RESULTS, results | about)
+    write_json(RESULTS, before | results | about)
 
 
-def measure_size(seeds: Sequence[str], size: int, workers: int, folder: Path) -> dict[str, Any]:
+def measure_size(seeds: Sequence[str], size: int, dump_texts: int, workers: int, folder: Path) -> dict[str, Any]:
     """Prepare a corpus of dumps that are made here, and return what it took and what was found."""
-    pairs = write_dumps(folder / "dumps", seeds, size)
+    pairs = write_dumps(folder / "dumps", seeds, size, dump_texts)
     script = [sys.executable, ROOT / "training" / "prepare_corpus.py", "--input", folder / "dumps", "--region", "mx"]
     begin = time.perf_counter()
     run = subprocess.Popen([*script, "--anonymise", "--workers", str(workers), "--output_dir", folder / "corpus"])
@@ -84,6 +89,7 @@ def measure_size(seeds: Sequence[str], size: int, workers: int, folder: Path) ->
     times = json.loads((folder / "corpus" / "times.json").read_text(encoding="utf-8"))
     return {
         "texts": size,
+        "texts of a dump": dump_texts,
         "workers": workers,
         "seconds": round(seconds, 1),
         "texts per second": round(size / seconds),
@@ -94,7 +100,7 @@ def measure_size(seeds: Sequence[str], size: int, workers: int, folder: Path) ->
     }
 
 
-def write_dumps(folder: Path, seeds: Sequence[str], size: int) -> dict[str, list[tuple[str, str]]]:
+def write_dumps(folder: Path, seeds: Sequence[str], size: int, dump_texts: int) -> dict[str, list[tuple[str, str]]]:
     """Write dumps with planted copies in random places; return the pairs of a text and its copy by kind."""
     draw = random.Random(size)
     planted = int(PLANTED * size)
@@ -106,9 +112,11 @@ def write_dumps(folder: Path, seeds: Sequence[str], size: int) -> dict[str, list
     texts = [*originals, *(copy for kind in pairs.values() for _, copy in kind)]
     draw.shuffle(texts)
     folder.mkdir()
-    for number in range(0, size, SHARD):
-        with gzip.open(folder / f"{number // SHARD:05d}.jsonl.gz", "wt", encoding="utf-8", compresslevel=1) as file:
-            for text in texts[number : number + SHARD]:
+    for number in range(0, size, dump_texts):
+        with gzip.open(
+            folder / f"{number // dump_texts:05d}.jsonl.gz", "wt", encoding="utf-8", compresslevel=1
+        ) as file:
+            for text in texts[number : number + dump_texts]:
                 record = {"full_text": text, "user": {"id_str": str(draw.randrange(size // 20))}, "source": "Web"}
                 file.write(json.dumps(record) + "\n")
     return pairs
@@ -163,7 +171,7 @@ def proportional_sizes(processes: Sequence[psutil.Process]) -> Iterator[int]:
 
 def measure_steps(seeds: Sequence[str], folder: Path) -> dict[str, int]:
     """Return the texts per second of processor time of each step; unlike seconds, they hold on a busy machine."""
-    write_dumps(folder / "dumps", seeds, SHARD)
+    write_dumps(folder / "dumps", seeds, STEP_TEXTS, STEP_TEXTS)
     args = PrepareArguments(input=[], output_dir="", region="mx", anonymise=True)
     files = find_dumps([str(folder / "dumps")])
     steps = cleaning_steps(args, files, region_finder("mx", None, None, files))

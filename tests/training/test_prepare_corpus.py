@@ -174,6 +174,13 @@ def test_one_line_for_what_is_wrong(refusal, dumps, tmp_path, more, message):
     assert not (tmp_path / "out").exists()
 
 
+def test_no_text_left_is_an_error_with_its_reasons(refusal, dumps, tmp_path):
+    flags = ("--region_column", "place.country_code", "--duplicates", "keep")
+    message = refusal(prepare_corpus, lambda: prepare(dumps, tmp_path / "out", *flags))
+    assert "no text is left of 244 records" in message
+    assert " no region" in message
+
+
 def test_a_folder_with_files_is_not_written_to(refusal, dumps, corpus):
     before = contents(corpus)
     assert "exists already" in refusal(prepare_corpus, lambda: prepare(dumps, corpus, "--overwrite"))
@@ -199,8 +206,8 @@ def test_slurm_jobs_wait_for_one_another_and_do_the_same_work(dumps, corpus, tmp
     logs = tmp_path / ".out.preparing" / "logs"
     monkeypatch.setenv("SLURM_NODELIST", "here")
     for stage in ("clean", "exact", "signatures", "pairs", "clusters", "write", "finish"):
-        executor = dill.loads((logs / stage / "executor.pik").read_bytes())
-        for rank in range(executor.tasks):
+        pickled = (logs / stage / "executor.pik").read_bytes()
+        for rank in range(dill.loads(pickled).tasks):
             monkeypatch.setenv("SLURM_ARRAY_TASK_ID", str(rank))
-            executor.run()
+            dill.loads(pickled).run()  # as each job does, in a process of its own
     assert contents(tmp_path / "out") == contents(corpus)

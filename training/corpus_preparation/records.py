@@ -77,7 +77,25 @@ def _parsed(line: bytes) -> Record | None:
         record = json.loads(line.decode("utf-8-sig"))
     except (ValueError, RecursionError):  # UnicodeDecodeError is a ValueError
         return None
-    return record if isinstance(record, dict) else None
+    return _unwrapped(record) if isinstance(record, dict) else None
+
+
+def _unwrapped(record: Record) -> Record:
+    """Return the tweet of a line of version 2's stream, with its author and place under the names of version 1.1."""
+    tweet = record.get("data")
+    if not isinstance(tweet, dict):
+        return record
+    included = {
+        "user": _included(record, "includes.users", tweet.get("author_id")),
+        "place": _included(record, "includes.places", value_at(tweet, "geo.place_id")),
+    }
+    return tweet | {name: value for name, value in included.items() if value is not None}
+
+
+def _included(record: Record, path: str, number: Any) -> Any:
+    listed = value_at(record, path)
+    objects = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    return next((one for one in objects if one.get("id") == number), None)
 
 
 def value_at(record: Mapping[str, Any], path: str) -> Any:

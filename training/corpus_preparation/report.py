@@ -11,6 +11,7 @@ from datatrove.pipeline.base import PipelineStep
 from datatrove.utils.stats import PipelineStats
 from datatrove.utils.typeshelper import StatHints
 
+from training.common.errors import InputError
 from training.common.files import write_json, write_text
 from training.common.markdown import markdown_table
 from training.corpus_preparation.folder import WorkFolder
@@ -23,6 +24,7 @@ class FinishCorpus(PipelineStep):
     """Writes the report of a preparation, and moves the corpus into its place.
 
     Raises:
+        InputError: if no text is left.
         RuntimeError: if the texts read are not those written and left out.
     """
 
@@ -39,6 +41,9 @@ class FinishCorpus(PipelineStep):
             return
         stages = {stage.name: stage_stats(stage) for stage in sorted(self.folder.logs.iterdir())}
         counts = count_texts([*stages["clean"], *stages["write"]])
+        if not counts["written"]:
+            reasons = why_none(counts)
+            raise InputError(f"no text is left of {counts['read']:,} records ({reasons}): begin anew with --overwrite")
         write_json(self.folder.corpus / COUNTS, counts)
         write_json(self.folder.corpus / TIMES, seconds_by_step(stages))
         write_text(self.folder.corpus / REPORT, describe(counts))
@@ -80,12 +85,18 @@ def count_texts(steps: list[dict[str, Any]]) -> dict[str, Any]:
         _require(before["out"], after["in"], f"{after['step']} after {before['step']}")
     for step in filters:
         _require(step["in"], step["out"] + sum(step["left_out"].values()), step["step"])
-    _require(filters[-1]["out"], written.total(), WRITTEN)
+    _require(filters[-1]["out"] if filters else 0, written.total(), WRITTEN)
     corpus: dict[str, dict[str, int]] = {}
     for name, number in sorted(written.items()):
         region, split, _ = name.split("/")
         corpus.setdefault(region, {})[split] = number
-    return {"read": filters[0]["in"], "steps": filters, "written": written.total(), "corpus": corpus}
+    return {"read": filters[0]["in"] if filters else 0, "steps": filters, "written": written.total(), "corpus": corpus}
+
+
+def why_none(counts: dict[str, Any]) -> str:
+    """Say what was left out, in one clause."""
+    reasons = (f"{n:,} {reason}" for step in counts["steps"] for reason, n in step["left_out"].items())
+    return ", ".join(reasons) or "empty dumps"
 
 
 def _number(value: Any) -> int:

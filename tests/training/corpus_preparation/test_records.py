@@ -61,6 +61,15 @@ def test_a_broken_line_is_none_and_many_are_an_error(tmp_path):
         list(read_records(path))
 
 
+def test_a_line_of_version_2_is_its_tweet_with_author_and_place(tmp_path):
+    tweet = {"text": "hola", "author_id": "7", "geo": {"place_id": "p"}}
+    users = [{"id": "1", "location": "Lima"}, {"id": "7", "location": "Rosario"}]
+    line = {"data": tweet, "includes": {"users": users, "places": [{"id": "p", "country_code": "AR"}]}}
+    path = tmp_path / "x.jsonl"
+    path.write_text(json.dumps(line))
+    assert list(read_records(path)) == [tweet | {"user": users[1], "place": {"id": "p", "country_code": "AR"}}]
+
+
 def test_a_table_in_zst_is_refused(tmp_path):
     zst(tmp_path / "x.csv.zst", b"text\nhola\n")
     with pytest.raises(InputError, match="JSON lines only"):
