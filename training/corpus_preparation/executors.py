@@ -71,15 +71,16 @@ def submit_to_slurm(stages: Sequence[Stage], logs: Path, workers: int, settings:
     """
     if not any(os.access(Path(folder, "sbatch"), os.X_OK) for folder in os.get_exec_path()):
         raise InputError("--executor slurm: no sbatch here: start this script where jobs are submitted")
-    before = None
+    executor: SlurmPipelineExecutor | None = None
     for stage in stages:
-        before = SlurmPipelineExecutor(
+        executor = SlurmPipelineExecutor(
             list(stage.steps),
             stage.tasks,
             workers=min(workers, stage.tasks),
             job_name=f"prepare-{stage.name}",
             logging_dir=str(logs / stage.name),
-            depends=before,
+            depends=executor,
             **settings,
         )
-    before.run()
+    if executor is not None:
+        executor.run()  # submits those that it depends on first

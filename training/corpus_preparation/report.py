@@ -64,7 +64,8 @@ def count_texts(steps: list[dict[str, Any]]) -> dict[str, Any]:
     Raises:
         RuntimeError: if the counts do not add up.
     """
-    filters, written = [], Counter()
+    filters: list[dict[str, Any]] = []
+    written: Counter[str] = Counter()
     for step in steps:
         counts = {name: _number(value) for name, value in step["stats"].items()}
         name = step["name"].split(": ")[1]
