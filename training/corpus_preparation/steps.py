@@ -142,7 +142,7 @@ class AssignSplit(BaseFilter):
 class MaskEntities(PIIFormatter):
     """Masks users, links, telephone numbers, and, as datatrove does, mail and IP addresses.
 
-    The tokenizer sees users, links and numbers as before, since it has one token for each kind.
+    The tokenizer sees users and links as before, since it has one token for each kind.
     """
 
     type = "formatter"
