@@ -1,0 +1,99 @@
+"""Records of dumps, in the forms that they are found in."""
+
+import csv
+import gzip
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from training.common.errors import InputError
+from training.corpus_preparation.records import find_dumps, is_retweet, read_records, value_at
+
+RECORDS = [{"text": "¡Qué frío!", "author": "a"}, {"text": "Vamos, che", "author": "b"}]
+LINES = "".join(json.dumps(record) + "\n" for record in RECORDS).encode()
+
+
+def zst(path, content):
+    with pa.output_stream(str(path), compression="zstd") as file:
+        file.write(content)
+
+
+def test_every_kind_of_dump_gives_the_same_records(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(LINES)
+    (tmp_path / "b.json.gz").write_bytes(gzip.compress(LINES))
+    zst(tmp_path / "c.jsonl.zst", LINES)
+    pq.write_table(pa.Table.from_pylist(RECORDS), tmp_path / "d.parquet")
+    with (tmp_path / "e.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ["text", "author"])
+        writer.writeheader()
+        writer.writerows(RECORDS)
+    files = find_dumps([str(tmp_path)])
+    assert [file.name[0] for file in files] == list("abcde")
+    for file in files:
+        assert list(read_records(file)) == RECORDS, file
+
+
+def test_zst_of_several_frames_is_read_to_its_end(tmp_path):
+    for name in ("one", "two"):
+        zst(tmp_path / name, LINES)
+    path = tmp_path / "x.jsonl.zst"
+    path.write_bytes((tmp_path / "one").read_bytes() + (tmp_path / "two").read_bytes())
+    assert list(read_records(path)) == RECORDS * 2
+
+
+@pytest.mark.parametrize("suffix", ["gz", "zst"])
+def test_a_truncated_file_is_an_error(tmp_path, suffix):
+    path = tmp_path / f"x.jsonl.{suffix}"
+    zst(path, LINES * 50) if suffix == "zst" else path.write_bytes(gzip.compress(LINES * 50))
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(InputError, match="damaged"):
+        list(read_records(path))
+
+
+def test_a_broken_line_is_none_and_many_are_an_error(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(LINES + b'{"text": "corta\n')
+    assert list(read_records(path)) == [*RECORDS, None]
+    path.write_bytes(LINES + b"no\n" * 3)
+    with pytest.raises(InputError, match="3 of 5 lines are no JSON objects"):
+        list(read_records(path))
+
+
+def test_a_line_of_version_2_is_its_tweet_with_author_and_place(tmp_path):
+    tweet = {"text": "hola", "author_id": "7", "geo": {"place_id": "p"}}
+    users = [{"id": "1", "location": "Lima"}, {"id": "7", "location": "Rosario"}]
+    line = {"data": tweet, "includes": {"users": users, "places": [{"id": "p", "country_code": "AR"}]}}
+    path = tmp_path / "x.jsonl"
+    path.write_text(json.dumps(line))
+    assert list(read_records(path)) == [tweet | {"user": users[1], "place": {"id": "p", "country_code": "AR"}}]
+
+
+def test_a_table_in_zst_is_refused(tmp_path):
+    zst(tmp_path / "x.csv.zst", b"text\nhola\n")
+    with pytest.raises(InputError, match="JSON lines only"):
+        find_dumps([str(tmp_path / "x.csv.zst")])
+
+
+def test_values_inside_values_and_names_with_points():
+    assert value_at({"user": {"location": "Lima"}}, "user.location") == "Lima"
+    assert value_at({"user.location": "Lima"}, "user.location") == "Lima"
+    assert value_at({"user": None}, "user.location") is None
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"retweeted_status": {"id": 1}},
+        {"referenced_tweets": [{"type": "replied_to"}, {"type": "retweeted"}]},
+        {"text": "RT @ana: hola"},
+    ],
+)
+def test_retweets(record):
+    assert is_retweet(record, record.get("text", "hola"))
+
+
+@pytest.mark.parametrize("record", [{"retweeted_status": None}, {"referenced_tweets": [{"type": "quoted"}]}, {}])
+def test_quotations_and_plain_tweets_are_no_retweets(record):
+    assert not is_retweet(record, "RT si te gusta")
