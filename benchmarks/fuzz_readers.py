@@ -25,11 +25,11 @@ from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from tqdm import tqdm
 
+from benchmarks.reporting import write_result
 from training.common.errors import InputError
-from training.common.files import write_json
-from training.common.provenance import commit, versions
 from training.texts.corpus import Corpus
 from training.texts.files import find_files
 from training.texts.parquet_stream import Lane, ParquetStream
@@ -268,7 +268,7 @@ def main() -> None:
     if faults:
         sys.exit("\n".join(["not survived:", *faults]))
     facts = {"files": args.files, "seed": args.seed, "peak_memory_mib": round(memory / 2**20)}
-    write_json(RESULTS, {**facts, "became": became, "versions": versions(), "commit": commit()})
+    write_result(RESULTS, torch.device("cpu"), **facts, became=became)
 
 
 if __name__ == "__main__":
