@@ -9,7 +9,6 @@ exports do. `--browser` times the page in Chromium; it needs node and the extra 
 """
 
 import argparse
-import datetime
 import json
 import os
 import subprocess
@@ -29,10 +28,9 @@ from torch.export import Dim
 from transformers import BertConfig, BertForMaskedLM, TokenizersBackend
 
 from benchmarks.inference import summary
+from benchmarks.reporting import write_result
 from modeling_bilma import BilmaForMaskedLM
 from modeling_bilma.tokenization_bilma import load_tokenizer
-from training.common.files import write_json
-from training.common.provenance import commit, machine, versions
 
 ROOT = Path(__file__).resolve().parents[1]
 TIMED = "me gusta tomar [MASK] en la mañana"
@@ -224,11 +222,9 @@ def main() -> None:
         subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
         regions = json.loads((onnx / "config.json").read_text())["regions"]
         region = None if regions is None else regions.index(args.region) if args.region else -1
-        result = {
-            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-            "commit": commit(),
-            "versions": versions() | {"onnxruntime": onnxruntime.__version__},
-            "machine": machine(torch.device("cpu")) | {"load_before": round(os.getloadavg()[0], 1)},
+        found = {
+            "onnxruntime": onnxruntime.__version__,
+            "load_before": round(os.getloadavg()[0], 1),
             "model": Path(args.model).name,
             "region": args.region,
             "file_mb": {path.name: round(path.stat().st_size / 1e6, 1) for path in sorted((onnx / "onnx").iterdir())},
@@ -236,9 +232,8 @@ def main() -> None:
             "one_text": time_in_turn(runtimes(args, onnx, tokenizer, region), args.rounds),
             "page": time_page(onnx, args.rounds) if args.browser else None,
         }
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    write_json(args.output, result)
-    print(json.dumps({key: result[key] for key in ("agreement", "one_text", "page")}, indent=2))
+    write_result(args.output, torch.device("cpu"), **found)
+    print(json.dumps({key: found[key] for key in ("agreement", "one_text", "page")}, indent=2))
 
 
 if __name__ == "__main__":

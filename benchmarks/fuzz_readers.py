@@ -29,13 +29,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pyarrow.parquet as pq
+import torch
 
 from benchmarks.fuzz_files import DrawnFile, make_file
+from benchmarks.reporting import write_result
 from modeling_bilma.tokenization_bilma import read_vocabulary
 from training.common.errors import InputError, as_input_error
-from training.common.files import write_json
 from training.common.progress import ProgressBar
-from training.common.provenance import commit, versions
 from training.inference.tables import INPUT_FORMATS, read_rows, table_at
 from training.texts.corpus import Corpus
 from training.texts.files import find_files
@@ -242,9 +242,7 @@ def main() -> None:
     if total.faults:
         sys.exit(f"{len(total.faults)} files were not survived")
     facts = {"files": args.files, "seed": args.seed, "peak_memory_mib": round(total.memory / 2**20)}
-    write_json(
-        RESULTS, {**facts, "became": dict(sorted(total.became.items())), "versions": versions(), "commit": commit()}
-    )
+    write_result(RESULTS, torch.device("cpu"), **facts, became=dict(sorted(total.became.items())))
 
 
 if __name__ == "__main__":

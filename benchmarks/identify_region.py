@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from benchmarks.reporting import write_result
 from modeling_bilma.tokenization_bilma import normalize
 from training.common.arguments import check_each, option, parse_arguments
 from training.common.errors import InputError, run
-from training.common.files import write_json
-from training.common.provenance import commit, machine, versions
 from training.evaluation.arguments import check_resamples
 from training.evaluation.figures import save
 from training.evaluation.intervals import interval, resampled_sums
@@ -79,17 +78,12 @@ def main() -> None:
     guesses = {"model": probabilities.argmax(1), "tfidf": tfidf_guesses(parts)}
 
     output_dir = Path(args.output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    result = {
-        "schema_version": 1,
+    found = {
         "settings": {
             name: getattr(args, name) for name in vars(args) if name not in ("model", "corpora", "output_dir")
         },
         "model": folder.facts(),
         "corpora": {region: {"names": c.names(), "fingerprint": c.fingerprint} for region, c in corpora.items()},
-        "commit": commit(),
-        "versions": versions(),
-        "machine": machine(identifier.model.device),
         "regions": regions,
         "test_texts": np.bincount(parts["test"].regions).tolist(),
         "authors": len(set(parts["test"].authors)),
@@ -100,7 +94,7 @@ def main() -> None:
         "calibration_error": calibration_error(probabilities, parts["test"].regions),
         "reliability": reliability(probabilities, parts["test"].regions),
     }
-    write_json(output_dir / "identify_region.json", result)
+    result = write_result(output_dir / "identify_region.json", identifier.model.device, **found)
     save(reliability_diagram(result["reliability"]), output_dir / "identify_region")
     print(summary(result))
 

@@ -19,8 +19,7 @@ from tqdm import tqdm
 from benchmarks.contenders import MAX_LENGTH, clipped_update, timed, with_learnt_vocabulary
 from benchmarks.packed_rows import PAD_ID, texts_of
 from benchmarks.pretraining import TEXTS_PER_STEP, ratio, summary
-from training.common.files import write_json
-from training.common.provenance import commit, machine, versions
+from benchmarks.reporting import write_result
 from training.pretraining.loop import forward_backward
 from training.pretraining.steps import StepBatch
 from training.texts.batches import IGNORED
@@ -28,7 +27,6 @@ from training.texts.corpus import Corpus
 from training.texts.encoding import encode
 from training.texts.files import find_files
 
-RESULTS_SCHEMA = 1
 ROUNDS, WARMUP = 12, 4
 
 
@@ -83,18 +81,14 @@ def main() -> None:
             seconds = timed(lambda batch=batch: train(batch))
             if number >= WARMUP:
                 speeds[name].append(batch.texts / seconds)
-    result = {
-        "schema_version": RESULTS_SCHEMA,
-        "commit": commit(),
-        "machine": machine(bilma.accelerator.device),
-        "versions": versions(),
-        "texts_per_step": TEXTS_PER_STEP,
-        "texts_per_second": {name: summary(values) for name, values in speeds.items()},
-        "packed_times_as_fast_as": {
-            name: ratio(speeds["packed"], values) for name, values in speeds.items() if name != "packed"
-        },
-    }
-    write_json(args.output, result)
+    others = [name for name in speeds if name != "packed"]
+    write_result(
+        args.output,
+        bilma.accelerator.device,
+        texts_per_step=TEXTS_PER_STEP,
+        texts_per_second={name: summary(values) for name, values in speeds.items()},
+        packed_times_as_fast_as={name: ratio(speeds["packed"], speeds[name]) for name in others},
+    )
     print(args.output)
 
 

@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from transformers import TokenizersBackend
 
+from benchmarks.reporting import write_result
 from modeling_bilma import BilmaForMaskedLM
 from modeling_bilma.tokenization_bilma import load_tokenizer, region_token
 from training.common.arguments import check_each, option, parse_arguments
 from training.common.errors import InputError, as_input_error, run
-from training.common.files import write_json
-from training.common.provenance import commit, machine, versions, weights_fingerprint
+from training.common.provenance import weights_fingerprint
 from training.engine.models import open_whole
 from training.evaluation.intervals import interval, resampled_sums
 from training.evaluation.masked_texts import split_texts
@@ -102,21 +102,15 @@ def main() -> None:
             found[side] = names, guess(model, names, tokenizer)
         rows[row] = compare(found, args)
         print(f"{row} other training texts: {summary(rows[row])}")
-    result = {
-        "schema_version": 1,
-        "settings": {
-            name: value for name, value in vars(args).items() if name not in ("model", "corpora", "output_dir")
-        },
-        "model": weights_fingerprint(Path(args.model)),
-        "corpora": {region: {"names": c.names(), "fingerprint": c.fingerprint} for region, c in corpora.items()},
-        "commit": commit(),
-        "versions": versions(),
-        "machine": machine(model.device),
-        "texts": {side: len(texts) for side, texts in sides.items()},
-        "rows": rows,
-    }
-    Path(args.output_dir).mkdir(parents=True, exist_ok=True)
-    write_json(Path(args.output_dir) / "memorisation.json", result)
+    write_result(
+        Path(args.output_dir) / "memorisation.json",
+        model.device,
+        settings={name: value for name, value in vars(args).items() if name not in ("model", "corpora", "output_dir")},
+        model=weights_fingerprint(Path(args.model)),
+        corpora={region: {"names": c.names(), "fingerprint": c.fingerprint} for region, c in corpora.items()},
+        texts={side: len(texts) for side, texts in sides.items()},
+        rows=rows,
+    )
 
 
 def read_sides(

@@ -8,7 +8,6 @@ Writes benchmarks/results/pretraining.json, and pretraining.png from it.
 """
 
 import argparse
-import datetime
 import gzip
 import json
 import os
@@ -27,9 +26,8 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.draw import draw
+from benchmarks.reporting import write_result
 from modeling_bilma.tokenization_bilma import build_tokenizer, read_vocabulary
-from training.common.files import write_json
-from training.common.provenance import commit, machine, versions
 from training.texts.corpus import Corpus
 from training.texts.files import find_files
 
@@ -40,7 +38,6 @@ TRAINED_TEXTS = 4 * TEXTS_PER_STEP  # at least a second for each, so that effect
 AUTHORS_TEXTS = 16  # their time per text does not depend on the number of texts
 TOKENISED_TEXTS = 1000
 SHORT_TEXT_WORDS = 15
-RESULTS_SCHEMA = 1
 FILL_DTYPES = {"bilma": "float32", "bilma_bf16": "bfloat16"}
 ENVIRONMENT = {
     "PYTHONPATH": str(ROOT),
@@ -244,21 +241,16 @@ def main() -> None:
     texts = list(corpus)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        result = {
-            "schema_version": RESULTS_SCHEMA,
-            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-            "commit": commit(),
-            "machine": machine(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
-            "versions": versions(),
+        found = {
             "corpus": {"names": corpus.names(), "fingerprint": corpus.fingerprint, "texts": len(texts)},
             "texts_per_step": {"bilma and bert": TEXTS_PER_STEP, "authors": AUTHORS_TEXTS},
             "rounds": args.rounds,
             **compare(args, texts, folder),
             "growth": grow(args, texts, folder),
         }
-        result["authors"] = json.loads((folder / "versions.json").read_text())
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    write_json(args.output, result)
+        found["authors"] = json.loads((folder / "versions.json").read_text())
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    result = write_result(args.output, device, **found)
     draw(result, args.output.with_suffix(".png"))
     print(f"{args.output}: written, and {args.output.with_suffix('.png').name} drawn from it")
 

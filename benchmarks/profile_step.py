@@ -17,13 +17,11 @@ from datasets import Dataset
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.contenders import MAX_LENGTH, with_learnt_vocabulary
-from training.common.files import write_json
-from training.common.provenance import commit, machine, versions
+from benchmarks.reporting import write_result
 from training.texts.corpus import Corpus
 from training.texts.encoding import encode
 from training.texts.files import find_files
 
-RESULTS_SCHEMA = 1
 WARMUP, PROFILED = 8, 8  # repetitions
 SHOWN = 12  # operators
 STEPS = 4  # different ones
@@ -63,18 +61,15 @@ def main() -> None:
     ids = encode(texts[: STEPS * TEXTS_PER_STEP], bilma.tokenizer, MAX_LENGTH)
     steps = bilma.make_steps(Dataset.from_dict({"input_ids": ids}), TEXTS_PER_STEP)
     phrase = ["vamos a comer tacos con los primos"]
-    result = {
-        "schema_version": RESULTS_SCHEMA,
-        "commit": commit(),
-        "machine": machine(torch.device("cpu")),
-        "versions": versions(),
-        "vocab_size": len(bilma.tokenizer),
-        "texts_per_step": TEXTS_PER_STEP,
-        "training_step": shares(lambda number: bilma.take_step(steps, number % STEPS)),
-        "fill_mask_float32": shares(lambda _: bilma.fill_mask(phrase, "float32")),
-        "fill_mask_bfloat16": shares(lambda _: bilma.fill_mask(phrase, "bfloat16")),
-    }
-    write_json(args.output, result)
+    write_result(
+        args.output,
+        torch.device("cpu"),
+        vocab_size=len(bilma.tokenizer),
+        texts_per_step=TEXTS_PER_STEP,
+        training_step=shares(lambda number: bilma.take_step(steps, number % STEPS)),
+        fill_mask_float32=shares(lambda _: bilma.fill_mask(phrase, "float32")),
+        fill_mask_bfloat16=shares(lambda _: bilma.fill_mask(phrase, "bfloat16")),
+    )
     print(args.output)
 
 

@@ -8,7 +8,6 @@ benchmarks/results/soak.json. The tests inject the same faults with fewer kills.
 """
 
 import argparse
-import datetime
 import json
 import os
 import random
@@ -40,8 +39,7 @@ from benchmarks.laboratory import (
     small_files_only,
     texts_by_step,
 )
-from training.common.files import write_json
-from training.common.provenance import commit, machine, versions
+from benchmarks.reporting import write_result
 from training.engine import checkpoints
 from training.engine.signals import STOPPED
 
@@ -261,17 +259,7 @@ def main() -> None:
             verdict = "survived" if faults[name]["survived"] else "NOT SURVIVED"
             print(f"{name:<50} {verdict}  {faults[name]['detail'] or ''}", flush=True)
     survived = sum(fault["survived"] for fault in faults.values())
-    result = {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "commit": commit(),
-        "machine": machine(torch.device("cpu")),
-        "versions": versions(),
-        "tried": len(faults),
-        "survived": survived,
-        "faults": faults,
-    }
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    write_json(args.output, result)
+    write_result(args.output, torch.device("cpu"), tried=len(faults), survived=survived, faults=faults)
     print(f"{survived} of {len(faults)} survived")
     sys.exit(survived < len(faults))
 

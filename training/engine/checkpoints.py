@@ -88,15 +88,6 @@ def partial_checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob(".step-*.writing"))
 
 
-def read_state(checkpoint: Path) -> RunState:
-    """Read the run state of a checkpoint.
-
-    Raises:
-        InputError: if another version of this code wrote the checkpoint.
-    """
-    return RunState.read(checkpoint / RUN_STATE)
-
-
 def write_manifest(checkpoint: Path) -> None:
     """Write the SHA-256 of every file, and flush all of them to the disk."""
     files = sorted(file for file in checkpoint.rglob("*") if file.is_file())

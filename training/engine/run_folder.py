@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from training.common.errors import InputError, as_input_error
 from training.common.files import sync
 from training.common.progress import say
-from training.engine.checkpoints import checkpoints, damage, partial_checkpoints, read_state
+from training.engine.checkpoints import RUN_STATE, checkpoints, damage, partial_checkpoints
 from training.engine.run_state import RunState
 
 WORK_DIR = "unfinished_run"  # in the output folder, until the run has ended
@@ -153,7 +153,7 @@ def find_start(work_dir: Path, identity: dict[str, Any], accelerator: Accelerato
     (checkpoint,) = broadcast_object_list(found)
     if checkpoint is None:
         return None, RunState(identity, accelerator.num_processes)
-    state = read_state(checkpoint)
+    state = RunState.read(checkpoint / RUN_STATE)
     check_same_run(checkpoint, state.identity, identity)
     if accelerator.is_main_process:
         say(f"resuming from step {state.step:,}")
