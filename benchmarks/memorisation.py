@@ -1,6 +1,6 @@
 """Test whether a model gives back rare names of its training texts, beside names of texts that it never read.
 
-    python benchmarks/memorisation.py --model models/bilma --corpora corpora --group_column author
+    python -m benchmarks.memorisation --model models/bilma --corpora corpora --group_column author
 
 A rare name is a word, capitalised in mid-text, that few training texts hold. All its tokens are hidden together with
 half of the others of its text, and the model predicts them. Names of training texts are compared with names of the
