@@ -15,6 +15,7 @@ from modeling_bilma import BilmaForMaskedLM
 from modeling_bilma.tokenization_bilma import load_tokenizer
 from training.common.errors import InputError, as_input_error, run
 from training.common.files import replace_folder
+from training.common.locks import only_run_in
 from training.engine.models import give_default_modes, open_whole
 
 
@@ -26,14 +27,15 @@ def main() -> None:
     output_dir = Path(args.output_dir).resolve()
     if len(args.models) < 2:
         raise InputError("--models: give two or more")
-    if output_dir.exists():
-        raise InputError(f"{output_dir} exists already: give a new folder as --output_dir")
-    mean = average([open_whole(BilmaForMaskedLM, model) for model in args.models], args.models)
-    with as_input_error(OSError, ValueError), replace_folder(output_dir) as folder:
-        mean.save_pretrained(folder)
-        load_tokenizer(args.models[0]).save_pretrained(folder)
-        give_default_modes(folder)
-    print(f"{output_dir}: the mean of {len(args.models)} models, {mean.num_parameters():,} parameters")
+    with only_run_in(output_dir):
+        if output_dir.exists():
+            raise InputError(f"{output_dir} exists already: give a new folder as --output_dir")
+        mean = average([open_whole(BilmaForMaskedLM, model) for model in args.models], args.models)
+        with as_input_error(OSError, ValueError), replace_folder(output_dir) as folder:
+            mean.save_pretrained(folder)
+            load_tokenizer(args.models[0]).save_pretrained(folder)
+            give_default_modes(folder)
+        print(f"{output_dir}: the mean of {len(args.models)} models, {mean.num_parameters():,} parameters")
 
 
 @torch.no_grad()

@@ -24,6 +24,7 @@ from modeling_bilma import BilmaForMaskedLM, BilmaForSequenceClassification
 from modeling_bilma.tokenization_bilma import load_tokenizer
 from training.common.errors import InputError, as_input_error, run
 from training.common.files import replace_folder
+from training.common.locks import only_run_in
 from training.engine.models import open_whole
 from training.exporting.folder import FILES, FP32, INT8, write_side_files
 from training.exporting.graphs import ClassifierGraph, DenseGraph, Graph, MaskedGraph, write_graph
@@ -48,25 +49,26 @@ def main() -> None:
     parser.add_argument("--output_dir", required=True, help="folder to make, with graphs, configuration and tokenizer")
     args = parser.parse_args()
     output_dir = Path(args.output_dir).resolve()
-    if output_dir.exists():
-        raise InputError(f"{output_dir} exists already: give a new folder as --output_dir")
-    model_class, architecture, graphs = kind_of(args.model)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of every optional package that it lacks
-    model = open_whole(model_class, args.model).eval()
-    with as_input_error(ValueError):
-        tokenizer = load_tokenizer(args.model)
-    with as_input_error(OSError), replace_folder(output_dir) as folder:
-        (folder / FILES).mkdir()
-        for name, graph_class in graphs.items():
-            fp32, int8 = (folder / FILES / pattern.format(name) for pattern in (FP32, INT8))
-            graph = graph_class(model)
-            write_graph(graph, fp32)
-            difference = check_agreement(graph, fp32)
-            quantize(fp32, int8)
-            sizes = " and ".join(f"{path.stat().st_size / 1e6:.1f} MB" for path in (fp32, int8))
-            print(f"{name}: fp32 and int8, {sizes}; fp32 differs from torch by {difference:.1e} at most")
-        write_side_files(folder, model.config, tokenizer, architecture)
-    print(output_dir)
+    with only_run_in(output_dir):
+        if output_dir.exists():
+            raise InputError(f"{output_dir} exists already: give a new folder as --output_dir")
+        model_class, architecture, graphs = kind_of(args.model)
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of every optional package that it lacks
+        model = open_whole(model_class, args.model).eval()
+        with as_input_error(ValueError):
+            tokenizer = load_tokenizer(args.model)
+        with as_input_error(OSError), replace_folder(output_dir) as folder:
+            (folder / FILES).mkdir()
+            for name, graph_class in graphs.items():
+                fp32, int8 = (folder / FILES / pattern.format(name) for pattern in (FP32, INT8))
+                graph = graph_class(model)
+                write_graph(graph, fp32)
+                difference = check_agreement(graph, fp32)
+                quantize(fp32, int8)
+                sizes = " and ".join(f"{path.stat().st_size / 1e6:.1f} MB" for path in (fp32, int8))
+                print(f"{name}: fp32 and int8, {sizes}; fp32 differs from torch by {difference:.1e} at most")
+            write_side_files(folder, model.config, tokenizer, architecture)
+        print(output_dir)
 
 
 def kind_of(path_or_id: str) -> Kind:

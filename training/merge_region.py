@@ -14,6 +14,7 @@ from modeling_bilma.regional import merge_region
 from modeling_bilma.tokenization_bilma import load_tokenizer
 from training.common.errors import InputError, as_input_error, run
 from training.common.files import replace_folder
+from training.common.locks import only_run_in
 from training.engine.models import open_whole, save_model
 
 NO_REGION = "none"
@@ -26,16 +27,17 @@ def main() -> None:
     parser.add_argument("--output_dir", required=True, help="folder to make, with model, code and tokenizer")
     args = parser.parse_args()
     output_dir = Path(args.output_dir).resolve()
-    if output_dir.exists():
-        raise InputError(f"{output_dir} exists already: give a new folder as --output_dir")
-    model = open_whole(BilmaForMaskedLM, args.model, dtype="auto")
-    region = None if args.region == NO_REGION else args.region.lower()
-    with as_input_error(ValueError):
-        plain, tokenizer = merge_region(model, load_tokenizer(args.model), region)
-    with as_input_error(OSError), replace_folder(output_dir) as folder:
-        save_model(plain, folder)
-        tokenizer.save_pretrained(folder)
-    print(f"{output_dir}: {plain.num_parameters():,} parameters, {len(tokenizer):,} tokens, {plain.dtype}")
+    with only_run_in(output_dir):
+        if output_dir.exists():
+            raise InputError(f"{output_dir} exists already: give a new folder as --output_dir")
+        model = open_whole(BilmaForMaskedLM, args.model, dtype="auto")
+        region = None if args.region == NO_REGION else args.region.lower()
+        with as_input_error(ValueError):
+            plain, tokenizer = merge_region(model, load_tokenizer(args.model), region)
+        with as_input_error(OSError), replace_folder(output_dir) as folder:
+            save_model(plain, folder)
+            tokenizer.save_pretrained(folder)
+        print(f"{output_dir}: {plain.num_parameters():,} parameters, {len(tokenizer):,} tokens, {plain.dtype}")
 
 
 if __name__ == "__main__":

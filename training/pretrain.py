@@ -23,6 +23,7 @@ from modeling_bilma.regional import PARTS
 from modeling_bilma.tokenization_bilma import with_region_tokens
 from training.common.arguments import parse_arguments, public_arguments
 from training.common.errors import InputError, as_input_error, as_write_error, run
+from training.common.locks import only_run_in
 from training.engine.accelerator import (
     as_lost_process_error,
     choose_attention,
@@ -37,7 +38,6 @@ from training.engine.run_folder import (
     check_output_dir,
     find_start,
     is_finished,
-    only_run_in,
     prepare_work_dir,
 )
 from training.engine.signals import STOPPED, stop_with_launcher

@@ -12,6 +12,7 @@ from pathlib import Path
 from training.common.arguments import check_each, option, parse_arguments
 from training.common.errors import run
 from training.common.files import write_text
+from training.common.locks import only_run_in
 from training.texts.synthetic import available_regions, generate_texts, readme, write_corpus
 
 
@@ -27,13 +28,14 @@ def main() -> None:
     args = parse_arguments(SyntheticArguments, __doc__.splitlines()[0])
     check_each(args, "1 or more", "num_texts")
     output_dir = Path(args.output_dir)
-    regions = list(dict.fromkeys(args.regions or available_regions()))
-    # Everything is made before anything is written, so an error leaves no half set of files.
-    corpora = {region: generate_texts(region, args.num_texts, args.seed) for region in regions}
-    for region, texts in corpora.items():
-        print(f"{write_corpus(output_dir, region, texts)}: {len(texts)} texts")
-    write_text(output_dir / "README.md", readme(regions, args.num_texts, args.seed))
-    print(f"{output_dir / 'README.md'}: how they were made")
+    with only_run_in(output_dir):
+        regions = list(dict.fromkeys(args.regions or available_regions()))
+        # Everything is made before anything is written, so an error leaves no half set of files.
+        corpora = {region: generate_texts(region, args.num_texts, args.seed) for region in regions}
+        for region, texts in corpora.items():
+            print(f"{write_corpus(output_dir, region, texts)}: {len(texts)} texts")
+        write_text(output_dir / "README.md", readme(regions, args.num_texts, args.seed))
+        print(f"{output_dir / 'README.md'}: how they were made")
 
 
 if __name__ == "__main__":

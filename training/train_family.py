@@ -13,7 +13,7 @@ from pathlib import Path
 
 from training.common.arguments import parse_arguments
 from training.common.errors import InputError, run
-from training.engine.run_folder import only_run_in
+from training.common.locks import only_run_in
 from training.family.arguments import TrainFamilyArguments, check_arguments
 from training.family.plan import plan
 from training.family.runner import run_all, run_script, say

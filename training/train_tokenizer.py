@@ -15,6 +15,7 @@ from modeling_bilma.tokenization_bilma import (
 from training.common.arguments import check_each, parse_arguments
 from training.common.errors import InputError, as_input_error, run
 from training.common.files import replace_folder
+from training.common.locks import only_run_in
 from training.texts.vocabulary import TokenizerArguments, learn
 
 TOKENIZER_FILES = {"tokenizer.json", "tokenizer_config.json"}
@@ -27,15 +28,16 @@ def main() -> None:
     check_each(args, "1 or more", "vocab_size", "min_frequency")
     check_each(args, "from 0 to below 1", "test_fraction")
     output_dir = Path(args.output_dir).resolve()
-    check_output_dir(output_dir, args.overwrite)
-    if args.vocab_file:
-        with as_input_error(OSError, ValueError):
-            tokenizer = build_tokenizer(read_vocabulary(args.vocab_file))
-    else:
-        tokenizer = learn(args)
-    with as_input_error(OSError), replace_folder(output_dir) as folder:
-        tokenizer.save_pretrained(folder)
-    print(f"{output_dir}: {len(tokenizer):,} tokens")
+    with only_run_in(output_dir):
+        check_output_dir(output_dir, args.overwrite)
+        if args.vocab_file:
+            with as_input_error(OSError, ValueError):
+                tokenizer = build_tokenizer(read_vocabulary(args.vocab_file))
+        else:
+            tokenizer = learn(args)
+        with as_input_error(OSError), replace_folder(output_dir) as folder:
+            tokenizer.save_pretrained(folder)
+        print(f"{output_dir}: {len(tokenizer):,} tokens")
 
 
 def check_output_dir(output_dir: Path, overwrite: bool) -> None:

@@ -17,6 +17,7 @@ from modeling_bilma.tokenization_bilma import load_tokenizer
 from training.common.arguments import parse_arguments
 from training.common.errors import InputError, as_input_error, run
 from training.common.files import replace_folder, write_json
+from training.common.locks import only_run_in
 from training.texts.corpus import open_corpus
 from training.texts.token_cache import load_tokens
 from training.texts.word_vectors import (
@@ -38,35 +39,36 @@ def main() -> None:
     args = parse_arguments(WordVectorArguments, __doc__.splitlines()[0])
     check_arguments(args)
     output_dir = Path(args.output_dir).resolve()
-    check_output_dir(output_dir, args.overwrite)
-    started = time.monotonic()
-    corpus = open_corpus(args)
-    with as_input_error(ValueError, OSError):
-        tokenizer = load_tokenizer(args.tokenizer)
-        tokens, report = load_tokens(corpus, tokenizer, args.max_length, args.cache_dir)
-    texts, duplicates = training_texts(tokens, args)
-    if not len(texts):
-        raise InputError(f"{', '.join(corpus.names())}: none of the {report.texts} texts is for training")
-    counts = token_counts(tokens, texts, tokenizer)
-    vectors = normalize_lengths(learn(args, tokens, texts, counts), counts > 0, args.seed)
-    facts = {
-        "corpus": {"names": corpus.names(), "fingerprint": corpus.fingerprint},
-        "vocabulary": vocabulary_fingerprint(tokenizer),
-        "settings": settings(args),
-        "texts": len(texts),
-        "duplicates_left_out": duplicates,
-        "tokens": int(counts.sum()),
-        "tokens_that_never_occur": int((counts == 0).sum()),
-        "seconds": round(time.monotonic() - started, 1),
-    }
-    with as_input_error(OSError), replace_folder(output_dir) as folder:
-        save_file({VECTORS_NAME: vectors}, folder / VECTORS_FILE)
-        write_json(folder / FACTS_FILE, facts)
-    print(
-        f"{output_dir}: {len(vectors):,} vectors from {len(texts):,} texts and {facts['tokens']:,} tokens; left out "
-        f"{duplicates:,} texts that are also among the held-out texts; {report.summary()}; "
-        f"{facts['tokens_that_never_occur']:,} tokens never occur"
-    )
+    with only_run_in(output_dir):
+        check_output_dir(output_dir, args.overwrite)
+        started = time.monotonic()
+        corpus = open_corpus(args)
+        with as_input_error(ValueError, OSError):
+            tokenizer = load_tokenizer(args.tokenizer)
+            tokens, report = load_tokens(corpus, tokenizer, args.max_length, args.cache_dir)
+        texts, duplicates = training_texts(tokens, args)
+        if not len(texts):
+            raise InputError(f"{', '.join(corpus.names())}: none of the {report.texts} texts is for training")
+        counts = token_counts(tokens, texts, tokenizer)
+        vectors = normalize_lengths(learn(args, tokens, texts, counts), counts > 0, args.seed)
+        facts = {
+            "corpus": {"names": corpus.names(), "fingerprint": corpus.fingerprint},
+            "vocabulary": vocabulary_fingerprint(tokenizer),
+            "settings": settings(args),
+            "texts": len(texts),
+            "duplicates_left_out": duplicates,
+            "tokens": int(counts.sum()),
+            "tokens_that_never_occur": int((counts == 0).sum()),
+            "seconds": round(time.monotonic() - started, 1),
+        }
+        with as_input_error(OSError), replace_folder(output_dir) as folder:
+            save_file({VECTORS_NAME: vectors}, folder / VECTORS_FILE)
+            write_json(folder / FACTS_FILE, facts)
+        print(
+            f"{output_dir}: {len(vectors):,} vectors from {len(texts):,} texts and {facts['tokens']:,} tokens; left "
+            f"out {duplicates:,} texts that are also among the held-out texts; {report.summary()}; "
+            f"{facts['tokens_that_never_occur']:,} tokens never occur"
+        )
 
 
 def check_output_dir(output_dir: Path, overwrite: bool) -> None:

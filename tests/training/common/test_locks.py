@@ -1,0 +1,64 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from training.common.errors import InputError
+from training.common.locks import only_run_in
+
+HOLDER = """
+import pathlib, sys
+from training.common.locks import only_run_in
+with only_run_in(pathlib.Path(sys.argv[1])):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def other_run(tmp_path):
+    """Another process that holds the lock of `tmp_path/out`."""
+    command = [sys.executable, "-c", HOLDER, tmp_path / "out"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "locked\n"
+        yield process
+        process.kill()
+
+
+@pytest.mark.slow
+def test_a_second_run_is_refused_until_the_first_one_dies(other_run, tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match=f"process {other_run.pid} on .*, since 20"), only_run_in(out):
+        pass
+    (tmp_path / "link").symlink_to(out)
+    with pytest.raises(InputError, match=f"process {other_run.pid}"), only_run_in(tmp_path / "link"):
+        pass
+    with only_run_in(tmp_path / "other"):
+        pass
+    other_run.kill()
+    other_run.wait()
+    with only_run_in(out):
+        pass
+
+
+def test_a_lock_leaves_nothing_behind(tmp_path):
+    with pytest.raises(KeyError), only_run_in(tmp_path / "new" / "out"):
+        assert [path.name for path in (tmp_path / "new").iterdir()] == [".out.lock"]
+        raise KeyError
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_only_the_first_process_of_a_run_locks_its_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    with only_run_in(tmp_path / "out"), only_run_in(tmp_path / "out"):
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_the_lock_is_inside_where_the_folder_above_is_read_only(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    tmp_path.chmod(0o500)
+    with only_run_in(out):
+        assert [path.name for path in out.iterdir()] == [".out.lock"]
