@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -100,7 +101,8 @@ def test_a_family_is_interrupted_continued_and_protected(home):
         return subprocess.run([*command, *flags], capture_output=True, text=True, env=environment)
 
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
-    next(line for line in process.stdout if "validation loss" in line)  # in the middle of the body
+    while process.poll() is None and not list((family / "body").glob("unfinished_run/step-*")):
+        time.sleep(0.02)  # polls; the training goes on meanwhile
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate()
     assert process.returncode == STOPPED, output
