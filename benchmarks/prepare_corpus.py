@@ -1,7 +1,7 @@
 """Time, memory and accuracy of training/prepare_corpus.py, at several sizes.
 
-    PYTHONPATH=. python benchmarks/prepare_corpus.py --train_file corpora/ --sizes 100000 500000
-    PYTHONPATH=. python benchmarks/prepare_corpus.py --train_file corpora/ --language_test languages.jsonl
+    python -m benchmarks.prepare_corpus --train_file corpora/ --sizes 100000 500000
+    python -m benchmarks.prepare_corpus --train_file corpora/ --language_test languages.jsonl
 
 Dumps are made from given texts: halves of different texts are joined, and a share of the results is
 planted a second time, as it is or with one small change. A planted pair is found if one of it is in the corpus.

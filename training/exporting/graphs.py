@@ -1,5 +1,6 @@
 """BILMA as ONNX graphs. Shapes: B texts, L positions, Q masks of a text, V vocabulary, R regions, D hidden size."""
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -142,16 +143,19 @@ def write_graph(graph: Graph, path: Path) -> None:
         if graph.bilma.config.regions is not None:
             inputs["region"] = torch.tensor([0, -1])
     shapes = {name: dict.fromkeys(range(tensor.ndim), Dim.DYNAMIC) for name, tensor in inputs.items()}
-    torch.onnx.export(
-        graph.float().eval(),
-        (),
-        path,
-        kwargs=inputs,
-        dynamo=True,
-        dynamic_shapes=shapes,
-        input_names=list(inputs),
-        output_names=["logits"],
-        opset_version=OPSET,
-        external_data=False,
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        # torch's own decomposition of the graph compares with a class that torch deprecates
+        warnings.filterwarnings("ignore", r".*treespec, LeafSpec.* is deprecated", FutureWarning)
+        torch.onnx.export(
+            graph.float().eval(),
+            (),
+            path,
+            kwargs=inputs,
+            dynamo=True,
+            dynamic_shapes=shapes,
+            input_names=list(inputs),
+            output_names=["logits"],
+            opset_version=OPSET,
+            external_data=False,
+            verbose=False,
+        )

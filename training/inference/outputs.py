@@ -1,16 +1,18 @@
 """Open a model, and run it over texts in batches of similar length."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 from transformers import (
     AutoConfig,
     AutoTokenizer,
     BatchEncoding,
-    DataCollatorWithPadding,
     PreTrainedConfig,
     PreTrainedModel,
     TokenizersBackend,
@@ -91,9 +93,15 @@ def batched_outputs(
         ids: token ids of each text.
         settings: further arguments of the model.
     """
-    pad = DataCollatorWithPadding(tokenizer)
     for texts in batches_by_length([len(text) for text in ids], texts_per_batch):
-        inputs = BatchEncoding(pad([{"input_ids": ids[text]} for text in texts])).to(model.device)
+        inputs = _padded([torch.tensor(ids[text]) for text in texts], tokenizer).to(model.device)
         yield texts, inputs, model(**inputs, **settings)
         if bar is not None:
             bar.update(len(texts))
+
+
+def _padded(ids: list[Tensor], tokenizer: TokenizersBackend) -> BatchEncoding:
+    """Pad the ids of texts, without the tokenizer, which takes ten times as long."""
+    pad = partial(pad_sequence, batch_first=True, padding_side=tokenizer.padding_side)
+    masks = [torch.ones_like(text) for text in ids]
+    return BatchEncoding({"input_ids": pad(ids, padding_value=tokenizer.pad_token_id), "attention_mask": pad(masks)})

@@ -1,5 +1,6 @@
 """What a model says of texts: classes, numbers, entities, or words for masks, as columns of a table."""
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +27,7 @@ from training.texts.regions import region_token_id
 TEXT, NUMBER = pa.string(), pa.float64()
 
 
-class Predictor:
+class Predictor(ABC):
     """Answers texts, for `annotate`.
 
     Args:
@@ -63,13 +64,13 @@ class Predictor:
         self.columns = self.make_columns()
         self.schema = pa.schema({f"{prefix}{name}": kind for name, kind in self.columns.items()})
 
+    @abstractmethod
     def make_columns(self) -> dict[str, pa.DataType]:
         """Return the columns of an answer without the prefix."""
-        raise NotImplementedError
 
+    @abstractmethod
     def predict(self, texts: Sequence[str], bar: tqdm | None) -> tuple[list[tuple[Any, ...]], Counter[str]]:
         """Return a value for each column of each text, and what the user should know of, counted."""
-        raise NotImplementedError
 
     def __call__(self, texts: Sequence[str], bar: tqdm | None = None) -> tuple[list[Row], Counter[str]]:
         """Answer each text; see `annotate`."""
