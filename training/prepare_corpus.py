@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from training.common.arguments import check_each, option, parse_arguments, public_arguments
 from training.common.errors import InputError, run
+from training.common.locks import only_run_in
 from training.corpus_preparation.executors import run_locally, run_on_ray, silence_log, submit_to_slurm
 from training.corpus_preparation.folder import dump_facts, open_folder
 from training.corpus_preparation.reading import ReadDumps
@@ -74,16 +75,19 @@ def main() -> None:
     silence_log()
     files = find_dumps(args.input)
     region_of = region_finder(args.region, args.region_column, args.region_rules, files)
-    folder = open_folder(Path(args.output_dir), run_identity(args, files), args.resume, args.overwrite)
-    steps = cleaning_steps(args, files, region_of)
-    stages = preparation_stages(steps, len(files), folder, args.duplicates, args.within_regions, FinishCorpus(folder))
-    if args.executor == "slurm":
-        submit_to_slurm(stages, folder.logs, args.workers, slurm_settings(args))
-        print(f"jobs are submitted; the last one writes {args.output_dir}; after a failure run this with --resume")
-        return
-    (run_on_ray if args.executor == "ray" else run_locally)(stages, folder.logs, args.workers)
-    folder.remove()
-    print((Path(args.output_dir) / REPORT).read_text(encoding="utf-8"))
+    with only_run_in(Path(args.output_dir)):
+        folder = open_folder(Path(args.output_dir), run_identity(args, files), args.resume, args.overwrite)
+        steps = cleaning_steps(args, files, region_of)
+        stages = preparation_stages(
+            steps, len(files), folder, args.duplicates, args.within_regions, FinishCorpus(folder)
+        )
+        if args.executor == "slurm":
+            submit_to_slurm(stages, folder.logs, args.workers, slurm_settings(args))
+            print(f"jobs are submitted; the last one writes {args.output_dir}; after a failure run this with --resume")
+            return
+        (run_on_ray if args.executor == "ray" else run_locally)(stages, folder.logs, args.workers)
+        folder.remove()
+        print((Path(args.output_dir) / REPORT).read_text(encoding="utf-8"))
 
 
 def cleaning_steps(args: PrepareArguments, files: tuple[Path, ...], region_of: RegionOf) -> list[Any]:

@@ -7,6 +7,7 @@ from modeling_bilma import BilmaForSequenceClassification
 from tests.conftest import TEXTS, tiny_config
 from training import predict
 from training.common.errors import InputError
+from training.common.locks import only_run_in
 
 
 @pytest.fixture
@@ -35,6 +36,12 @@ def test_a_file_comes_back_with_its_answers(answer, capsys):
     assert (rows[-1]["label"], rows[-1]["score"]) == ("", "")
     report = capsys.readouterr().err.splitlines()[-1]
     assert "7 rows" in report and "1 without text" in report and " cut" in report
+
+
+def test_an_output_that_another_run_writes_is_refused(answer, tmp_path):
+    with only_run_in(tmp_path / "out.csv"), pytest.raises(InputError, match="another run writes there"):
+        answer()
+    assert not (tmp_path / "out.csv").exists()
 
 
 def test_a_run_is_continued_with_its_own_flags_only(answer, tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from training.common.arguments import public_arguments
 from training.common.errors import InputError, as_input_error
 from training.common.files import read_json, write_json
+from training.common.locks import only_run_in
 from training.common.provenance import base_fingerprint
 from training.inference.tables import (
     STANDARD,
@@ -95,7 +96,8 @@ def annotate(
 
     Raises:
         InputError: if the input cannot be read, holds no rows or no such column, or has a column that an answer has
-            too; if an unfinished output was begun with something else; and if the output cannot be written.
+            too; if an unfinished output was begun with something else; and if the output cannot be written, or another
+            run writes it.
     """
     chunks = _chunks(source)
     first = next(chunks, None)
@@ -107,7 +109,8 @@ def annotate(
         answered = partial(_answer, source=source, text_column=text_column, answer=answer, bar=bar)
         if output.path == STANDARD:
             return _print_parts(chain([first], chunks), answered, output.format, schema)
-        return _write_parts(chain([first], chunks), answered, output, schema, run, resume)
+        with only_run_in(Path(output.path)):
+            return _write_parts(chain([first], chunks), answered, output, schema, run, resume)
 
 
 def run_identity(args: Any, source: Table) -> dict[str, Any]:

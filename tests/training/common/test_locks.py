@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+from tests.training.conftest import run_main
+from training import average_models, export_onnx, merge_region, synthetic_corpus, train_tokenizer, train_word_vectors
 from training.common.errors import InputError
 from training.common.locks import only_run_in
 
@@ -62,3 +64,20 @@ def test_the_lock_is_inside_where_the_folder_above_is_read_only(tmp_path):
     tmp_path.chmod(0o500)
     with only_run_in(out):
         assert [path.name for path in out.iterdir()] == [".out.lock"]
+
+
+@pytest.mark.parametrize(
+    ("script", "flags"),
+    [
+        (average_models, {"models": ["a", "b"]}),
+        (export_onnx, {"model": "a"}),
+        (merge_region, {"model": "a", "region": "mx"}),
+        (synthetic_corpus, {}),
+        (train_tokenizer, {"train_file": "a.txt"}),
+        (train_word_vectors, {"train_file": "a.txt", "tokenizer": "a"}),
+    ],
+)
+def test_scripts_do_not_write_where_another_run_does(tmp_path, script, flags):
+    with only_run_in(tmp_path / "out"), pytest.raises(InputError, match="another run writes there"):
+        run_main(script, **flags, output_dir=tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
