@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 from transformers import pipeline
@@ -11,12 +12,14 @@ from tests.conftest import tiny_config
 from tests.training.conftest import run_main, write_texts
 from training import finetune
 from training.common.provenance import weights_fingerprint
+from training.finetuning.guesses import GUESSES_FILE, read_guesses
 from training.texts.synthetic import generate_texts
 
 FINISHED = {
     "config.json",
     "configuration_bilma.py",
     "metrics.json",
+    "test_guesses.json",
     "model.safetensors",
     "modeling_bilma.py",
     "tokenizer.json",
@@ -146,9 +149,26 @@ def test_seeds_are_averaged_and_the_average_goes_on_with_one_region(tune):
     metrics = read(out)
     assert metrics["validation"]["accuracy"] >= max(run["validation"]["accuracy"] for run in metrics["seeds"])
     assert set(metrics["soup_seeds"]) <= {1, 2, 3}
+    guesses = read_guesses(out / GUESSES_FILE)
+    assert (np.array(guesses["average"]) == np.array(guesses["right"])).mean() == metrics["test"]["accuracy"]
     frozen = ("--mlm_weight", 0, "--learning_rate", 1e-12)
     again = read(tune(*frozen, model=out, name="again"))
     assert (again["validation"], again["test"]) == (metrics["validation"], metrics["test"])
+
+
+@pytest.mark.slow
+def test_every_seed_guesses_the_test_texts_and_with_folds_all_texts(tune):
+    out = tune("--seeds", 1, 2)
+    guesses, metrics = read_guesses(out / GUESSES_FILE), read(out)
+    assert list(guesses["by_seed"]) == ["1", "2"]
+    for run in metrics["seeds"]:
+        hits = np.array(guesses["by_seed"][str(run["seed"])]) == np.array(guesses["right"])
+        assert hits.mean() == run["test"]["accuracy"]
+    crossed = tune("--folds", 2, name="crossed")
+    found = read_guesses(crossed / GUESSES_FILE)
+    assert (len(found["right"]), found["folds"]) == (300, 2)
+    hits = np.array(found["by_seed"]["0"]) == np.array(found["right"])
+    assert read(crossed)["cross_validation"]["mean"]["accuracy"] == hits.mean()
 
 
 @pytest.mark.slow
@@ -215,5 +235,7 @@ def test_wrong_input_is_named(refused, tmp_path):
     assert "no special token [ES]" in refused("--region_tokens", file="foreign.jsonl")
     assert "--test_file are for --task tokens" in refused("--test_file", tmp_path / "plain.jsonl")
     assert "--seeds 1 1: give different numbers" in refused("--seeds", 1, 1)
+    assert "--folds 1: give 2 or more" in refused("--folds", 1)
+    assert "--folds is for classes of texts" in refused("--folds", 2, "--task", "tokens")
     assert "--test_fraction 0.0 is not above 0" in refused("--test_fraction", 0)
     assert not (tmp_path / "out" / "config.json").exists()
