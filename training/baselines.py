@@ -6,33 +6,46 @@
     python training/baselines.py --task tokens --train_file train.conll --validation_file dev.conll \
         --test_file test.conll --output_dir baselines-loanwords
 
-Each method gets a folder with a metrics.json as `finetune.py` writes it. For classes of texts: the commonest label;
-TF-IDF of characters, of words, and of both with a linear classifier; that of both learnt from the texts of all regions
-(`pooled_tfidf`, which differs only with --region); the mean fastText vector of a text's words with a linear one. For
-tags of words: `O` for every word, and a conditional random field. Validation accuracy chooses how strongly a linear
-classifier is regularised. Needs `pip install "modeling-bilma[baselines,tagging]"`.
+Each method gets a folder with a metrics.json as `finetune.py` writes it and, for classes of texts, test_guesses.json
+for compare_classifiers.py. For classes of texts: the commonest label; TF-IDF of characters, of words, and of both with
+a linear classifier; of both, for texts of several regions, with a classifier of each region that learns from its texts
+alone (`regional_tfidf`); of both, learnt from the texts of all regions (`pooled_tfidf`, which differs only with
+--region); the mean fastText vector of a text's words with a linear classifier. For tags of words: `O` for every word,
+and a conditional random field. Validation accuracy chooses how strongly a linear classifier is regularised. Needs
+`pip install "modeling-bilma[baselines,tagging]"`.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
 from training.common.arguments import parse_arguments
 from training.common.errors import InputError, as_input_error, run
 from training.common.files import replace_folder, write_json
+from training.common.locks import only_run_in
 from training.finetuning.baselines import (
     METHODS,
+    SEEDED,
     TOKEN_METHODS,
     BaselineArguments,
     check_arguments,
     methods_of_texts,
     methods_of_words,
 )
-from training.finetuning.scores import Scores, classification_scores, describe_result, entity_scores, one_line
+from training.finetuning.folds import all_tests, authors_of, cross_validation
+from training.finetuning.guesses import GUESSES_FILE, describe_guesses
+from training.finetuning.scores import (
+    Scores,
+    classification_scores,
+    describe_folds,
+    describe_result,
+    entity_scores,
+    one_line,
+)
 from training.texts.labelled import LabelledSplits, label_ids, open_labelled
 from training.texts.tagged import TOKEN_TASK, TaggedSplits, open_tagged
 
@@ -43,34 +56,66 @@ def main() -> None:
     args = parse_arguments(BaselineArguments, __doc__.splitlines()[0])
     check_arguments(args)
     output_dir = Path(args.output_dir)
-    check_replaceable(output_dir, args.overwrite)
-    splits: LabelledSplits | TaggedSplits
-    methods: dict[str, Callable[[], Any]]
-    if args.task == TOKEN_TASK:
-        splits = open_tagged(args)
-        methods, metric = methods_of_words(splits), "f1"
-    else:
-        splits = open_labelled(args)
-        pooled = open_labelled(replace(args, region=None)) if args.region else splits
-        methods, metric = methods_of_texts(args, splits, pooled), "accuracy"
-    with as_input_error(OSError), replace_folder(output_dir) as folder:
-        for method, predict in tqdm(methods.items(), "methods", leave=False):
-            scores = {part: score(splits, part, predicted) for part, predicted in predict().items() if part in SCORED}
-            outcome = {"seed": args.seed, **scores}
-            (folder / method).mkdir()
-            write_json(
-                folder / method / "metrics.json",
-                describe_result(method, splits, [outcome], torch.device("cpu"), metric),
-            )
-            tqdm.write(f"{method}: {one_line(scores)}")
+    with only_run_in(output_dir):
+        check_replaceable(output_dir, args.overwrite)
+        with as_input_error(OSError), replace_folder(output_dir) as folder:
+            if args.task == TOKEN_TASK:
+                measure_taggers(open_tagged(args), folder)
+            else:
+                measure_classifiers(args, folder)
 
 
-def score(splits: LabelledSplits | TaggedSplits, part: str, predicted: Any) -> Scores:
-    """Score the predictions of a method for the texts of a part."""
-    if isinstance(splits, TaggedSplits):
-        return entity_scores(splits.parts()[part].tags, predicted)
-    right = label_ids(splits.parts()[part], splits.label_names, part)
-    return classification_scores(right, predicted, len(splits.label_names))
+def measure_taggers(splits: TaggedSplits, folder: Path) -> None:
+    for method, predict in methods_of_words(splits).items():
+        predicted = predict(0)
+        scores = {part: entity_scores(splits.parts()[part].tags, predicted[part]) for part in SCORED}
+        write_metrics(folder / method, splits, [{"seed": 0, **scores}], "f1")
+
+
+def measure_classifiers(args: BaselineArguments, folder: Path) -> None:
+    """Write metrics.json and test_guesses.json of every method."""
+    splits = open_labelled(args)
+    pooled = open_labelled(replace(args, region=None)) if args.region else splits
+    authors, methods = authors_of(splits), methods_of_texts(args, splits, pooled)
+    # Folds of one region and of all are cut by the same hashes, so that no test text of the one is in training.
+    folds, pooled_folds = (cross_validation(part, args.folds) if args.folds else [] for part in (splits, pooled))
+    of_folds = [methods_of_texts(args, *both) for both in zip(folds, pooled_folds, strict=True)]
+    for method, predict in tqdm(methods.items(), "methods", leave=False):
+        seeds = args.seeds if method in SEEDED else args.seeds[:1]
+        predicted = {seed: predict(seed) for seed in seeds}
+        runs = [{"seed": seed, **scores_of(splits, found)} for seed, found in predicted.items()]
+        test, by_seed = splits.test, {seed: found["test"] for seed, found in predicted.items()}
+        if folds:
+            test = all_tests(folds)
+            by_seed = {seed: np.concatenate([fold[method](seed)["test"] for fold in of_folds]) for seed in seeds}
+        guesses = describe_guesses(splits.task, method, splits.label_names, test, authors, by_seed, folds=args.folds)
+        facts = {"cross_validation": describe_folds(args.folds, guesses)} if folds else {}
+        write_metrics(folder / method, splits, runs, "accuracy", facts)
+        write_json(folder / method / GUESSES_FILE, guesses)
+
+
+def scores_of(splits: LabelledSplits, predicted: dict[str, np.ndarray]) -> dict[str, Scores]:
+    """Score the predictions of a method for each part that is scored."""
+    return {
+        part: classification_scores(
+            label_ids(splits.parts()[part], splits.label_names, part), predicted[part], len(splits.label_names)
+        )
+        for part in SCORED
+    }
+
+
+def write_metrics(
+    folder: Path,
+    splits: LabelledSplits | TaggedSplits,
+    runs: list[dict[str, Any]],
+    metric: str,
+    facts: dict[str, Any] | None = None,
+) -> None:
+    """Make the folder of a method, with its metrics.json, and print the scores."""
+    folder.mkdir()
+    metrics = describe_result(folder.name, splits, runs, torch.device("cpu"), metric) | (facts or {})
+    write_json(folder / "metrics.json", metrics)
+    tqdm.write(f"{folder.name}: {one_line(metrics)}")
 
 
 def check_replaceable(output_dir: Path, overwrite: bool) -> None:

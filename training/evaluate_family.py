@@ -17,6 +17,7 @@ import torch
 
 from training.common.arguments import parse_arguments
 from training.common.errors import run
+from training.common.locks import only_run_in
 from training.evaluation.arguments import EvaluateArguments, check_arguments
 from training.evaluation.comparisons import EmojiComparison, MaskedComparison
 from training.evaluation.report import check_replaceable, write_report
@@ -27,10 +28,11 @@ def main() -> None:
     args = parse_arguments(EvaluateArguments, __doc__.splitlines()[0])
     check_arguments(args)
     output_dir = Path(args.output_dir)
-    check_replaceable(output_dir / "report.md")
-    if not args.redraw:
-        evaluate(args, output_dir)
-    print(write_report(output_dir))
+    with only_run_in(output_dir):
+        check_replaceable(output_dir / "report.md")
+        if not args.redraw:
+            evaluate(args, output_dir)
+        print(write_report(output_dir))
 
 
 def evaluate(args: EvaluateArguments, output_dir: Path) -> None:

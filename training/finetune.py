@@ -11,10 +11,10 @@
 
 `--task emoji15` makes labels from raw texts, `--task tokens` takes BIO tags of words, and any other task takes the
 labels of a file. The output folder holds the classifier of the best seed by validation score, or with --soup the
-average of several, with its code, its tokenizer, training_args.json, and metrics.json with the scores of every seed.
+average of several, with its code, its tokenizer, training_args.json, metrics.json with the scores of every seed, and
+for classes of texts test_guesses.json with what they guess of each test text, for compare_classifiers.py.
 
-A run takes minutes and is not resumed: an interrupted one leaves the output folder without a model (or, with
---overwrite, with the model that it held), and the same command starts again.
+A run takes minutes and is not resumed: the same command starts an interrupted one again.
 """
 
 import json
@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from accelerate import Accelerator
 from transformers import TokenizersBackend
 
@@ -29,16 +30,21 @@ from modeling_bilma.tokenization_bilma import load_tokenizer, with_final_mask
 from training.common.arguments import parse_arguments, public_arguments
 from training.common.errors import InputError, as_input_error, run
 from training.common.files import write_json
+from training.common.locks import only_run_in
 from training.common.provenance import base_fingerprint
 from training.engine.accelerator import make_accelerator, say
 from training.engine.models import save_model
 from training.engine.run_folder import WORK_DIR, check_output_dir, prepare_work_dir, put_in_place
+from training.engine.signals import stop_with_launcher
 from training.finetuning.arguments import FinetuneArguments, check_arguments
 from training.finetuning.classifier import Classifier
-from training.finetuning.loop import score, test_scores, train_seed
-from training.finetuning.scores import describe_result, one_line, summarise
+from training.finetuning.folds import all_tests, authors_of, cross_validation
+from training.finetuning.guesses import GUESSES_FILE, Guesses, describe_guesses
+from training.finetuning.loop import cross_validate, score, test_scores, train_seed
+from training.finetuning.scores import describe_folds, describe_result, one_line, summarise
 from training.finetuning.soup import greedy_soup
 from training.finetuning.tasks import Task, tokenise_tagged, tokenise_texts
+from training.inference.classify import predict
 from training.texts.labelled import LabelledSplits, open_labelled
 from training.texts.tagged import TOKEN_TASK, TaggedSplits, open_tagged
 
@@ -46,8 +52,14 @@ from training.texts.tagged import TOKEN_TASK, TaggedSplits, open_tagged
 def main() -> None:
     args = parse_arguments(FinetuneArguments, __doc__.splitlines()[0])
     check_arguments(args)
-    output_dir = Path(args.output_dir)
-    check_output_folder(args, output_dir)
+    stop_with_launcher()
+    with only_run_in(Path(args.output_dir)):
+        check_output_folder(args, Path(args.output_dir))
+        train(args, Path(args.output_dir))
+
+
+def train(args: FinetuneArguments, output_dir: Path) -> None:
+    """Train the classifiers of all seeds, and write the best one, or their average, with its records."""
     with as_input_error(ValueError, OSError):
         tokenizer = load_tokenizer(args.model)
     if args.pooling == "mask":
@@ -60,10 +72,12 @@ def main() -> None:
 
     started = time.monotonic()
     runs: list[dict[str, Any]] = []
+    by_seed: dict[int, np.ndarray] = {}
     classifiers: list[Classifier] = []  # without --soup, the best one only
     for seed in args.seeds:
         outcome, classifier = train_seed(args, task, tokenizer, seed, accelerator)
         runs.append(outcome)
+        by_seed[seed] = predict(accelerator, classifier, task.ids["test"], tokenizer)
         say(accelerator, f"seed {seed}: {one_line(outcome)}; after {outcome['epochs']} epochs")
         if args.soup:
             classifiers.append(classifier)
@@ -72,12 +86,18 @@ def main() -> None:
     facts: dict[str, Any] = {"base_fingerprint": base}
     if args.soup:
         facts |= average(args, task, tokenizer, runs, classifiers, accelerator)
+    records: dict[str, Any] = {}
+    if isinstance(splits, LabelledSplits):
+        soup = predict(accelerator, classifiers[0], task.ids["test"], tokenizer) if args.soup else None
+        guesses = guesses_of(args, splits, tokenizer, by_seed, soup, accelerator)
+        records[GUESSES_FILE] = guesses
+        facts |= {"cross_validation": describe_folds(args.folds, guesses)} if args.folds else {}
     facts["seconds"] = round(time.monotonic() - started, 1)
 
     if accelerator.is_main_process:
         metrics = describe_result(Path(args.model).name, splits, runs, accelerator.device, task.metric) | facts
         metrics["machine"] |= {"processes": accelerator.num_processes, "mixed_precision": accelerator.mixed_precision}
-        finish(args, classifiers[0], tokenizer, metrics, output_dir)
+        finish(args, classifiers[0], tokenizer, records | {"metrics.json": metrics}, output_dir)
     accelerator.free_memory()
     accelerator.end_training()
 
@@ -140,18 +160,38 @@ def average(
     return {"soup_seeds": seeds, **scores}
 
 
+def guesses_of(
+    args: FinetuneArguments,
+    splits: LabelledSplits,
+    tokenizer: TokenizersBackend,
+    by_seed: dict[int, np.ndarray],
+    soup: np.ndarray | None,
+    accelerator: Accelerator,
+) -> Guesses:
+    """Compose test_guesses.json, of the test part, or with --folds of all texts, each guessed by the other folds."""
+    facts = splits.task, Path(args.output_dir).name, splits.label_names
+    authors = authors_of(splits)
+    if not args.folds:
+        return describe_guesses(*facts, splits.test, authors, by_seed, soup)
+    folds = cross_validation(splits, args.folds)
+    crossed = cross_validate(args, folds, tokenizer, accelerator)
+    return describe_guesses(*facts, all_tests(folds), authors, crossed, folds=args.folds)
+
+
 def finish(
     args: FinetuneArguments,
     classifier: Classifier,
     tokenizer: TokenizersBackend,
-    metrics: dict[str, Any],
+    records: dict[str, Any],
     output_dir: Path,
 ) -> None:
-    """Write the model and its records into the output folder, whole, and remove the working folder."""
+    """Write the model and its records, by file name, into the output folder, whole; remove the working folder."""
+    metrics = records["metrics.json"]
     best = output_dir / WORK_DIR / "best"
     save_model(classifier, best)
     tokenizer.save_pretrained(best)
-    write_json(best / "metrics.json", metrics)
+    for name, record in records.items():
+        write_json(best / name, record)
     write_json(best / "training_args.json", public_arguments(args))
     put_in_place(best, output_dir)
     kept = f"average of {len(metrics['soup_seeds'])} seeds" if args.soup else f"seed {metrics['kept_seed']}"

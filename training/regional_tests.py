@@ -14,6 +14,7 @@ import torch
 
 from training.common.arguments import check_each, parse_arguments
 from training.common.errors import run
+from training.common.locks import only_run_in
 from training.evaluation.arguments import RegionalTestsArguments, check_resamples
 from training.evaluation.models import check_masked_models, open_folders, pick_device
 from training.evaluation.regional_knowledge import KnowledgeTable, read_items, score_forms
@@ -29,27 +30,28 @@ def main() -> None:
     check_each(args, "from 0 to below 2^32", "seed")
     check_resamples(args.resamples)
     output_dir = Path(args.output_dir)
-    check_new(output_dir, [KIND], args.overwrite)
-    check_replaceable(output_dir / "report.md")
-    if args.num_threads:
-        torch.set_num_threads(args.num_threads)
+    with only_run_in(output_dir):
+        check_new(output_dir, [KIND], args.overwrite)
+        check_replaceable(output_dir / "report.md")
+        if args.num_threads:
+            torch.set_num_threads(args.num_threads)
 
-    items, fingerprint = read_items(Path(args.tests))
-    columns = open_folders(args.models)
-    check_masked_models(columns, top_k=1)
-    device = pick_device()
-    scores = score_forms(items, columns, args.tokens_per_batch, device)
-    cells = KnowledgeTable(items, columns, scores, args.resamples, args.seed).cells()
+        items, fingerprint = read_items(Path(args.tests))
+        columns = open_folders(args.models)
+        check_masked_models(columns, top_k=1)
+        device = pick_device()
+        scores = score_forms(items, columns, args.tokens_per_batch, device)
+        cells = KnowledgeTable(items, columns, scores, args.resamples, args.seed).cells()
 
-    settings = {"resamples": args.resamples, "seed": args.seed}
-    result: RegionalTestsResult = {
-        **header(KIND, settings, [column.facts() for column in columns], device),
-        "fingerprint": fingerprint,
-        "items": len(items),
-        "cells": cells,
-    }
-    print(write_result(output_dir, result))
-    print(write_report(output_dir))
+        settings = {"resamples": args.resamples, "seed": args.seed}
+        result: RegionalTestsResult = {
+            **header(KIND, settings, [column.facts() for column in columns], device),
+            "fingerprint": fingerprint,
+            "items": len(items),
+            "cells": cells,
+        }
+        print(write_result(output_dir, result))
+        print(write_report(output_dir))
 
 
 if __name__ == "__main__":

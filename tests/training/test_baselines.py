@@ -11,6 +11,7 @@ from training import baselines
 from training.common.errors import InputError
 from training.finetuning import baselines as baseline_methods
 from training.finetuning.baselines import METHODS
+from training.finetuning.guesses import GUESSES_FILE, read_guesses
 from training.texts.synthetic import generate_texts
 
 
@@ -43,13 +44,14 @@ def read(out, method):
 def test_every_method_writes_the_metrics_of_the_same_texts(compare, tmp_path):
     out = compare("--embedding_file", tmp_path / "more.txt")
     assert {path.name for path in out.iterdir()} == set(METHODS)
+    assert {path.name for folder in out.iterdir() for path in folder.iterdir()} == {"metrics.json", GUESSES_FILE}
     results = {method: read(out, method) for method in METHODS}
     assert len({result["texts"]["test"]["fingerprint"] for result in results.values()}) == 1
     labels = results["majority"]["texts"]["test"]["labels"]
     share = labels["P"] / sum(labels.values())
     assert results["majority"]["test"]["accuracy"] == pytest.approx(share)
     assert results["majority"]["mean"] == {part: results["majority"][part] for part in ("validation", "test")}
-    for method in ("char_tfidf", "word_tfidf", "tfidf"):
+    for method in ("char_tfidf", "word_tfidf", "tfidf", "regional_tfidf"):
         assert results[method]["test"]["accuracy"] > max(share, 0.9)
     assert results["pooled_tfidf"]["test"] == results["tfidf"]["test"]
 
@@ -64,7 +66,7 @@ def test_pooled_texts_are_those_of_all_regions_and_the_test_texts_those_of_one(c
 
     monkeypatch.setattr(baseline_methods, "linear", spy)
     out = compare("--region", "mx", "--test_fraction", 0.2)
-    char, word, both, pooled, fasttext = learnt_from.values()
+    char, word, both, pooled, fasttext = learnt_from.values()  # of one region, so without regional_tfidf
     assert char == word == both == fasttext < 150 < pooled
     metrics = read(out, "pooled_tfidf")
     assert metrics["texts"]["test"] == read(out, "tfidf")["texts"]["test"]
@@ -93,16 +95,42 @@ def test_vectors_come_from_the_training_texts_and_the_further_ones_outside_the_t
 def test_fasttext_vectors_do_not_change_from_run_to_run():
     args = baselines.BaselineArguments(task="x", output_dir="x", vector_size=8, fasttext_epochs=2)
     texts = {part: ["hola que tal", "que tal", "adios", ""] for part in ("train", "test")}
-    first, again = (baseline_methods.fasttext(args, texts)["test"] for _ in range(2))
+    first, again, other = (baseline_methods.fasttext(args, texts, seed)["test"] for seed in (0, 0, 1))
     assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
     assert first.shape == (4, 8)
+
+
+def test_seeds_and_folds(compare):
+    """Every text is guessed once, by a method that did not learn from it; only fastText depends on the seed."""
+    out = compare("--seeds", 3, 4, "--folds", 3)
+    guesses = {method: read_guesses(out / method / GUESSES_FILE) for method in METHODS}
+    assert len({found["fingerprint"] for found in guesses.values()}) == 1
+    assert set(guesses["fasttext"]["by_seed"]) == {"3", "4"}
+    assert set(guesses["tfidf"]["by_seed"]) == {"3"}
+    found = guesses["tfidf"]
+    assert (len(found["right"]), found["folds"], found["authors"]) == (300, 3, None)
+    hits = np.array(found["by_seed"]["3"]) == np.array(found["right"])
+    crossed = read(out, "tfidf")["cross_validation"]
+    assert crossed["by_seed"]["3"]["accuracy"] == hits.mean() > 0.9
+    assert crossed["texts"] == 300
+    assert len(read(out, "fasttext")["seeds"]) == 2
+
+
+def test_a_region_with_few_texts_gets_the_commonest_label():
+    texts = {part: ["bueno uno", "malo dos"] * 40 + ["otro tres"] for part in ("train", "validation", "test")}
+    labels = {part: np.array([0, 1] * 40 + [1]) for part in texts}
+    labels["train"][:1] = 1  # the commonest one is 1
+    regions = {part: np.array(["mx"] * 80 + ["uy"]) for part in texts}
+    predicted = baseline_methods.regional_tfidf(texts, labels, regions, "none")["test"]
+    assert list(predicted[-3:]) == [0, 1, 1]
 
 
 def test_what_is_there_is_replaced_when_that_is_meant(compare):
     before = read(compare(), "fasttext")["test"]
     with pytest.raises(InputError, match="or --overwrite to replace what it holds"):
-        compare("--seed", 1)
-    out = compare("--seed", 1, "--overwrite")
+        compare("--seeds", 1)
+    out = compare("--seeds", 1, "--overwrite")
     assert read(out, "fasttext")["seeds"][0]["seed"] == 1
     assert read(compare("--overwrite"), "fasttext")["test"] == before
 

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 from transformers import pipeline
@@ -11,7 +12,10 @@ from tests.conftest import tiny_config
 from tests.training.conftest import SAVED, run_main, write_texts
 from training import finetune
 from training.common.provenance import weights_fingerprint
+from training.finetuning.guesses import GUESSES_FILE, read_guesses
 from training.texts.synthetic import generate_texts
+
+FINISHED = {*SAVED, "test_guesses.json"}
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +70,7 @@ def read(out):
 
 def test_emoji15_from_raw_texts_opens_as_a_pipeline_with_emoji_for_labels(tune, folder):
     out = tune("--task", "emoji15", "--seeds", 3, 4, "--class_weights", "balanced", file="raw.jsonl")
-    assert {path.name for path in out.iterdir()} == SAVED
+    assert {path.name for path in out.iterdir()} == FINISHED
     classify = pipeline("text-classification", model=str(out))
     answers = classify("qué rico el café", top_k=None)
     assert {answer["label"] for answer in answers} == set(EMOJI_15)
@@ -83,7 +87,7 @@ def test_emoji15_from_raw_texts_opens_as_a_pipeline_with_emoji_for_labels(tune, 
     assert metrics["mean"]["test"]["accuracy"] == pytest.approx(sum(accuracies) / 2)
     assert metrics["std"]["test"]["accuracy"] == pytest.approx(abs(accuracies[0] - accuracies[1]) / 2**0.5)
     assert metrics["texts"]["train"]["texts"] > metrics["texts"]["validation"]["texts"] > 5
-    assert not [name for name in SAVED if name.endswith("json") and str(folder) in (out / name).read_text()]
+    assert not [name for name in FINISHED if name.endswith("json") and str(folder) in (out / name).read_text()]
 
 
 @pytest.mark.parametrize(
@@ -140,9 +144,26 @@ def test_seeds_are_averaged_and_the_average_goes_on_with_one_region(tune):
     metrics = read(out)
     assert metrics["validation"]["accuracy"] >= max(run["validation"]["accuracy"] for run in metrics["seeds"])
     assert set(metrics["soup_seeds"]) <= {1, 2, 3}
+    guesses = read_guesses(out / GUESSES_FILE)
+    assert (np.array(guesses["average"]) == np.array(guesses["right"])).mean() == metrics["test"]["accuracy"]
     frozen = ("--mlm_weight", 0, "--learning_rate", 1e-12)
     again = read(tune(*frozen, model=out, name="again"))
     assert (again["validation"], again["test"]) == (metrics["validation"], metrics["test"])
+
+
+@pytest.mark.slow
+def test_every_seed_guesses_the_test_texts_and_with_folds_all_texts(tune):
+    out = tune("--seeds", 1, 2)
+    guesses, metrics = read_guesses(out / GUESSES_FILE), read(out)
+    assert list(guesses["by_seed"]) == ["1", "2"]
+    for run in metrics["seeds"]:
+        hits = np.array(guesses["by_seed"][str(run["seed"])]) == np.array(guesses["right"])
+        assert hits.mean() == run["test"]["accuracy"]
+    crossed = tune("--folds", 2, name="crossed")
+    found = read_guesses(crossed / GUESSES_FILE)
+    assert (len(found["right"]), found["folds"]) == (300, 2)
+    hits = np.array(found["by_seed"]["0"]) == np.array(found["right"])
+    assert read(crossed)["cross_validation"]["mean"]["accuracy"] == hits.mean()
 
 
 @pytest.mark.slow
@@ -186,14 +207,14 @@ def test_an_interrupted_run_leaves_no_model_and_is_begun_again(tune, monkeypatch
         patch.setattr(finetune, place, die)
         tune(*seeds)
     out = tune(*seeds)
-    assert {path.name for path in out.iterdir()} == SAVED
+    assert {path.name for path in out.iterdir()} == FINISHED
     before = {path: path.read_bytes() for path in out.iterdir()}
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(finetune, place, die)
         tune(*seeds, "--overwrite", "--learning_rate", 1e-3)
     assert {path: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
     tune(*seeds, "--overwrite", "--learning_rate", 1e-3)
-    assert {path.name for path in out.iterdir()} == SAVED
+    assert {path.name for path in out.iterdir()} == FINISHED
     assert (out / "model.safetensors").read_bytes() != before[out / "model.safetensors"]
 
 
@@ -209,5 +230,7 @@ def test_wrong_input_is_named(refused, tmp_path):
     assert "no special token [ES]" in refused("--region_tokens", file="foreign.jsonl")
     assert "--test_file are for --task tokens" in refused("--test_file", tmp_path / "plain.jsonl")
     assert "--seeds 1 1: give different numbers" in refused("--seeds", 1, 1)
+    assert "--folds 1: give 2 or more" in refused("--folds", 1)
+    assert "--folds is for classes of texts" in refused("--folds", 2, "--task", "tokens")
     assert "--test_fraction 0.0 is not above 0" in refused("--test_fraction", 0)
     assert not (tmp_path / "out" / "config.json").exists()

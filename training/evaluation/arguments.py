@@ -22,6 +22,16 @@ class RegionalTestsArguments:
 
 
 @dataclass(kw_only=True)
+class ClassifierComparisonArguments:
+    classifiers: list[str] = field(metadata={"help": "folders of finetune.py"})
+    baselines: list[str] = field(metadata={"help": "folders of baselines.py, of the same texts"})
+    output_dir: str = field(metadata={"help": "folder for the results; results of other kinds in it are kept"})
+    resamples: int = option(1000, "bootstrap samples for the intervals")
+    seed: int = option(0, "seed of the bootstrap")
+    overwrite: bool = option(False, "replace classifiers.json if the output folder holds it")
+
+
+@dataclass(kw_only=True)
 class EvaluateArguments(FormatArguments):
     output_dir: str = field(metadata={"help": "folder for the results; results of other kinds in it are kept"})
     models: list[str] = field(

@@ -8,6 +8,7 @@ from training.common.errors import InputError
 from training.common.files import write_text
 from training.common.markdown import markdown_table
 from training.evaluation import published
+from training.evaluation.classifier_report import classifiers_section
 from training.evaluation.completions import as_text
 from training.evaluation.figures import TARGET_SETS, draw_all, emoji_name
 from training.evaluation.masked_texts import PLACEHOLDERS
@@ -343,4 +344,5 @@ SECTIONS: dict[str, tuple[str, Callable[[Any], list[str]]]] = {
     "region_words": ("Words of a region", words_section),
     "regional_tests": ("Tests of regional knowledge", regional_section),
     "emoji15_matrix": ("Emoji-15: models by test regions", emoji_section),
+    "classifiers": ("Classifiers against simple methods", classifiers_section),
 }

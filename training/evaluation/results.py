@@ -13,7 +13,15 @@ from training.common.files import write_text
 from training.common.provenance import commit, machine, versions
 
 SCHEMA_VERSION = 2
-KINDS = ("mlm_matrix", "per_word_matrix", "completions", "region_words", "regional_tests", "emoji15_matrix")
+KINDS = (
+    "mlm_matrix",
+    "per_word_matrix",
+    "completions",
+    "region_words",
+    "regional_tests",
+    "emoji15_matrix",
+    "classifiers",
+)
 WORDS, ALL = "words", "all"  # the sets of masked tokens that are scored
 
 
@@ -89,6 +97,7 @@ class RegionWin(TypedDict):
 
     region: str
     targets: NotRequired[str]  # absent where there is only one set, as for classifiers
+    score: NotRequired[str]  # "accuracy" or "macro_f1", where there are both
     own: str
     closest: str
     smallest_difference: Estimate

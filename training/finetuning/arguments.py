@@ -7,6 +7,7 @@ from typing import Literal
 from training.common.arguments import check_each, option
 from training.common.errors import InputError
 from training.engine.arguments import SCHEDULES, EngineArguments, check_engine_arguments
+from training.finetuning.folds import check_folds, check_seeds
 from training.texts.tagged import TOKEN_TASK, TaggedArguments
 
 
@@ -38,6 +39,9 @@ class FinetuneArguments(EngineArguments, TaggedArguments):
         False,
         "average the weights of the seeds that do not lower the validation score; all begin with one head",
     )
+    folds: int = option(
+        0, "also train and test on so many folds, each text in the test part once; for test parts of under 500 texts"
+    )
     num_train_epochs: int = option(8, "maximum number of passes over the training texts")
     patience: int = option(3, "stop after this many passes without a better validation score")
     texts_per_step: int = option(32, "texts of one optimizer step, over all processes")
@@ -57,8 +61,8 @@ def check_arguments(args: FinetuneArguments) -> None:
     check_each(args, "from 0 to below 1", "mlm_weight", "hidden_dropout_prob")
     check_each(args, "between 0 and 1", "mlm_probability")
     check_each(args, "1 or more", "num_train_epochs", "patience", "texts_per_step")
-    if not args.seeds or len(set(args.seeds)) < len(args.seeds) or not all(0 <= seed < 2**32 for seed in args.seeds):
-        raise InputError(f"--seeds {' '.join(map(str, args.seeds))}: give different numbers from 0 to below 2^32")
+    check_seeds(args.seeds)
+    check_folds(args.folds, args.task)
     if args.soup and len(args.seeds) < 2:
         raise InputError("--soup averages several trainings: give two --seeds or more")
     tags_words = args.task == TOKEN_TASK

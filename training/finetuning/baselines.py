@@ -11,14 +11,17 @@ import numpy as np
 from modeling_bilma.tokenization_bilma import normalize
 from training.common.arguments import check_each, option
 from training.common.errors import InputError, as_input_error
+from training.finetuning.folds import check_folds, check_seeds
 from training.texts.corpus import open_corpus
 from training.texts.labelled import LabelledSplits, label_ids
 from training.texts.splits import is_test, split_hash
 from training.texts.tagged import OUTSIDE, TOKEN_TASK, TaggedArguments, TaggedSplits
 
 WORD = r"[a-z0-9]+|[^\sa-z0-9]"  # what a word is to a BILMA
-METHODS = ("majority", "char_tfidf", "word_tfidf", "tfidf", "pooled_tfidf", "fasttext")
+METHODS = ("majority", "char_tfidf", "word_tfidf", "tfidf", "regional_tfidf", "pooled_tfidf", "fasttext")
+SEEDED = ("fasttext",)  # the others give the same with every seed
 TOKEN_METHODS = ("majority", "crf")  # of --task tokens
+FEWEST_OF_REGION = 50  # training texts; fewer may share no n-gram
 STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
 CHARACTERS = {"analyzer": "char_wb", "ngram_range": (2, 5)}
 WORDS = {"token_pattern": WORD, "ngram_range": (1, 2)}
@@ -40,7 +43,10 @@ class BaselineArguments(TaggedArguments):
     )
     vector_size: int = option(100, "size of the fastText vectors")
     fasttext_epochs: int = option(10, "passes over the texts to learn the fastText vectors")
-    seed: int = option(0, "seed of the fastText vectors")
+    seeds: list[int] = field(default_factory=lambda: [0], metadata={"help": "seeds of the fastText vectors"})
+    folds: int = option(
+        0, "also train and test on so many folds, each text in the test part once; for test parts of under 500 texts"
+    )
 
 
 class EmbeddingTexts:
@@ -69,12 +75,14 @@ def check_arguments(args: BaselineArguments) -> None:
         if not find_spec(package):
             raise InputError(f'{package} is not installed: pip install "modeling-bilma[baselines,tagging]"')
     check_each(args, "1 or more", "vector_size", "fasttext_epochs")
+    check_seeds(args.seeds)
+    check_folds(args.folds, args.task)
 
 
 def methods_of_texts(
     args: BaselineArguments, own: LabelledSplits, pooled: LabelledSplits
-) -> dict[str, Callable[[], Predictions]]:
-    """Return what predicts the classes of the texts of each part, by the name of the method.
+) -> dict[str, Callable[[int], Predictions]]:
+    """Return what predicts the classes of the texts of each part with a seed, by the name of the method.
 
     Args:
         own: the task, of one region or of all.
@@ -85,23 +93,28 @@ def methods_of_texts(
     known = [number for number, label in enumerate(pooled.train.labels) if label in own.label_names]
     all_texts = texts | {"train": [normalize(pooled.train.texts[number]) for number in known]}
     all_labels = labels | {"train": np.array([own.label_names.index(pooled.train.labels[number]) for number in known])}
-    return {
-        "majority": lambda: majority(labels),
-        "char_tfidf": lambda: linear(tfidf(texts, CHARACTERS), labels, args.class_weights),
-        "word_tfidf": lambda: linear(tfidf(texts, WORDS), labels, args.class_weights),
-        "tfidf": lambda: linear(tfidf(texts, CHARACTERS, WORDS), labels, args.class_weights),
-        "pooled_tfidf": lambda: linear(tfidf(all_texts, CHARACTERS, WORDS), all_labels, args.class_weights),
-        "fasttext": lambda: linear(fasttext(args, texts), labels, args.class_weights),
+    regions = {name: np.array([region or "" for region in part.regions]) for name, part in own.parts().items()}
+    methods: dict[str, Callable[[int], Predictions]] = {
+        "majority": lambda _: majority(labels),
+        "char_tfidf": lambda _: linear(tfidf(texts, CHARACTERS), labels, args.class_weights),
+        "word_tfidf": lambda _: linear(tfidf(texts, WORDS), labels, args.class_weights),
+        "tfidf": lambda _: linear(tfidf(texts, CHARACTERS, WORDS), labels, args.class_weights),
+        "regional_tfidf": lambda _: regional_tfidf(texts, labels, regions, args.class_weights),
+        "pooled_tfidf": lambda _: linear(tfidf(all_texts, CHARACTERS, WORDS), all_labels, args.class_weights),
+        "fasttext": lambda seed: linear(fasttext(args, texts, seed), labels, args.class_weights),
     }
+    if len(set(regions["train"])) == 1:
+        del methods["regional_tfidf"]  # the same as tfidf
+    return methods
 
 
-def methods_of_words(splits: TaggedSplits) -> dict[str, Callable[[], TaggedPredictions]]:
-    """Return what predicts the tags of the words of each part, by the name of the method."""
+def methods_of_words(splits: TaggedSplits) -> dict[str, Callable[[int], TaggedPredictions]]:
+    """Return what predicts the tags of the words of each part, by the name of the method; seeds change nothing."""
     return {
-        "majority": lambda: {
+        "majority": lambda _: {
             name: [[OUTSIDE] * len(words) for words in part.words] for name, part in splits.parts().items()
         },
-        "crf": lambda: crf(splits),
+        "crf": lambda _: crf(splits),
     }
 
 
@@ -124,6 +137,26 @@ def linear(features: Features, labels: Predictions, class_weights: str) -> Predi
     return {part: best.predict(matrix) for part, matrix in features.items()}
 
 
+def regional_tfidf(
+    texts: dict[str, list[str]], labels: Predictions, regions: dict[str, np.ndarray], class_weights: str
+) -> Predictions:
+    """Let a classifier of each region, trained on its own texts, predict its texts.
+
+    A region with few training texts, one label in them, or no validation text gets the commonest label of all regions.
+    """
+    predicted = majority(labels)
+    for region in np.unique(regions["train"]):
+        places = {part: np.flatnonzero(of_part == region) for part, of_part in regions.items()}
+        own_labels = {part: labels[part][numbers] for part, numbers in places.items()}
+        few = len(own_labels["train"]) < FEWEST_OF_REGION or len(set(own_labels["train"])) < 2
+        if few or not len(own_labels["validation"]):
+            continue
+        own = {part: [texts[part][number] for number in numbers] for part, numbers in places.items()}
+        for part, guessed in linear(tfidf(own, CHARACTERS, WORDS), own_labels, class_weights).items():
+            predicted[part][places[part]] = guessed
+    return predicted
+
+
 def tfidf(texts: dict[str, list[str]], *kinds: dict[str, Any]) -> Features:
     """Compute TF-IDF of n-grams that occur in two training texts or more, with logarithmic counts.
 
@@ -136,10 +169,10 @@ def tfidf(texts: dict[str, list[str]], *kinds: dict[str, Any]) -> Features:
     vectorizer = make_union(*(TfidfVectorizer(lowercase=False, sublinear_tf=True, min_df=2, **kind) for kind in kinds))
     with as_input_error(ValueError):  # nothing occurs in two texts
         vectorizer.fit(texts["train"])
-    return {part: vectorizer.transform(of_part) for part, of_part in texts.items()}
+    return {part: vectorizer.transform(of_part) for part, of_part in texts.items() if of_part}
 
 
-def fasttext(args: BaselineArguments, texts: dict[str, list[str]]) -> Features:
+def fasttext(args: BaselineArguments, texts: dict[str, list[str]], seed: int) -> Features:
     """Average the fastText vectors of each text's words, scaled by the training texts: (texts, vector_size)."""
     from gensim.models import FastText
     from sklearn.preprocessing import StandardScaler
@@ -151,7 +184,7 @@ def fasttext(args: BaselineArguments, texts: dict[str, list[str]]) -> Features:
         min_count=2,
         sg=1,
         bucket=200_000,  # the default, ten times as many, takes a gigabyte
-        seed=args.seed,
+        seed=seed,
         workers=1,  # more are faster and give other vectors each time
     ).wv
     nothing = np.zeros((1, args.vector_size), dtype=np.float32)

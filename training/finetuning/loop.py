@@ -1,8 +1,10 @@
 """The fine-tuning loop: one classifier per seed, with the weights of its best epoch."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
@@ -14,11 +16,12 @@ from training.common.errors import InputError
 from training.engine.accelerator import choose_attention, make_optimizer, make_scheduler, say
 from training.finetuning.arguments import FinetuneArguments
 from training.finetuning.classifier import Classifier, TrainedClassifier, balanced_weights, make_classifier
-from training.finetuning.scores import Scores
+from training.finetuning.scores import Scores, one_line
 from training.finetuning.steps import LabelledSteps
-from training.finetuning.tasks import Task
+from training.finetuning.tasks import Task, tokenise_texts
 from training.inference.classify import predict
 from training.texts.batches import step_seed
+from training.texts.labelled import LabelledSplits
 
 
 def train_seed(
@@ -68,6 +71,22 @@ def train_seed(
     }
     accelerator.free_memory()
     return outcome, classifier
+
+
+def cross_validate(
+    args: FinetuneArguments, folds: Sequence[LabelledSplits], tokenizer: TokenizersBackend, accelerator: Accelerator
+) -> dict[int, np.ndarray]:
+    """Train a classifier for every seed and fold; return what they guess of the folds' test texts, by seed."""
+    tasks = [tokenise_texts(fold, tokenizer, args.max_length, args.region_tokens) for fold in folds]
+    by_seed = {}
+    for seed in args.seeds:
+        found = []
+        for number, task in enumerate(tasks, start=1):
+            outcome, classifier = train_seed(args, task, tokenizer, seed, accelerator)
+            say(accelerator, f"seed {seed}, fold {number}: {one_line(outcome)}; after {outcome['epochs']} epochs")
+            found.append(predict(accelerator, classifier, task.ids["test"], tokenizer))
+        by_seed[seed] = np.concatenate(found)
+    return by_seed
 
 
 def make_model(args: FinetuneArguments, task: Task, tokenizer: TokenizersBackend) -> TrainedClassifier:

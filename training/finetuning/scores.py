@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from training.common.provenance import commit, machine, versions
+from training.finetuning.guesses import Guesses
 from training.texts.labelled import LabelledSplits
 from training.texts.tagged import TaggedSplits
 
@@ -80,13 +81,26 @@ def summarise(runs: Sequence[dict[str, Any]], metric: str = "accuracy") -> dict[
     kept = max(runs, key=lambda run: run["validation"][metric])  # the first of equals
     summary: dict[str, Any] = {"mean": {}, "std": {}, "kept_seed": kept["seed"]}
     for part in ("validation", "test"):
-        values = {name: [run[part][name] for run in runs] for name in kept[part]}
-        summary["mean"][part] = {name: statistics.mean(of_seeds) for name, of_seeds in values.items()}
-        summary["std"][part] = {
-            name: statistics.stdev(of_seeds) if len(runs) > 1 else None for name, of_seeds in values.items()
-        }
+        summary["mean"][part], summary["std"][part] = mean_and_std([run[part] for run in runs])
         summary[part] = kept[part]
     return summary | {name: value for name, value in kept.items() if name.startswith("test_")}
+
+
+def mean_and_std(of_seeds: Sequence[Scores]) -> tuple[Scores, dict[str, float | None]]:
+    """Return the mean of every score over seeds, and its standard deviation, None for one seed."""
+    values = {name: [scores[name] for scores in of_seeds] for name in of_seeds[0]}
+    means = {name: statistics.mean(numbers) for name, numbers in values.items()}
+    return means, {name: statistics.stdev(numbers) if len(numbers) > 1 else None for name, numbers in values.items()}
+
+
+def describe_folds(folds: int, guesses: Guesses) -> dict[str, Any]:
+    """Compose what metrics.json records of a cross-validation: the scores of all texts, with their summary."""
+    right, classes = np.array(guesses["right"]), len(guesses["labels"])
+    scores = {
+        seed: classification_scores(right, np.array(guessed), classes) for seed, guessed in guesses["by_seed"].items()
+    }
+    mean, std = mean_and_std(list(scores.values()))
+    return {"folds": folds, "texts": len(right), "mean": mean, "std": std, "by_seed": scores}
 
 
 def describe_result(

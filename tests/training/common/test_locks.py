@@ -5,7 +5,19 @@ import sys
 import pytest
 
 from tests.training.conftest import run_main
-from training import average_models, export_onnx, merge_region, synthetic_corpus, train_tokenizer, train_word_vectors
+from training import (
+    average_models,
+    baselines,
+    compare_classifiers,
+    evaluate_family,
+    export_onnx,
+    finetune,
+    merge_region,
+    regional_tests,
+    synthetic_corpus,
+    train_tokenizer,
+    train_word_vectors,
+)
 from training.common.errors import InputError
 from training.common.locks import only_run_in
 
@@ -70,8 +82,13 @@ def test_the_lock_is_inside_where_the_folder_above_is_read_only(tmp_path):
     ("script", "flags"),
     [
         (average_models, {"models": ["a", "b"]}),
+        (baselines, {"task": "a", "train_file": "a.csv"}),
+        (compare_classifiers, {"classifiers": "a", "baselines": "b"}),
+        (evaluate_family, {"models": "a", "corpora": "a"}),
         (export_onnx, {"model": "a"}),
+        (finetune, {"model": "a", "task": "a", "train_file": "a.csv"}),
         (merge_region, {"model": "a", "region": "mx"}),
+        (regional_tests, {"models": "a"}),
         (synthetic_corpus, {}),
         (train_tokenizer, {"train_file": "a.txt"}),
         (train_word_vectors, {"train_file": "a.txt", "tokenizer": "a"}),
