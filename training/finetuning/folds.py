@@ -30,7 +30,8 @@ def check_folds(folds: int, task: str) -> None:
 
 def authors_of(splits: LabelledSplits) -> dict[str, str]:
     """Return the author of each text that names one (`--group_column`), by the text without its label."""
-    corpus, authors = splits.corpus, {}
+    corpus = splits.corpus
+    authors: dict[str, str] = {}
     if corpus.group_column:
         for text, *values in corpus.rows():
             without_label = text if corpus.label_column else (emoji15(text) or (text,))[0]
@@ -67,7 +68,15 @@ def cross_validation(splits: LabelledSplits, folds: int) -> list[LabelledSplits]
                 )
         left_out = len(rows) - sum(int(texts.sum()) for texts in chosen.values())
         named = {name: labelled(rows, np.flatnonzero(texts)) for name, texts in chosen.items()}
-        found.append(replace(splits, **named, duplicates=splits.duplicates + left_out))
+        found.append(
+            replace(
+                splits,
+                train=named["train"],
+                validation=named["validation"],
+                test=named["test"],
+                duplicates=splits.duplicates + left_out,
+            )
+        )
     return found
 
 

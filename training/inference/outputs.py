@@ -101,7 +101,7 @@ def batched_outputs(
 
 
 def _padded(ids: list[Tensor], tokenizer: TokenizersBackend) -> BatchEncoding:
-    """Pad the ids of texts, without the tokenizer, which takes ten times as long."""
+    """Pad the ids of texts as the tokenizer would, at less cost."""
     pad = partial(pad_sequence, batch_first=True, padding_side=tokenizer.padding_side)
     masks = [torch.ones_like(text) for text in ids]
     return BatchEncoding({"input_ids": pad(ids, padding_value=tokenizer.pad_token_id), "attention_mask": pad(masks)})
