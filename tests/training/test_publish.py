@@ -315,8 +315,9 @@ def test_a_dry_run_writes_what_is_published(publish, loopback_hub, tmp_path):
 
 
 def test_a_dry_run_that_would_replace_a_folder_of_the_users(publish, tmp_path):
-    (tmp_path / "bilma-mx").mkdir()
-    (tmp_path / "bilma-mx" / "mine.txt").write_text("mine")
-    status, printed = publish(dry_run=tmp_path)
+    trees = tmp_path / "trees"
+    (trees / "bilma-mx").mkdir(parents=True)
+    (trees / "bilma-mx" / "mine.txt").write_text("mine")
+    status, printed = publish(dry_run=trees)
     assert (status, "is not what a dry run wrote" in printed) == (2, True)
-    assert [path.name for path in tmp_path.rglob("*")] == ["bilma-mx", "mine.txt"]
+    assert [path.name for path in trees.rglob("*")] == ["bilma-mx", "mine.txt"]
