@@ -35,7 +35,7 @@ help:
 $(CORPUS)/README.md: training/synthetic_corpus.py training/texts/synthetic.py training/texts/synthetic_lexicon.yaml | .venv/installed
 	$(BIN)/python training/synthetic_corpus.py --output_dir $(CORPUS)
 
-PHRASE ?= ¿[MASK] que hacer hoy?
+PHRASE ?= ¿cuándo [MASK] venir?
 quickstart: .venv/installed $(CORPUS)/README.md
 	@echo "1. The model in models/bilma, asked for its eight regions."
 	$(BIN)/python training/complete.py --models models/bilma --phrases "$(PHRASE)"
