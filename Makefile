@@ -6,7 +6,7 @@ MODEL ?= models/bilma
 FAMILY ?= runs/family
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help quickstart family present publish test test-fast page browser test-page bench-onnx soak parity bench profile bench-inference lint clean
+.PHONY: help quickstart family present publish test test-fast page browser test-page bench-fill-mask soak parity bench profile bench-inference lint clean
 
 help:
 	@echo "make quickstart       ask the model in models/bilma for eight regions, then grow a region from it"
@@ -20,10 +20,10 @@ help:
 	@echo "make page             build the page with MODEL (models/bilma) and serve it on this machine"
 	@echo "make test-page        test the page in Chromium (make browser installs it, on Debian)"
 	@echo "make parity           compare converted checkpoints with the authors' TensorFlow code (Python 3.11 or older)"
-	@echo "make bench            time training, tokenising and fill-mask against the authors' code and a plain BERT"
+	@echo "make bench            time training and tokenising against the authors' code and a plain BERT"
+	@echo "make bench-fill-mask  time answers of MODEL in torch, ONNX Runtime and Chromium, also against those two"
 	@echo "make profile          report where the time of a training step and of a fill-mask answer goes"
 	@echo "make bench-inference  time converted checkpoints against the authors' code"
-	@echo "make bench-onnx       compare the ONNX exports of MODEL with it, in speed and answers, also in Chromium"
 	@echo "make clean            remove what the other targets made, except the environment and the family"
 
 .venv/installed: setup.cfg pyproject.toml constraints.txt
@@ -102,14 +102,15 @@ BENCH_TEXTS ?= $(CORPUS)/mx.jsonl
 bench: .venv/installed .venv-parity/installed $(CORPUS)/README.md
 	$(BIN)/python -m benchmarks.pretraining --train_file $(BENCH_TEXTS)
 
+BENCH_REGION ?= mx
+bench-fill-mask: .venv/installed .venv-parity/installed space/node_modules/.package-lock.json browser $(CORPUS)/README.md
+	$(BIN)/python -m benchmarks.fill_mask --model $(MODEL) --texts $(BENCH_TEXTS) --region $(BENCH_REGION) $(FLAGS)
+
 profile: .venv/installed $(CORPUS)/README.md
 	$(BIN)/python -m benchmarks.profile_step --train_file $(BENCH_TEXTS)
 
 bench-inference: .venv/installed .venv-parity/installed
 	$(BIN)/python -m benchmarks.inference
-
-bench-onnx: .venv/installed space/node_modules/.package-lock.json browser $(CORPUS)/README.md
-	$(BIN)/python -m benchmarks.exported --model $(MODEL) --texts $(BENCH_TEXTS) --browser $(FLAGS)
 
 lint: .venv/installed
 	$(BIN)/ruff check .

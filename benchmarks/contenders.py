@@ -4,15 +4,11 @@
     python -m benchmarks.contenders bert-bf16 TOKENIZER         # BERT of transformers in the usual MLM loop
     python -m benchmarks.contenders products                    # matrix products: the peak of the machine
 
-A request is one line of JSON with a `verb` and its arguments. The response is a line with `seconds`, other results of
-the verb, and `peak_bytes`, the peak memory of the process. The authors' code is run by `tests/parity/authors.py`.
+`benchmarks/turns.py` describes requests. The authors' code is run by `tests/parity/authors.py`.
 """
 
 import argparse
-import json
 import os
-import resource
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,8 +18,9 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from datasets import Dataset
-from transformers import BertConfig, BertForMaskedLM, DataCollatorForLanguageModeling, FillMaskPipeline, pipeline
+from transformers import BertConfig, BertForMaskedLM, DataCollatorForLanguageModeling
 
+from benchmarks.turns import serve
 from modeling_bilma import BilmaConfig, BilmaForMaskedLM
 from modeling_bilma.tokenization_bilma import build_tokenizer, load_tokenizer, train_vocabulary
 from training.engine.accelerator import choose_attention, make_accelerator, make_optimizer
@@ -54,7 +51,7 @@ def clipped_update(accelerator: Accelerator, model: torch.nn.Module, optimizer: 
 
 
 class Bilma:
-    """The training step of `training/pretrain.py`, with tokenising before it and completions after it."""
+    """The training step of `training/pretrain.py`, with tokenising before it."""
 
     def __init__(self, tokenizer: str, corpus: list[str]):
         self.args = PretrainArguments(region="mx", output_dir="unused", num_threads=torch.get_num_threads())
@@ -65,7 +62,6 @@ class Bilma:
         choose_attention(model, self.accelerator)
         self.model, self.optimizer = self.accelerator.prepare(model, make_optimizer(self.args, model))
         self.corpus, self.next_step = corpus, 0
-        self.pipelines: dict[str, FillMaskPipeline] = {}
 
     def train(self, texts: list[str], texts_per_step: int) -> dict[str, Any]:
         """Train on texts that are tokenised beforehand; `flops` counts the operations that the loss needs."""
@@ -101,16 +97,6 @@ class Bilma:
 
     def tokenize(self, texts: list[str]) -> dict[str, Any]:
         return {"seconds": timed(lambda: encode(texts, self.tokenizer, MAX_LENGTH))}
-
-    def fill_mask(self, texts: list[str], dtype: str) -> dict[str, Any]:
-        """Predict the second word of each text, with the pipeline that users call."""
-        if dtype not in self.pipelines:
-            model = BilmaForMaskedLM(BilmaConfig(vocab_size=len(self.tokenizer))).eval()
-            model.to(self.accelerator.device, getattr(torch, dtype))
-            self.pipelines[dtype] = pipeline("fill-mask", model=model, tokenizer=self.tokenizer, batch_size=64)
-        masked = [" ".join([word, self.tokenizer.mask_token, *rest]) for word, _, *rest in map(str.split, texts)]
-        inputs = masked[0] if len(masked) == 1 else masked  # a list of one would go through a data loader
-        return {"seconds": timed(lambda: self.pipelines[dtype](inputs))}
 
     def make_steps(self, tokens: Dataset, texts_per_step: int) -> MaskedSteps:
         return MaskedSteps(
@@ -180,15 +166,6 @@ class Products:
         a, b = self.matrices[dtype]
         seconds = timed(lambda: a @ b)
         return {"seconds": seconds, "flops_per_second": 2 * self.size**3 / seconds}
-
-
-def serve(contender: object) -> None:
-    print("ready", flush=True)
-    for line in sys.stdin:
-        request = json.loads(line)
-        answer = getattr(contender, request.pop("verb"))(**request)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps(answer | {"peak_bytes": peak}), flush=True)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Draw the picture of `benchmarks/pretraining.py` from its JSON.
+"""Draw the picture of `benchmarks/pretraining.py` or `benchmarks/fill_mask.py` from its JSON.
 
 python -m benchmarks.draw benchmarks/results/pretraining.json
 """
@@ -13,6 +13,7 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 # Okabe-Ito colours, which colour-blind readers can tell apart.
@@ -20,46 +21,61 @@ OURS, OTHERS, MEMORY = "#0072B2", "#999999", "#D55E00"
 LABELS = {
     "bilma": "BILMA, this project",
     "bilma_one_core": "BILMA, this project, one core",
-    "bilma_bf16": "BILMA, this project, bf16",
     "bert-bf16": "BERT, usual loop, bf16",
     "bert-fp32": "BERT, usual loop, fp32",
     "authors": "BILMA, the authors' code",
 }
+FILL_MASK_LABELS = {
+    "pipeline": "pipeline, as it opens",
+    "pipeline_fp32": "pipeline, dtype=float32",
+    "onnx_fp32": "ONNX Runtime, fp32",
+    "onnx_int8": "ONNX Runtime, int8",
+    "wasm_int8": "Chromium, int8",
+    "bert_onnx_fp32": "BERT, ONNX Runtime, fp32",
+    "bert_onnx_int8": "BERT, ONNX Runtime, int8",
+    "bert_wasm_int8": "BERT, Chromium, int8",
+    "authors": LABELS["authors"],
+}
 
 
-def draw(result: dict[str, Any], path: Path) -> None:
-    """Draw training, tokenising and fill-mask by contender, and training by the size of the corpus."""
-    figure, axes = plt.subplots(2, 2, figsize=(12, 7), layout="constrained")
+def draw_pretraining(result: dict[str, Any], path: Path) -> None:
+    """Draw training and tokenising by contender, and training by the size of the corpus."""
+    figure, axes = plt.subplots(1, 3, figsize=(15, 3.5), layout="constrained")
     training, tokenising = result["training"], result["tokenising"]
-    bars(axes[0, 0], training["texts_per_second"], "training, texts per second")
-    bars(axes[0, 1], tokenising["texts_per_second"], "tokenising, texts per second")
-    completions = {
-        f"{LABELS[who]}\n{count} text{'s' if count > 1 else ''}": (who, figures)
-        for count in (1, 64)
-        for who, figures in result["fill_mask"][f"texts_{count}"]["milliseconds"].items()
-    }
-    named_bars(axes[1, 0], completions, "fill-mask, milliseconds (lower is better)")
-    growth(axes[1, 1], result["growth"])
+    bars(axes[0], training["texts_per_second"], "training, texts per second")
+    bars(axes[1], tokenising["texts_per_second"], "tokenising, texts per second")
+    growth(axes[2], result["growth"])
+    save(figure, result, path)
+
+
+def draw_fill_mask(result: dict[str, Any], path: Path) -> None:
+    """Draw the time of an answer by runtime, for one text and for 64."""
+    figure, axes = plt.subplots(1, 2, figsize=(13, 4), layout="constrained")
+    for axis, count in zip(axes, (1, 64), strict=True):
+        title = f"fill-mask of {count} text{'s' if count > 1 else ''}, milliseconds (lower is better)"
+        milliseconds = result[f"texts_{count}"]["milliseconds"]
+        bars(axis, {name: milliseconds[name] for name in FILL_MASK_LABELS}, title, FILL_MASK_LABELS)
+    save(figure, result, path)
+
+
+def save(figure: Figure, result: dict[str, Any], path: Path) -> None:
     where = f"{result['machine']['device']}, {result['machine'].get('threads', '')} threads".replace(",  threads", "")
     figure.suptitle(f"Medians and quartiles of {result['rounds']} rounds, {where}")
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
 
-def bars(axis: Axes, figures: dict[str, dict[str, float]], title: str) -> None:
-    named_bars(axis, {LABELS[name]: (name, values) for name, values in figures.items()}, title)
-
-
-def named_bars(axis: Axes, figures: dict[str, tuple[str, dict[str, float]]], title: str) -> None:
+def bars(axis: Axes, figures: dict[str, dict[str, float]], title: str, labels: dict[str, str] = LABELS) -> None:
+    """Draw medians with quartiles, on a logarithmic axis; ours in colour."""
     names = list(figures)[::-1]
-    values = [figures[name][1] for name in names]
+    values = [figures[name] for name in names]
     medians = [value["median"] for value in values]
     spread = [
         [value["median"] - value["quartile_1"] for value in values],
         [value["quartile_3"] - value["median"] for value in values],
     ]
-    colours = [OURS if figures[name][0].startswith("bilma") else OTHERS for name in names]
-    axis.barh(names, medians, xerr=spread, color=colours, ecolor="black", capsize=3)
+    colours = [OTHERS if name.startswith(("bert", "authors")) else OURS for name in names]
+    axis.barh([labels[name] for name in names], medians, xerr=spread, color=colours, ecolor="black", capsize=3)
     for row, value in enumerate(values):
         axis.annotate(
             f"{rounded(value['median'])}", (value["quartile_3"], row), (6, 0), textcoords="offset points", va="center"
@@ -97,4 +113,5 @@ def growth(axis: Axes, sizes: list[dict[str, Any]]) -> None:
 
 if __name__ == "__main__":
     source = Path(sys.argv[1])
-    draw(json.loads(source.read_text(encoding="utf-8")), source.with_suffix(".png"))
+    result = json.loads(source.read_text(encoding="utf-8"))
+    (draw_pretraining if "training" in result else draw_fill_mask)(result, source.with_suffix(".png"))

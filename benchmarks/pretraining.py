@@ -1,22 +1,19 @@
-"""Compare pretraining, tokenising and fill-mask with the authors' code and a plain BERT: `make bench`.
+"""Compare pretraining and tokenising with the authors' code and a plain BERT: `make bench`.
 
     python -m benchmarks.pretraining --train_file mx.jsonl.gz
 
-Each contender is a separate process. They take turns in every round, with the same texts and vocabulary, so that other
-load on the machine affects all of them. Needs the environment of `make parity`, with the authors' code and vocabulary.
-Writes benchmarks/results/pretraining.json, and pretraining.png from it.
+The contenders take turns in every round, with the same texts and vocabulary. Needs the environment of `make parity`,
+with the authors' code and vocabulary. Writes benchmarks/results/pretraining.json, and pretraining.png from it.
 """
 
 import argparse
 import gzip
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -25,24 +22,17 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmarks.draw import draw
+from benchmarks.draw import draw_pretraining
 from benchmarks.reporting import write_result
+from benchmarks.turns import AUTHORS, ROOT, Contender, contender, ratio, summary
 from modeling_bilma.tokenization_bilma import build_tokenizer, read_vocabulary
 from training.texts.corpus import Corpus
 from training.texts.files import find_files
 
-ROOT = Path(__file__).resolve().parents[1]
-AUTHORS = ROOT / "tests" / "parity" / "authors.py"
 TEXTS_PER_STEP = 64  # of the default recipe
 TRAINED_TEXTS = 4 * TEXTS_PER_STEP  # at least a second for each, so that effects of the preceding wait are small
 AUTHORS_TEXTS = 16  # their time per text does not depend on the number of texts
 TOKENISED_TEXTS = 1000
-SHORT_TEXT_WORDS = 15
-FILL_DTYPES = {"bilma": "float32", "bilma_bf16": "bfloat16"}
-ENVIRONMENT = {
-    "PYTHONPATH": str(ROOT),
-    "TOKENIZERS_PARALLELISM": "true",  # a pipeline would switch it off for its process
-}
 Samples = dict[str, list[float]]
 
 
@@ -60,54 +50,12 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-class Contender:
-    """A process that answers requests, with one line of JSON each way."""
-
-    def __init__(self, command: Sequence[object], **environment: str):
-        self.process = subprocess.Popen(
-            list(map(str, command)),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | ENVIRONMENT | environment,
-        )
-        if self.process.stdout.readline() != "ready\n":
-            raise SystemExit(f"{' '.join(map(str, command))} did not start: its errors are above")
-
-    def ask(self, verb: str, **arguments: Any) -> dict[str, Any]:
-        self.process.stdin.write(json.dumps({"verb": verb, **arguments}) + "\n")
-        self.process.stdin.flush()
-        if not (line := self.process.stdout.readline()):
-            raise SystemExit(f"{' '.join(map(str, self.process.args))} ended: its errors are above")
-        return json.loads(line)
-
-
-@contextmanager
-def contender(*command: object, **environment: str) -> Iterator[Contender]:
-    running = Contender(command, **environment)
-    try:
-        yield running
-    finally:
-        running.process.stdin.close()
-        running.process.wait()
-
-
 def ours(name: str, *arguments: object, **environment: str) -> Any:
-    return contender(sys.executable, ROOT / "benchmarks" / "contenders.py", name, *arguments, **environment)
-
-
-def summary(values: Sequence[float]) -> dict[str, float]:
-    low, first, median, third, high = (float(f"{v:.4g}") for v in np.percentile(values, [0, 25, 50, 75, 100]))
-    return {"median": median, "quartile_1": first, "quartile_3": third, "min": low, "max": high}
-
-
-def ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
-    """Summarise the ratio of two speeds, round by round."""
-    return summary(np.array(ours) / np.array(theirs))
+    return contender(sys.executable, "-m", "benchmarks.contenders", name, *arguments, **environment)
 
 
 def compare(args: argparse.Namespace, texts: list[str], folder: Path) -> dict[str, Any]:
-    """Measure peak, training, tokenising and fill-mask of all contenders."""
+    """Measure the peak of the machine, and training and tokenising of all contenders."""
     with ExitStack() as stack:
         authors = stack.enter_context(contender(args.authors_python, AUTHORS, "serve", folder))
         vocabulary = folder / "tokenizer"
@@ -157,15 +105,6 @@ def measure_round(
     for name, tokenizer in tokenizers.items():
         seconds = tokenizer.ask("tokenize", texts=texts)["seconds"]
         samples[f"tokenize {name}"].append(len(texts) / (seconds["tokenize"] if name == "authors" else seconds))
-    short = [text for text in texts if 2 < len(text.split()) <= SHORT_TEXT_WORDS]
-    for count in (1, 64):
-        batch = short[:count]
-        for name, dtype in FILL_DTYPES.items():
-            answer = trainers["bilma"].ask("fill_mask", texts=batch, dtype=dtype)
-            samples[f"fill {count} {name}"].append(1 / answer["seconds"])
-        # Keras can be called in two ways, one faster for few texts and the other for many.
-        theirs = trainers["authors"].ask("fill_mask", texts=batch)["seconds"]
-        samples[f"fill {count} authors"].append(1 / min(theirs.values()))
 
 
 def summarise(samples: Samples, peaks: dict[str, int]) -> dict[str, Any]:
@@ -190,19 +129,6 @@ def summarise(samples: Samples, peaks: dict[str, int]) -> dict[str, Any]:
                 samples["tokenize bilma_one_core"], samples["tokenize authors"]
             ),
             "all_cores_times_as_fast_as_one": ratio(samples["tokenize bilma"], samples["tokenize bilma_one_core"]),
-        },
-        "fill_mask": {
-            f"texts_{count}": {
-                "milliseconds": {
-                    name: summary(1000 / np.array(samples[f"fill {count} {name}"]))
-                    for name in (*FILL_DTYPES, "authors")
-                },
-                "times_as_fast_as_authors": {
-                    name: ratio(samples[f"fill {count} {name}"], samples[f"fill {count} authors"])
-                    for name in FILL_DTYPES
-                },
-            }
-            for count in (1, 64)
         },
     }
 
@@ -251,7 +177,7 @@ def main() -> None:
         found["authors"] = json.loads((folder / "versions.json").read_text())
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     result = write_result(args.output, device, **found)
-    draw(result, args.output.with_suffix(".png"))
+    draw_pretraining(result, args.output.with_suffix(".png"))
     print(f"{args.output}: written, and {args.output.with_suffix('.png').name} drawn from it")
 
 

@@ -9,6 +9,7 @@ from transformers.pipelines import PipelineException
 
 from modeling_bilma import BilmaForMaskedLM, BilmaForSequenceClassification
 from modeling_bilma.regional import PARTS, add_regions
+from modeling_bilma.tokenization_bilma import load_tokenizer
 from tests.conftest import tiny_config
 
 TEXTS = ["vamos a comer [MASK]", "[MASK] gusta tomar cafe [MASK] la mañana con @ana", "[MASK]"]
@@ -98,3 +99,14 @@ def test_a_classifier_names_no_fill_mask_pipeline(folders, tmp_path):
 def test_a_text_without_a_mask_is_refused(folders):
     with pytest.raises(PipelineException, match="No mask_token"):
         open_pipeline(folders / "plain")("vamos a comer")
+
+
+@pytest.mark.parametrize("instructions, dtype", [("avx512_bf16", torch.bfloat16), ("avx2", torch.float32)])
+def test_bf16_is_kept_where_the_cpu_multiplies_in_it(folders, tmp_path, monkeypatch, instructions, dtype):
+    BilmaForMaskedLM.from_pretrained(folders / "plain", dtype=torch.bfloat16).save_pretrained(tmp_path)
+    load_tokenizer(folders / "plain").save_pretrained(tmp_path)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {instructions: True})
+    fill = open_pipeline(tmp_path)
+    assert fill.model.dtype == dtype
+    in_fp32 = open_pipeline(folders / "plain")
+    assert fill(TEXTS[0])[0]["score"] == pytest.approx(in_fp32(TEXTS[0])[0]["score"], rel=0.05)

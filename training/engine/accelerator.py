@@ -19,6 +19,7 @@ from torch.distributed import DistError
 from transformers import PreTrainedModel, get_scheduler
 from transformers.utils import logging as transformers_logging
 
+from modeling_bilma.modeling_bilma import multiplies_bf16
 from modeling_bilma.regional import PARTS
 from training.common import progress
 from training.common.errors import InputError, as_input_error
@@ -85,8 +86,7 @@ def best_precision() -> str:
     """Return bf16 if the hardware computes in it; emulated bf16 is slower than fp32."""
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
-    capabilities = torch.cpu.get_capabilities()
-    return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "no"
+    return "bf16" if multiplies_bf16() else "no"
 
 
 def choose_attention(model: PreTrainedModel, accelerator: Accelerator) -> None:
