@@ -232,7 +232,7 @@ def read_vocabulary(path: str | Path) -> list[str]:
         ValueError: if the file is not UTF-8 or not a BILMA vocabulary.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_bytes().decode()  # not read_text(), which would end lines at "\r", too
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not a vocabulary file: it is not UTF-8 text ({error.reason})") from None
     # Not splitlines(): some tokens are Unicode line separators.

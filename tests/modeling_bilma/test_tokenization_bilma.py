@@ -217,8 +217,8 @@ def test_every_letter_of_a_learnt_vocabulary_is_known():
 
 def test_vocabulary_file(tmp_path):
     path = tmp_path / "vocab.txt"
-    path.write_text("\n".join([*VOCABULARY, "\u2028"]) + "\n", encoding="utf-8")
-    assert read_vocabulary(path) == [*VOCABULARY, "\u2028"]
+    path.write_bytes("\n".join([*VOCABULARY, "\u2028", "a\rb"]).encode() + b"\n")
+    assert read_vocabulary(path) == [*VOCABULARY, "\u2028", "a\rb"]
     assert load_tokenizer(path).get_vocab() == build_tokenizer(read_vocabulary(path)).get_vocab()
 
 

@@ -110,12 +110,15 @@ def open_shard(url: str, name: str, corpus: Corpus) -> Shard:
     with opened(url) as file:
         metadata = pq.read_metadata(file)
         corpus.columns.check(metadata.schema.to_arrow_schema().names, url)
+        rows = tuple(metadata.row_group(number).num_rows for number in range(metadata.num_row_groups))
+        if min(rows, default=0) < 0:
+            raise InputError(f"{url}: damaged: a row group has {min(rows)} rows")
         size = file.seek(0, os.SEEK_END)
         file.seek(-FOOTER_END - metadata.serialized_size, os.SEEK_END)
         return Shard(
             url=url,
             name=name,
-            rows=tuple(metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)),
+            rows=rows,
             fingerprint=hashlib.sha256(repr(size).encode() + file.read()).hexdigest(),
         )
 

@@ -1,6 +1,7 @@
 """Streams of Parquet files: every text once an epoch, any step at any time, in any number of processes."""
 
 from collections import Counter
+from contextlib import suppress
 from itertools import pairwise
 
 import fsspec
@@ -254,6 +255,22 @@ def test_wrong_files_are_named(tmp_path):
         stream_of(tmp_path)
     with pytest.raises(InputError, match="org/tweets"):
         ParquetStream(Corpus(dataset_name="org/tweets"))
+
+
+def test_a_footer_with_a_negative_number_of_rows_is_damaged(tmp_path):
+    path = tmp_path / "corpus" / "a.parquet"
+    write(path, ["hola"])
+    content = path.read_bytes()
+    for place in range(len(content)):  # Thrift writes 1 as 2, and -1 as 1
+        if content[place] == 2:
+            path.write_bytes(content[:place] + b"\x01" + content[place + 1 :])
+            with suppress(ValueError, OSError):
+                if pq.read_metadata(path).row_group(0).num_rows == -1:
+                    break
+    else:
+        pytest.fail("no byte is the number of rows")
+    with pytest.raises(InputError, match="a.parquet: damaged: a row group has -1 rows"):
+        stream_of(tmp_path / "corpus")
 
 
 def test_a_dataset_in_the_layout_of_the_hub(tmp_path, folder, tokenizer):
