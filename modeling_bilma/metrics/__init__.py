@@ -2,5 +2,6 @@
 
 from .masked_accuracy import MaskedAccuracy
 from .masked_perplexity import MaskedPerplexity
+from .regional_knowledge import RegionalKnowledge, is_chosen
 
-__all__ = ["MaskedAccuracy", "MaskedPerplexity"]
+__all__ = ["MaskedAccuracy", "MaskedPerplexity", "RegionalKnowledge", "is_chosen"]

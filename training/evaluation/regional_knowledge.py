@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForMaskedLM
 
+from modeling_bilma.metrics import is_chosen
 from training.common.errors import InputError
 from training.evaluation.intervals import interval, resampled_sums
 from training.evaluation.masked_texts import MaskedText, MaskedTexts, behind_token
@@ -179,7 +180,7 @@ def chosen(item: Item, region: str, scores: dict[str, float]) -> bool | None:
     """Whether the region's best form beats every rival form; None if no form of one side can be spelled."""
     own = [scores[form] for form in item.forms[region] if form in scores]
     rivals = [scores[form] for form in item.rivals(region) if form in scores]
-    return max(own) > max(rivals) if own and rivals else None
+    return is_chosen(own, rivals)
 
 
 def steered(item: Item, region: str, own: dict[str, float], others: dict[str, dict[str, float]]) -> list[bool]:

@@ -7,12 +7,12 @@ import pytest
 
 @pytest.fixture
 def in_processes():
-    """`in_processes(Metric, [(predictions, references), ...], cache_dir)`: what each process gets."""
+    """`in_processes(Metric, [inputs, ...], cache_dir)`: what each process gets, of its inputs by name."""
 
     def in_processes(kind, shares, cache_dir):
         def compute(process):
             metric = kind(num_process=len(shares), process_id=process, cache_dir=str(cache_dir), experiment_id="test")
-            metric.add_batch(predictions=shares[process][0], references=shares[process][1])
+            metric.add_batch(**shares[process])
             return metric.compute()
 
         with ThreadPoolExecutor(len(shares)) as pool:

@@ -26,7 +26,8 @@ def test_it_opens_by_path_and_counts_over_batches(loaded):
 
 
 def test_several_processes_give_what_one_gives(tmp_path, in_processes):
-    shares = [(GUESSES[:1], TOKENS[:1]), (GUESSES[1:], TOKENS[1:])]  # of unequal size
+    parts = (slice(1), slice(1, None))  # of unequal size
+    shares = [{"predictions": GUESSES[part], "references": TOKENS[part]} for part in parts]
     found = in_processes(MaskedAccuracy, shares, tmp_path)
     assert found == [{"masked_accuracy": 0.5, "count": 4}, None]
 

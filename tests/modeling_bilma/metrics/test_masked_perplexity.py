@@ -25,7 +25,8 @@ def test_it_opens_by_path_and_takes_unequal_batches(tmp_path):
 
 
 def test_several_processes_give_what_one_gives(tmp_path, in_processes):
-    shares = [(LOG_PROBABILITIES[:3], TOKENS[:3]), (LOG_PROBABILITIES[3:], TOKENS[3:])]
+    parts = (slice(3), slice(3, None))
+    shares = [{"predictions": LOG_PROBABILITIES[part], "references": TOKENS[part]} for part in parts]
     assert in_processes(MaskedPerplexity, shares, tmp_path) == [FOUND, None]
 
 
