@@ -51,9 +51,10 @@ class Graph:
         self.tokenizer.enable_padding()
 
     def answer(self, texts: list[str]) -> dict[str, float]:
-        return timed(lambda: self._answer(texts))
+        return timed(lambda: self.best(texts))
 
-    def _answer(self, texts: list[str]) -> list[list[str]]:
+    def best(self, texts: list[str]) -> list[set[str]]:
+        """Return the best tokens of each text, in no order."""
         encodings = self.tokenizer.encode_batch(texts)
         ids = np.array([encoding.ids for encoding in encodings])
         inputs = graph_inputs(ids, self.tokenizer.token_to_id("[MASK]"), self.tokenizer.token_to_id("[PAD]"))
@@ -61,7 +62,7 @@ class Graph:
         everywhere = "mask_positions" not in self.names
         rows = logits[np.arange(len(ids)), inputs["mask_positions"][:, 0]] if everywhere else logits[:, 0]
         best = np.argpartition(rows, -TOP)[:, -TOP:]
-        return [[self.tokenizer.id_to_token(int(token)) for token in tokens] for tokens in best]
+        return [{self.tokenizer.id_to_token(int(token)) for token in tokens} for tokens in best]
 
 
 def graph_inputs(ids: np.ndarray, mask_id: int, pad_id: int) -> dict[str, np.ndarray]:
