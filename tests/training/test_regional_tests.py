@@ -4,20 +4,11 @@ import json
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import (
-    AutoModelForMaskedLM,
-    AutoTokenizer,
-    BertConfig,
-    BertForMaskedLM,
-    PreTrainedTokenizerFast,
-    RobertaConfig,
-    RobertaForMaskedLM,
-)
+from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from tests.training.conftest import REGIONS, run_main, save_body
+from tests.training.foreign_models import save_bert, save_roberta
 from training import regional_tests
-from training.texts.synthetic import generate_texts
 
 CLOZE = {"kind": "lexical_cloze", "sentence": "Voy en [MASK] al trabajo."}
 ITEMS = [
@@ -36,41 +27,6 @@ ITEMS = [
         "prefer_b": ["mx"],
     },
 ]
-TINY = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-
-
-def trained_tokenizer(pipeline, trainer, start, end, **special) -> PreTrainedTokenizerFast:
-    pipeline.train_from_iterator([text for region in REGIONS for text in generate_texts(region, 60)], trainer)
-    ends = [(token, pipeline.token_to_id(token)) for token in (start, end)]
-    pipeline.post_processor = processors.TemplateProcessing(single=f"{start} $A {end}", special_tokens=ends)
-    return PreTrainedTokenizerFast(tokenizer_object=pipeline, model_max_length=32, **special)
-
-
-def save_bert(folder):
-    pipeline = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    pipeline.normalizer, pipeline.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=300, special_tokens=special, show_progress=False)
-    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "mask_token": "[MASK]"}
-    tokenizer = trained_tokenizer(pipeline, trainer, "[CLS]", "[SEP]", **names)
-    BertForMaskedLM(BertConfig(vocab_size=len(tokenizer), **TINY)).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-def save_roberta(folder):
-    pipeline = Tokenizer(models.BPE())
-    pipeline.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False
-    )
-    names = {"pad_token": "<pad>", "unk_token": "<unk>", "mask_token": "<mask>"}
-    tokenizer = trained_tokenizer(pipeline, trainer, "<s>", "</s>", **names)
-    RobertaForMaskedLM(RobertaConfig(vocab_size=len(tokenizer), **TINY)).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
