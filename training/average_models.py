@@ -14,7 +14,7 @@ import torch
 from modeling_bilma import BilmaForMaskedLM
 from modeling_bilma.tokenization_bilma import load_tokenizer
 from training.common.errors import InputError, as_input_error, run
-from training.common.files import replace_folder
+from training.common.files import write_folder
 from training.common.locks import only_run_in
 from training.engine.models import give_default_modes, open_whole
 
@@ -31,7 +31,7 @@ def main() -> None:
         if output_dir.exists():
             raise InputError(f"{output_dir} exists already: give a new folder as --output_dir")
         mean = average([open_whole(BilmaForMaskedLM, model) for model in args.models], args.models)
-        with as_input_error(OSError, ValueError), replace_folder(output_dir) as folder:
+        with as_input_error(ValueError), write_folder(output_dir) as folder:
             mean.save_pretrained(folder)
             load_tokenizer(args.models[0]).save_pretrained(folder)
             give_default_modes(folder)

@@ -23,7 +23,7 @@ from transformers import PreTrainedConfig
 from modeling_bilma import BilmaForMaskedLM, BilmaForSequenceClassification
 from modeling_bilma.tokenization_bilma import load_tokenizer
 from training.common.errors import InputError, as_input_error, run
-from training.common.files import replace_folder
+from training.common.files import write_folder
 from training.common.locks import only_run_in
 from training.engine.models import open_whole
 from training.exporting.folder import FILES, FP32, INT8, write_side_files
@@ -57,7 +57,7 @@ def main() -> None:
         model = open_whole(model_class, args.model).eval()
         with as_input_error(ValueError):
             tokenizer = load_tokenizer(args.model)
-        with as_input_error(OSError), replace_folder(output_dir) as folder:
+        with write_folder(output_dir) as folder:
             (folder / FILES).mkdir()
             for name, graph_class in graphs.items():
                 fp32, int8 = (folder / FILES / pattern.format(name) for pattern in (FP32, INT8))

@@ -13,7 +13,7 @@ from modeling_bilma import BilmaForMaskedLM
 from modeling_bilma.regional import merge_region
 from modeling_bilma.tokenization_bilma import load_tokenizer
 from training.common.errors import InputError, as_input_error, run
-from training.common.files import replace_folder
+from training.common.files import write_folder
 from training.common.locks import only_run_in
 from training.engine.models import open_whole, save_model
 
@@ -34,7 +34,7 @@ def main() -> None:
         region = None if args.region == NO_REGION else args.region.lower()
         with as_input_error(ValueError):
             plain, tokenizer = merge_region(model, load_tokenizer(args.model), region)
-        with as_input_error(OSError), replace_folder(output_dir) as folder:
+        with write_folder(output_dir) as folder:
             save_model(plain, folder)
             tokenizer.save_pretrained(folder)
         print(f"{output_dir}: {plain.num_parameters():,} parameters, {len(tokenizer):,} tokens, {plain.dtype}")

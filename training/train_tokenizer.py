@@ -14,7 +14,7 @@ from modeling_bilma.tokenization_bilma import (
 )
 from training.common.arguments import check_each, parse_arguments
 from training.common.errors import InputError, as_input_error, run
-from training.common.files import replace_folder
+from training.common.files import write_folder
 from training.common.locks import only_run_in
 from training.texts.vocabulary import TokenizerArguments, learn
 
@@ -35,7 +35,7 @@ def main() -> None:
                 tokenizer = build_tokenizer(read_vocabulary(args.vocab_file))
         else:
             tokenizer = learn(args)
-        with as_input_error(OSError), replace_folder(output_dir) as folder:
+        with write_folder(output_dir) as folder:
             tokenizer.save_pretrained(folder)
         print(f"{output_dir}: {len(tokenizer):,} tokens")
 

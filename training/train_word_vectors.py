@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 from modeling_bilma.tokenization_bilma import load_tokenizer
 from training.common.arguments import parse_arguments
 from training.common.errors import InputError, as_input_error, run
-from training.common.files import replace_folder, write_json
+from training.common.files import write_folder, write_json
 from training.common.locks import only_run_in
 from training.texts.corpus import open_corpus
 from training.texts.token_cache import load_tokens
@@ -61,7 +61,7 @@ def main() -> None:
             "tokens_that_never_occur": int((counts == 0).sum()),
             "seconds": round(time.monotonic() - started, 1),
         }
-        with as_input_error(OSError), replace_folder(output_dir) as folder:
+        with write_folder(output_dir) as folder:
             save_file({VECTORS_NAME: vectors}, folder / VECTORS_FILE)
             write_json(folder / FACTS_FILE, facts)
         print(

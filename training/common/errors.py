@@ -1,5 +1,7 @@
 """Errors that the user can mend: one clear line and exit status 2, never a traceback."""
 
+import errno
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -9,7 +11,14 @@ from typing import NoReturn
 
 from safetensors import SafetensorError
 
-INTERRUPTED = 130  # the exit status that shells give for SIGINT
+from training.common.progress import keep_bars_out_of_logs
+
+# Exit statuses that shells give for SIGINT and SIGPIPE.
+INTERRUPTED, UNREAD = 130, 141
+# What the system says of a disk or folder that takes no more; libraries in C++ and Rust repeat its words.
+_NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+# What torch and numpy make of it.
+_UNFINISHED = ("inline_container", "file write failed", "requested and")
 
 
 class InputError(Exception):
@@ -39,26 +48,59 @@ def as_write_error(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError, RuntimeError) as error:
-        # What a full disk makes of torch.save says nothing of the disk.
-        of_torch_save = "inline_container" in str(error) or "file write failed" in str(error)
-        if isinstance(error, RuntimeError) and not of_torch_save:
+        reason = writing_failure(error)
+        if reason is None and isinstance(error, RuntimeError):
             raise
+        reason = reason or " ".join(str(error).split())
         free = shutil.disk_usage(path.parent).free / 2**20
-        reason = "the file could not be finished" if of_torch_save else " ".join(str(error).split())
         raise InputError(
             f"{path} could not be written ({reason}; {free:,.1f} MiB free on that disk): mend that and go on with "
             "--resume; what was written before is kept"
         ) from error
 
 
+def writing_failure(error: BaseException | None) -> str | None:
+    """Say why a file could not be written, if this or an earlier error that led to it is about that; None if not."""
+    while error is not None:
+        text = " ".join(str(error).split())
+        if any(part in text for part in _UNFINISHED):
+            return "a file could not be finished: is the disk full?"
+        if (isinstance(error, OSError) and error.errno in _NOT_WRITABLE) or any(
+            os.strerror(code) in text for code in _NOT_WRITABLE
+        ):
+            return text
+        error = error.__cause__ or error.__context__
+    return None
+
+
 def run(main: Callable[[], None]) -> NoReturn:
-    """Run a script's `main`; wrong input ends it with one line and status 2, Ctrl-C with one line and status 130."""
+    """Run a script's `main`, which ends with one line where the user can mend what went wrong.
+
+    Wrong input, a full disk and a folder that is not writable have status 2, Ctrl-C 130, and a reader of the output
+    that has gone, such as `head`, 141.
+    """
+    keep_bars_out_of_logs()
     try:
         main()
+        sys.stdout.flush()
     except InputError as error:
-        print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(2, f"error: {error}")
     except KeyboardInterrupt:
-        print(f"{Path(sys.argv[0]).name}: interrupted: run the same command again", file=sys.stderr)
-        sys.exit(INTERRUPTED)
-    sys.exit(0)
+        _end(INTERRUPTED, "interrupted: run the same command again")
+    except BrokenPipeError:
+        _end(UNREAD)
+    except Exception as error:
+        if (reason := writing_failure(error)) is None:
+            raise
+        _end(2, f"error: {reason}: make room or give another folder, and run the same command again")
+    _end(0)
+
+
+def _end(status: int, message: str | None = None) -> NoReturn:
+    if message:
+        print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except OSError:  # Python would try it once more at its end, and take another status
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(status)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from training.common.errors import InputError, as_input_error
+from training.common.errors import InputError, as_input_error, writing_failure
 
 
 @contextmanager
@@ -25,6 +25,24 @@ def replace_folder(folder: Path) -> Iterator[Path]:
         beside.rename(folder)
     finally:
         _settle(folder, beside, replaced)
+
+
+@contextmanager
+def write_folder(folder: Path) -> Iterator[Path]:
+    """Write an output folder as `replace_folder` does.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
+    try:
+        with replace_folder(folder) as beside:
+            yield beside
+    except Exception as error:
+        reason = writing_failure(error)
+        if reason is None and not isinstance(error, OSError):
+            raise
+        reason = reason or " ".join(str(error).split())
+        raise InputError(f"{folder} cannot be written ({reason}): make room, or give another folder") from error
 
 
 def _settle(folder: Path, beside: Path, replaced: Path) -> None:
@@ -52,8 +70,8 @@ def file_sha256(path: Path) -> str:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON object; numbers that are not finite are an error."""
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    """Write a JSON object as `write_text` does; numbers that are not finite are an error."""
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -64,12 +82,19 @@ def write_text(path: Path, text: str) -> None:
     """
     with as_input_error(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.writing")
-        try:
+        with replace_file(path) as beside:
             beside.write_text(text, encoding="utf-8", newline="\n")
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def replace_file(path: Path) -> Iterator[Path]:
+    """Yield the path of a new file that replaces `path` at the end of the block, or is removed if the block fails."""
+    beside = path.with_name(f".{path.name}.writing")
+    try:
+        yield beside
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> dict[str, Any]:

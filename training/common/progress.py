@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 from tqdm import tqdm
+from transformers.utils import logging as transformers_logging
 
 LOG_SECONDS = 60  # between two lines of a bar that is not in a terminal
 
@@ -34,6 +35,12 @@ class ProgressBar(tqdm):
         """Remove the bar; a log keeps its lines."""
         self.disable = self.disable or not self.in_terminal  # tqdm's own way to end without writing anything
         super().close()
+
+
+def keep_bars_out_of_logs() -> None:
+    """Leave out the bars of the Hugging Face libraries where there is no terminal."""
+    if not sys.stderr.isatty():
+        transformers_logging.disable_progress_bar()  # that of huggingface_hub too
 
 
 def say(text: str) -> None:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.image import AxesImage
 
+from training.common.files import replace_file
 from training.evaluation.results import (
     ALL,
     WORDS,
@@ -48,8 +49,8 @@ def draw_all(results: dict[str, Any], folder: Path) -> list[Path]:
 def save(figure: Figure, path: Path) -> Path:
     """Save a figure as PNG and SVG, and return the PNG file."""
     for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None})):
-        with rc_context(SVG):
-            figure.savefig(path.with_suffix(suffix), dpi=150, metadata=metadata)
+        with rc_context(SVG), replace_file(path.with_suffix(suffix)) as beside:
+            figure.savefig(beside, format=suffix.removeprefix("."), dpi=150, metadata=metadata)
         figure.set_layout_engine("none")  # the first drawing has placed everything
     return path.with_suffix(".png")
 

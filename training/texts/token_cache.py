@@ -17,6 +17,7 @@ from datasets import Dataset
 from huggingface_hub.constants import HF_HOME
 from transformers import TokenizersBackend
 
+from training.common.errors import InputError
 from training.texts.corpus import Corpus, GroupedText
 from training.texts.encoding import encode
 from training.texts.report import ReadingReport
@@ -95,7 +96,7 @@ def load_tokens(
     hashes are those of the texts without them.
 
     Raises:
-        InputError: as reading the corpus does, and if no usable text was found.
+        InputError: as reading the corpus does, if no usable text was found, and if the cache cannot be written.
     """
     rules = (
         CACHE_VERSION,
@@ -113,7 +114,14 @@ def load_tokens(
             parts = [
                 (replace(corpus, files=(file,), report=ReadingReport()), first_tokens[file]) for file in corpus.files
             ]
-        _write_tokens(parts, tokenizer, max_length, folder)
+        try:
+            _write_tokens(parts, tokenizer, max_length, folder)
+        except OSError as error:
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"{folder.parent}: tokenised texts cannot be kept there ({reason}): make room, or give another folder "
+                "as --cache_dir"
+            ) from error
     report = ReadingReport(**json.loads((folder / "report.json").read_text()))
     if not report.texts:
         raise replace(corpus, report=report).no_text_error()

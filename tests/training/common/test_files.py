@@ -1,6 +1,6 @@
 import pytest
 
-from training.common.files import replace_folder
+from training.common.files import replace_file, replace_folder, write_json
 
 
 @pytest.fixture
@@ -32,3 +32,15 @@ def test_a_run_killed_between_the_two_renames_loses_nothing(folder):
         raise OSError("again")
     assert [file.name for file in folder.iterdir()] == ["old"]
     assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_a_file_is_whole_or_as_it_was(tmp_path):
+    path = tmp_path / "facts.json"
+    write_json(path, {"old": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"new": float("nan")})
+    with pytest.raises(OSError, match="disk full"), replace_file(path) as beside:
+        beside.write_text("half")
+        raise OSError("disk full")
+    assert path.read_text() == '{\n "old": 1\n}\n'
+    assert list(tmp_path.iterdir()) == [path]
