@@ -5,19 +5,19 @@
 
 The figures are those in `model_cards/results`, which evaluate_family.py and regional_tests.py write. Each model gets
 the card that `publish.py` would push with the same --org and --tag; a classifier its metrics and training arguments as
-well. What people write there, facts.yaml and the page outside its two marks, stays as it is. Everything is made and
-checked before anything is replaced.
+well. What people write there, facts.yaml and the page outside its two marks, stays as it is, and so do cards of models
+that are not given, which are named. Everything is made and checked before anything is replaced.
 """
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from training.common.arguments import option, parse_arguments
 from training.common.errors import as_input_error, run
-from training.common.files import write_text
+from training.common.files import replace_file, write_text
+from training.common.locks import only_run_in
 from training.evaluation.results import read_results
 from training.family.page import render_page, split_page
 from training.publishing.eval_results import RESULTS
@@ -41,6 +41,12 @@ class PresentArguments:
 def main() -> None:
     args = parse_arguments(PresentArguments, __doc__.splitlines()[0])
     output_dir = Path(args.output_dir)
+    with only_run_in(output_dir):
+        present(args, output_dir)
+
+
+def present(args: PresentArguments, output_dir: Path) -> None:
+    """Make and check all cards and the page, then put them in place, and say what became of each card."""
     page = output_dir / CARD
     before, after = split_page(page)
     results = read_results(output_dir / RESULTS)
@@ -53,23 +59,32 @@ def main() -> None:
         ]
         trees = prepare(publications, output_dir / RESULTS, results, home / "trees")
         text = render_page(publications, results, output_dir)
-        put_in_place(publications, trees, output_dir)
+        for publication, tree in zip(publications, trees, strict=True):
+            print(f"{output_dir / publication.name / CARD}: {put_in_place(publication, tree, output_dir)}")
     write_text(page, f"{before}{text}{after}")
     print(page)
+    given = {publication.name for publication in publications}
+    for card in sorted(output_dir.glob(f"*/{CARD}")):
+        if card.parent.name not in given:
+            print(f"{card}: left as it was, of a model that was not given; remove it if there is no such model now")
 
 
-def put_in_place(publications: Sequence[Publication], trees: Sequence[Path], output_dir: Path) -> None:
-    """Replace the cards, and beside them the records that stand nowhere else: those of classifiers."""
-    for publication, tree in zip(publications, trees, strict=True):
-        folder = output_dir / publication.name
-        kept = (CARD,) if publication.fills_masks else (CARD, *RECORDS)
-        with as_input_error(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(folder / ".eval_results", ignore_errors=True)
-            for name in (CARD, *RECORDS):
-                (folder / name).unlink(missing_ok=True)
-            for name in kept:
-                shutil.copyfile(tree / name, folder / name)
+def put_in_place(publication: Publication, tree: Path, output_dir: Path) -> str:
+    """Replace a card, and beside it the records that stand nowhere else, those of classifiers; say what changed."""
+    folder = output_dir / publication.name
+    kept = (CARD,) if publication.fills_masks else (CARD, *RECORDS)
+    with as_input_error(OSError):
+        before = (folder / CARD).read_bytes() if (folder / CARD).exists() else None
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in kept:
+            with replace_file(folder / name) as beside:
+                shutil.copyfile(tree / name, beside)
+        for name in {*RECORDS} - {*kept}:
+            (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / ".eval_results", ignore_errors=True)
+    if before is None:
+        return "new"
+    return "as it was" if before == (tree / CARD).read_bytes() else "renewed"
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +25,7 @@ from huggingface_hub import HfApi, get_token
 
 from training.common.arguments import option, parse_arguments
 from training.common.errors import InputError, run
+from training.common.locks import only_run_in
 from training.common.markdown import markdown_table
 from training.evaluation.results import read_results
 from training.publishing import hub
@@ -58,7 +60,8 @@ def main() -> None:
     api = HfApi(token=get_token())
     if not args.dry_run:
         hub.check_login(api)
-    with TemporaryDirectory() as folder:
+    lock: AbstractContextManager[None] = only_run_in(Path(args.dry_run)) if args.dry_run else nullcontext()
+    with lock, TemporaryDirectory() as folder:
         home = Path(folder)
         publications = open_all(args, home / "merged")
         uploads = make_uploads(args, publications, home / "trees")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,40 @@ def present(made, cards, monkeypatch):
         )
 
     return present
+
+
+def test_what_became_of_each_card_is_told(present, cards, capsys):
+    (cards / "bilma-gone").mkdir()
+    (cards / "bilma-gone" / "README.md").write_text("old")
+    (cards / "bilma-mx" / "README.md").write_text("old")
+
+    def told():
+        present()
+        return dict(line.split("/")[-2:] for line in capsys.readouterr().out.splitlines())
+
+    first, again = told(), told()
+    assert {name: line.split(": ")[1] for name, line in first.items() if name != "model_cards"} == {
+        **dict.fromkeys(("bilma", "bilma-ar", "bilma-mx-emoji"), "new"),
+        "bilma-mx": "renewed",
+        "bilma-gone": first["bilma-gone"].split(": ")[1],
+    }
+    assert "not given" in first["bilma-gone"]
+    assert again["bilma-mx"] == "README.md: as it was"
+    assert (cards / "bilma-gone" / "README.md").read_text() == "old"
+
+
+def test_a_card_that_cannot_be_written_stays_as_it_was(present, cards, monkeypatch):
+    present()
+    before = everything(cards)
+    monkeypatch.setattr(shutil, "copyfile", full_disk)
+    with pytest.raises(InputError, match="disk full"):
+        present()
+    assert everything(cards) == before
+
+
+def full_disk(source, target):
+    Path(target).write_text("half")
+    raise OSError("disk full")
 
 
 def everything(folder):

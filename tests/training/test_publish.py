@@ -17,6 +17,7 @@ from tests.training.publishing.conftest import PRINTED
 from tests.training.publishing.trained_folder import PHRASE, merged
 from training import publish as script
 from training.common.errors import run
+from training.common.locks import only_run_in
 from training.publishing import preparation
 from training.publishing.card import card_example
 from training.publishing.publication import Publication
@@ -312,6 +313,13 @@ def test_a_dry_run_writes_what_is_published(publish, loopback_hub, tmp_path):
     for key, name in KEYS.items():
         tree = tmp_path / "dry" / name
         assert contents(loopback_hub, key) == {path: (tree / path).read_bytes() for path in files_of(tree)}
+
+
+def test_a_dry_run_waits_for_no_other_one(publish, tmp_path):
+    with only_run_in(tmp_path / "dry"):
+        status, printed = publish(dry_run=tmp_path / "dry")
+    assert (status, "another run writes there" in printed) == (2, True)
+    assert not (tmp_path / "dry").exists()
 
 
 def test_a_dry_run_that_would_replace_a_folder_of_the_users(publish, tmp_path):
