@@ -11,7 +11,6 @@ import argparse
 import csv
 import gzip
 import io
-import json
 import random
 import re
 import resource
@@ -40,6 +39,7 @@ from training.inference.tables import INPUT_FORMATS, read_rows, table_at
 from training.texts.corpus import Corpus
 from training.texts.files import find_files
 from training.texts.parquet_stream import Lane, ParquetStream
+from training.texts.report import ReadingReport
 from training.texts.tagged import TOKEN_TASK, TaggedArguments, file_records
 
 RESULTS = Path(__file__).with_name("results") / "fuzz_readers.json"
@@ -65,27 +65,33 @@ class Found:
     left_out: Counter[str] = field(default_factory=Counter)
 
 
+def left_out_of(report: ReadingReport) -> Counter[str]:
+    return Counter({reason.value: count for reason, count in report.left_out.items()})
+
+
 def read_corpus(path: Path, draw: random.Random) -> Found:
     with_labels = ".txt" not in path.suffixes and draw.random() < 0.5
     corpus = Corpus(find_files([path]), label_column="label" if with_labels else None)
     texts = [text for text, *_ in corpus.rows()]
-    left_out = Counter({reason.value: count for reason, count in corpus.report.left_out.items()})
-    return Found(len(texts), None if with_labels else texts, left_out)
+    return Found(len(texts), None if with_labels else texts, left_out_of(corpus.report))
 
 
 def read_stream(path: Path, draw: random.Random) -> Found:
     stream = ParquetStream(Corpus(find_files([path])))
     texts = list(Lane(stream).texts((0, 0), 0, len(stream)))
-    left_out = {reason.value: count for reason, count in stream.corpus.report.left_out.items()}
-    return Found(len(texts), texts, Counter(left_out))
+    return Found(len(texts), texts, left_out_of(stream.corpus.report))
 
 
 def read_table(path: Path, draw: random.Random) -> Found:
-    return Found(sum(1 for _ in read_rows(table_at(str(path), "--input_file", INPUT_FORMATS))))
+    report, table = ReadingReport(), table_at(str(path), "--input_file", INPUT_FORMATS)
+    rows = sum(1 for _ in read_rows(table, "text", lambda reason, _: report.count(reason)))
+    return Found(rows, None, left_out_of(report))
 
 
 def read_tagged(path: Path, draw: random.Random) -> Found:
-    return Found(sum(1 for _ in file_records(TaggedArguments(task=TOKEN_TASK, train_file=[str(path)]))))
+    report = ReadingReport()
+    records = sum(1 for _ in file_records(TaggedArguments(task=TOKEN_TASK, train_file=[str(path)]), report))
+    return Found(records, None, left_out_of(report))
 
 
 def read_words(path: Path, draw: random.Random) -> Found:
@@ -104,29 +110,27 @@ READERS: dict[str, Callable[[Path, random.Random], Found]] = {
 
 def counts_by_another_way(path: Path, reader: str) -> set[int]:
     """Return the numbers of records that a file may be said to have, found without its reader."""
-    if path.suffix == ".parquet" and reader == "tagged":
-        return {sum(map(bool, pq.read_table(path, columns=["tokens"])["tokens"].to_pylist()))}
     if path.suffix == ".parquet":
         return {pq.ParquetFile(path).metadata.num_rows}
     content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     marks = {b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
     wide = next((name for mark, name in marks.items() if content.startswith(mark)), None)
-    text = content.decode(wide, "surrogatepass") if wide else content.decode("utf-8", "surrogateescape")
-    text = text.removeprefix("\ufeff")
+    if wide:  # decoding removes the byte-order mark
+        text = content.decode(wide, "surrogatepass")
+    else:
+        text = content.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
     rows = text.removesuffix("\n").split("\n") if text else []
     if ".txt" in path.suffixes or ".vocab" in path.suffixes:
         return {len(rows)}
     if ".conll" in path.suffixes:
         return {count_sentences(rows)}
     if ".jsonl" in path.suffixes:
-        records = [row for row in (row.removeprefix("\ufeff") for row in rows) if row.strip()]
-        return {sum(bool(json.loads(row)["tokens"]) for row in records) if reader == "tagged" else len(records)}
+        return {sum(bool(row.removeprefix("\ufeff").strip()) for row in rows)}
     csv.field_size_limit(sys.maxsize)
     dialects = [{}] if ".csv" in path.suffixes else [{}, {"quoting": csv.QUOTE_NONE}, {"escapechar": "\\"}]
     delimiter = "," if ".csv" in path.suffixes else "\t"
     readers = (csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, **dialect) for dialect in dialects)
-    # A table for predictions has no row for an empty line.
-    counts = {sum(1 for row in rows if row or reader != "table") - 1 for rows in readers}
+    counts = {sum(1 for _ in rows) - 1 for rows in readers}
     return {max(0, count) for count in counts} if reader == "table" else counts
 
 

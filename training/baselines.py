@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from training.common.arguments import parse_arguments
-from training.common.errors import InputError, as_input_error, run
-from training.common.files import replace_folder, write_json
+from training.common.errors import InputError, run
+from training.common.files import write_folder, write_json
 from training.common.locks import only_run_in
+from training.common.progress import ProgressBar, say
 from training.finetuning.baselines import (
     METHODS,
     SEEDED,
@@ -43,6 +43,7 @@ from training.finetuning.scores import (
     classification_scores,
     describe_folds,
     describe_result,
+    describe_texts,
     entity_scores,
     one_line,
 )
@@ -58,9 +59,11 @@ def main() -> None:
     output_dir = Path(args.output_dir)
     with only_run_in(output_dir):
         check_replaceable(output_dir, args.overwrite)
-        with as_input_error(OSError), replace_folder(output_dir) as folder:
+        with write_folder(output_dir) as folder:
             if args.task == TOKEN_TASK:
-                measure_taggers(open_tagged(args), folder)
+                splits = open_tagged(args)
+                say(describe_texts(splits))
+                measure_taggers(splits, folder)
             else:
                 measure_classifiers(args, folder)
 
@@ -75,12 +78,13 @@ def measure_taggers(splits: TaggedSplits, folder: Path) -> None:
 def measure_classifiers(args: BaselineArguments, folder: Path) -> None:
     """Write metrics.json and test_guesses.json of every method."""
     splits = open_labelled(args)
+    say(describe_texts(splits))
     pooled = open_labelled(replace(args, region=None)) if args.region else splits
     authors, methods = authors_of(splits), methods_of_texts(args, splits, pooled)
     # Folds of one region and of all are cut by the same hashes, so that no test text of the one is in training.
     folds, pooled_folds = (cross_validation(part, args.folds) if args.folds else [] for part in (splits, pooled))
     of_folds = [methods_of_texts(args, *both) for both in zip(folds, pooled_folds, strict=True)]
-    for method, predict in tqdm(methods.items(), "methods", leave=False):
+    for method, predict in ProgressBar(methods.items(), "methods"):
         seeds = args.seeds if method in SEEDED else args.seeds[:1]
         predicted = {seed: predict(seed) for seed in seeds}
         runs = [{"seed": seed, **scores_of(splits, found)} for seed, found in predicted.items()]
@@ -115,7 +119,7 @@ def write_metrics(
     folder.mkdir()
     metrics = describe_result(folder.name, splits, runs, torch.device("cpu"), metric) | (facts or {})
     write_json(folder / "metrics.json", metrics)
-    tqdm.write(f"{folder.name}: {one_line(metrics)}")
+    say(f"{folder.name}: {one_line(metrics)}")
 
 
 def check_replaceable(output_dir: Path, overwrite: bool) -> None:

@@ -5,8 +5,9 @@
         --output_file vectors.npy
 
 A Parquet or JSONL file has all columns of the input and the column `vector`; a .npy file has the vectors alone, a row
-for each row of the input. A row without text has no vector (NaN in .npy), and is counted. The choices of layers are
-those of the BERT paper (arXiv 1810.04805, section 5.3), for two layers.
+for each row of the input. A row without text has no vector (NaN in .npy), and is counted. A line that is not decodable
+or over 1 MB is left out and counted, or refused where a .npy file is written. The choices of layers are those of the
+BERT paper (arXiv 1810.04805, section 5.3), for two layers.
 """
 
 from dataclasses import dataclass, field
@@ -20,16 +21,16 @@ from training.inference.annotation import annotate, check_output, describe_count
 from training.inference.embeddings import Embedder
 from training.inference.outputs import check_max_length, open_model
 from training.inference.tables import INPUT_FORMATS, table_at
+from training.texts.corpus import FormatArguments
 
 
 @dataclass(kw_only=True)
-class EmbedArguments:
+class EmbedArguments(FormatArguments):
     """The flags of this script."""
 
     model: str = field(metadata={"help": "model folder or Hub id"})
     input_file: str = field(metadata={"help": "file of texts (.csv .tsv .jsonl .parquet .txt, or with .gz)"})
     output_file: str = field(metadata={"help": "file for the vectors: .parquet, .jsonl or .npy"})
-    text_column: str = option("text", "column that holds the texts")
     pooling: Literal["cls", "mean", "max"] = option(
         "mean", "the state of the first token, or the mean or maximum over all tokens"
     )
@@ -44,7 +45,7 @@ def main() -> None:
     args = parse_arguments(EmbedArguments, __doc__.splitlines()[0])
     check_each(args, ROOM_FOR_A_TOKEN, "max_length")
     check_each(args, "1 or more", "texts_per_batch")
-    source = table_at(args.input_file, "--input_file", INPUT_FORMATS)
+    source = table_at(args.input_file, "--input_file", INPUT_FORMATS, file_format=args.file_format)
     output = table_at(args.output_file, "--output_file", ("parquet", "jsonl", "npy"))
     check_output(args.output_file, args.resume, args.overwrite)
     model, tokenizer = open_model(AutoModel, args.model, dtype="float32")

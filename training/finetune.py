@@ -41,7 +41,7 @@ from training.finetuning.classifier import Classifier
 from training.finetuning.folds import all_tests, authors_of, cross_validation
 from training.finetuning.guesses import GUESSES_FILE, Guesses, describe_guesses
 from training.finetuning.loop import cross_validate, score, test_scores, train_seed
-from training.finetuning.scores import describe_folds, describe_result, one_line, summarise
+from training.finetuning.scores import describe_folds, describe_result, describe_texts, one_line, summarise
 from training.finetuning.soup import greedy_soup
 from training.finetuning.tasks import Task, tokenise_tagged, tokenise_texts
 from training.inference.classify import predict
@@ -67,7 +67,7 @@ def train(args: FinetuneArguments, output_dir: Path) -> None:
     splits, task = open_task(args, tokenizer)
     base = base_fingerprint(args.model)
     accelerator = make_accelerator(args, public_arguments(args))
-    say(accelerator, describe(splits))
+    say(accelerator, describe_texts(splits))
     prepare_work_dir(output_dir / WORK_DIR, False, accelerator)
 
     started = time.monotonic()
@@ -127,13 +127,6 @@ def open_task(args: FinetuneArguments, tokenizer: TokenizersBackend) -> tuple[La
         return tagged, tokenise_tagged(tagged, tokenizer, args.max_length)
     labelled = open_labelled(args)
     return labelled, tokenise_texts(labelled, tokenizer, args.max_length, args.region_tokens)
-
-
-def describe(splits: LabelledSplits | TaggedSplits) -> str:
-    counts = ", ".join(f"{len(part):,} for {name}" for name, part in splits.parts().items())
-    left_out = f"; {splits.duplicates} left out as duplicates of later parts" if splits.duplicates else ""
-    skipped = f"; {splits.corpus.report.summary()}" if isinstance(splits, LabelledSplits) else ""
-    return f"{splits.task}: {len(splits.label_names)} labels, texts: {counts}{left_out}{skipped}"
 
 
 def average(

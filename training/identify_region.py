@@ -30,6 +30,7 @@ from training.evaluation.region_identification import (
 )
 from training.texts.corpus import Corpus, open_corpora
 from training.texts.files import find_files
+from training.texts.lines import FileFormat
 from training.texts.splits import is_validation, split_hash
 
 TEXTS_AT_ONCE = 256
@@ -48,8 +49,13 @@ def main() -> None:
     if calibration is None:
         print("not calibrated: learn prior and temperature with --fit", file=sys.stderr)
         calibration = uncalibrated(folder)
-    for found in identify_all(identifier, calibration, texts_of(args)):
+    file_format = FileFormat(args.encoding, args.delimiter)
+    files = find_files([args.texts]) if args.texts else ()
+    corpus = Corpus(files, text_column=args.text_column, file_format=file_format)
+    for found in identify_all(identifier, calibration, iter(args.text or corpus)):
         print(as_text(found) if args.text else json.dumps(found, ensure_ascii=False))
+    if files:
+        print(f"{args.texts}: {corpus.report.summary()}", file=sys.stderr)
 
 
 def parse() -> argparse.Namespace:
@@ -58,6 +64,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--model", required=True, help="folder of a model with regional parts")
     parser.add_argument("--texts", help="file of texts to identify")
     parser.add_argument("--text_column", default="text", help="column or field that holds the texts")
+    parser.add_argument("--encoding", help="encoding of text files, such as latin-1 (default: UTF-8)")
+    parser.add_argument("--delimiter", help="character between columns of a table (default: a comma, in .tsv a tab)")
     parser.add_argument("--fit", nargs="+", help="corpora to learn prior and temperature from, named by region")
     parser.add_argument("--group_column", help="column of the texts' authors, if the model's corpora were split by it")
     parser.add_argument("--validation_fraction", type=float, default=0.05, help="share of the texts to learn from")
@@ -69,10 +77,6 @@ def parse() -> argparse.Namespace:
     if not 0 < args.validation_fraction <= 1:
         raise InputError(f"--validation_fraction {args.validation_fraction} is not above 0 and at most 1")
     return args
-
-
-def texts_of(args: argparse.Namespace) -> Iterator[str]:
-    return iter(args.text or Corpus(find_files([args.texts]), text_column=args.text_column))
 
 
 def identify_all(
@@ -89,7 +93,8 @@ def learn(identifier: RegionIdentifier, args: argparse.Namespace) -> Calibration
         InputError: if a corpus is of a region that the model lacks, or has no validation text.
     """
     texts, regions = [], []
-    for region, corpus in open_corpora(args.fit, args.text_column, args.group_column).items():
+    file_format = FileFormat(args.encoding, args.delimiter)
+    for region, corpus in open_corpora(args.fit, args.text_column, args.group_column, file_format).items():
         if region not in identifier.folder.regions:
             raise InputError(
                 f"{', '.join(corpus.names())}: the model has no part for {region}, only for "
@@ -101,6 +106,7 @@ def learn(identifier: RegionIdentifier, args: argparse.Namespace) -> Calibration
             if is_validation(split_hash(text, group), args.validation_fraction)
         )
         found = list(islice(held_out, args.max_validation_texts))
+        print(f"{region}: {len(found)} validation texts; {corpus.report.summary()}", file=sys.stderr)
         if not found:
             raise InputError(f"{', '.join(corpus.names())}: no validation text: raise --validation_fraction")
         texts += found

@@ -7,7 +7,8 @@
 
 The model decides the answer: `label` and `score` of a text classifier (lists of both where a text may have several
 labels, `score` alone of a regression), `spans` of a token classifier, `completions` for each [MASK] of a masked
-language model. Lists are JSON in CSV, TSV and Parquet. A row without text has empty answers, and is counted.
+language model. Lists are JSON in CSV, TSV and Parquet. A row without text has empty answers, and is counted; so are
+lines that are left out, as they are not decodable or over 1 MB.
 """
 
 import sys
@@ -20,10 +21,11 @@ from training.common.errors import InputError, run
 from training.inference.annotation import annotate, check_output, describe_counts, run_identity
 from training.inference.predictors import make_predictor
 from training.inference.tables import INPUT_FORMATS, OUTPUT_FORMATS, table_at
+from training.texts.corpus import FormatArguments
 
 
 @dataclass(kw_only=True)
-class PredictArguments:
+class PredictArguments(FormatArguments):
     """The flags of this script."""
 
     model: str = field(metadata={"help": "model folder or Hub id"})
@@ -33,7 +35,6 @@ class PredictArguments:
     output: str = field(metadata={"help": "file to write (.csv .tsv .jsonl .parquet), or - for stdout"})
     input_format: Literal["csv", "tsv", "jsonl", "txt"] = option("txt", "format of stdin")
     output_format: Literal["csv", "tsv", "jsonl"] = option("jsonl", "format of stdout")
-    text_column: str = option("text", "column that holds the texts")
     prefix: str = option("", "beginning of the names of the new columns")
     top_k: int | None = option(None, "classes, or words for a mask, in an answer (default: 1, or 5 for a mask)")
     all_scores: bool = option(False, "add a column with the probability of each class")
@@ -52,7 +53,7 @@ class PredictArguments:
 def main() -> None:
     args = parse_arguments(PredictArguments, __doc__.splitlines()[0])
     check_arguments(args)
-    source = table_at(args.input, "--input", INPUT_FORMATS, args.input_format)
+    source = table_at(args.input, "--input", INPUT_FORMATS, args.input_format, args.file_format)
     output = table_at(args.output, "--output", OUTPUT_FORMATS, args.output_format)
     check_output(args.output, args.resume, args.overwrite)
     predictor = make_predictor(

@@ -35,17 +35,21 @@ from training.corpus_preparation.steps import (
     LeaveOutRetweets,
     MaskEntities,
 )
+from training.texts.corpus import FormatArguments
 
 ANY = "any"
 
 
 @dataclass(kw_only=True)
-class PrepareArguments:
+class PrepareArguments(FormatArguments):
     """The flags of this script."""
 
     input: list[str] = field(metadata={"help": "files or folders of the dumps"})
     output_dir: str = field(metadata={"help": "folder for the corpus; must not exist, or be empty"})
     text_column: str = option("text", "column or field of the texts; text finds the whole text of a tweet")
+    encoding: str | None = option(
+        None, "encoding of .csv and .tsv files without a byte-order mark, such as latin-1 (default: UTF-8)"
+    )
     group_column: str | None = option(
         None, "column or field that names the author, such as user.id_str (default: the Twitter API's)"
     )
@@ -93,7 +97,7 @@ def main() -> None:
 def cleaning_steps(args: PrepareArguments, files: tuple[Path, ...], region_of: RegionOf) -> list[Any]:
     """Return the steps that each text goes through by itself, in their order."""
     return [
-        ReadDumps(files, args.text_column),
+        ReadDumps(files, args.text_column, args.file_format),
         LeaveOutRetweets(),
         LeaveOutAutomatic(),
         AssignRegion(region_of),

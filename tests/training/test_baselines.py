@@ -72,7 +72,7 @@ def test_pooled_texts_are_those_of_all_regions_and_the_test_texts_those_of_one(c
     assert metrics["texts"]["test"] == read(out, "tfidf")["texts"]["test"]
 
 
-def test_words_are_tagged_by_a_conditional_random_field(compare, tmp_path):
+def test_words_are_tagged_by_a_conditional_random_field(compare, tmp_path, capsys):
     names = [text.split()[-1] for text in generate_texts("mx", 200)]
     lines = [f"en O\nNueva B-LOC\nYork I-LOC\ncon O\nÁna{name} B-PER\n{name} O\n" for name in names]
     (tmp_path / "tagged.conll").write_text("\n".join(lines), encoding="utf-8")
@@ -80,6 +80,7 @@ def test_words_are_tagged_by_a_conditional_random_field(compare, tmp_path):
     assert {path.name for path in out.iterdir()} == {"majority", "crf"}
     assert read(out, "majority")["test"] == {"precision": 0, "recall": 0, "f1": 0}
     assert read(out, "crf")["test"]["f1"] > 0.9
+    assert capsys.readouterr().out.splitlines()[0].endswith("left out: none")
 
 
 def test_vectors_come_from_the_training_texts_and_the_further_ones_outside_the_test(tmp_path, compare, monkeypatch):

@@ -130,9 +130,9 @@ def contents(corpus: Path) -> dict[str, bytes]:
 def test_a_preparation_that_broke_off_continues_with_the_shards_that_are_missing(dumps, corpus, tmp_path, monkeypatch):
     read: list[str] = []
 
-    def breaking(path):
+    def breaking(path, *settings):
         read.append(path.name)
-        for number, record in enumerate(reading_records(path)):
+        for number, record in enumerate(reading_records(path, *settings)):
             if path.name == "tweets-mx.jsonl" and number == 50 and read.count(path.name) == 1:
                 raise KeyboardInterrupt
             yield record

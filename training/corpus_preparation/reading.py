@@ -11,7 +11,7 @@ from datatrove.utils.typeshelper import StatHints
 from training.common.errors import InputError
 from training.corpus_preparation.records import TWEET_TEXTS, Record, first_value, is_notice, read_records
 from training.texts.corpus import is_blank
-from training.texts.lines import LINE_LIMIT, unicode_error
+from training.texts.lines import LINE_LIMIT, UTF8, FileFormat, unicode_error
 from training.texts.report import IN_WORDS, Reason
 
 UNREADABLE = "not a JSON object"
@@ -23,14 +23,16 @@ class ReadDumps(PipelineStep):
     Args:
         files: the dumps; shard n is the n-th one.
         text_column: column or field of the texts; `text` finds the whole text of a tweet of either API.
+        file_format: how tables are written.
     """
 
     type = "reader"
     name = "read"
 
-    def __init__(self, files: Sequence[Path], text_column: str):
+    def __init__(self, files: Sequence[Path], text_column: str, file_format: FileFormat = UTF8):
         super().__init__()
         self.files = list(files)
+        self.text_column, self.file_format = text_column, file_format
         self.text_paths = TWEET_TEXTS if text_column == "text" else (text_column,)
 
     def run(self, data: None = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
@@ -49,7 +51,8 @@ class ReadDumps(PipelineStep):
 
     def _documents(self, path: Path) -> Iterator[Document]:
         checked = False
-        for number, record in enumerate(read_records(path), start=1):
+        records = read_records(path, self.text_column, self.file_format, self._leave_out_line)
+        for number, record in enumerate(records, start=1):
             self.stat_update(StatHints.total)
             if record is None:
                 self._leave_out(UNREADABLE)
@@ -71,6 +74,10 @@ class ReadDumps(PipelineStep):
             names = ", ".join(record)
             raise InputError(f"{where}: no column {self.text_paths[-1]!r}; there are: {names}; give --text_column")
         return True
+
+    def _leave_out_line(self, reason: Reason, where: str) -> None:
+        self.stat_update(StatHints.total)
+        self._leave_out(IN_WORDS[reason])
 
     def _leave_out(self, reason: str) -> None:
         self.stat_update(StatHints.dropped, f"{StatHints.dropped}_{reason}")

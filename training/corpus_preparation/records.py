@@ -11,6 +11,8 @@ import pyarrow as pa
 from training.common.errors import InputError
 from training.inference.tables import Table, read_rows
 from training.texts.files import NOTICES, find_files
+from training.texts.lines import FileFormat
+from training.texts.report import LeaveOut
 
 Record = dict[str, Any]
 LINE_BYTES = 2**24  # of the longest JSON record
@@ -43,13 +45,22 @@ def _format(path: Path) -> str:
     return "jsonl" if name.endswith(_JSON) else Path(name).suffix.removeprefix(".")
 
 
-def read_records(path: Path) -> Iterator[Record | None]:
+def read_records(
+    path: Path, text_column: str, file_format: FileFormat, leave_out: LeaveOut
+) -> Iterator[Record | None]:
     """Yield the records of a dump in constant memory; None for a line that is no JSON object.
+
+    Args:
+        text_column: column of a table that should be there.
+        file_format: how tables are written; JSON is in UTF-8.
+        leave_out: called for every line of a table that is not decodable or too long.
 
     Raises:
         InputError: if the file is damaged, or over `MOST_UNREADABLE` of its lines are no JSON objects.
     """
-    return _json_records(path) if _format(path) == "jsonl" else read_rows(Table(str(path), _format(path)))
+    if _format(path) == "jsonl":
+        return _json_records(path)
+    return read_rows(Table(str(path), _format(path), file_format), text_column, leave_out)
 
 
 def _json_records(path: Path) -> Iterator[Record | None]:

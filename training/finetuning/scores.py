@@ -125,6 +125,14 @@ def describe_result(
     }
 
 
+def describe_texts(splits: LabelledSplits | TaggedSplits) -> str:
+    """Write in one line how many labels and texts there are, and what was left out."""
+    counts = ", ".join(f"{len(part):,} for {name}" for name, part in splits.parts().items())
+    duplicates = f"; {splits.duplicates:,} left out as duplicates of later parts" if splits.duplicates else ""
+    head = f"{splits.task}: {len(splits.label_names)} labels, texts: {counts}"
+    return f"{head}{duplicates}; {splits.report.summary()}"
+
+
 def one_line(scores: dict[str, Any]) -> str:
     """Write the validation and test scores in one line for the terminal."""
     parts = []

@@ -22,19 +22,23 @@ from training.common.arguments import public_arguments
 from training.common.errors import InputError, as_input_error
 from training.common.files import read_json, write_json
 from training.common.locks import only_run_in
+from training.common.progress import ProgressBar
 from training.common.provenance import base_fingerprint
 from training.inference.tables import (
     STANDARD,
     Row,
     Table,
     columns_of,
-    is_unicode,
     join_parts,
     read_rows,
     schema_of,
     write_lines,
     write_rows,
 )
+from training.texts.columns import Columns
+from training.texts.corpus import is_blank
+from training.texts.lines import LINE_LIMIT, unicode_error
+from training.texts.report import IN_WORDS, ReadingReport, Reason
 
 ROWS_PER_PART = 8192  # are read, sorted by length, answered and written together
 RUN = "run.json"
@@ -92,25 +96,35 @@ def annotate(
         keep_columns: whether the input's own columns are written too.
 
     Returns:
-        The number of `rows`, of those `without text`, whose answers are empty, and what the answerer counts.
+        The number of `rows`, of those without a usable text, whose answers are empty, of lines that were left out,
+        and what the answerer counts.
 
     Raises:
         InputError: if the input cannot be read, holds no rows or no such column, or has a column that an answer has
-            too; if an unfinished output was begun with something else; and if the output cannot be written, or another
-            run writes it.
+            too; if an unfinished output was begun with something else; if the output cannot be written, or another
+            run writes it; and for a line to leave out where rows are known by their number alone.
     """
-    chunks = _chunks(source)
+    report = ReadingReport()
+
+    def leave_out(reason: Reason, message: str) -> None:
+        if not keep_columns:
+            raise InputError(f"{message}: mend or remove the line: the answers alone have to be one for each line")
+        report.count(reason)
+
+    chunks = _chunks(read_rows(source, text_column, leave_out))
     first = next(chunks, None)
     if first is None:
-        raise InputError(f"{source.name}: holds no rows")
+        raise InputError(f"{source.name}: holds no rows ({report.summary()})")
     fields = _own_fields(source, output, first.rows, text_column, answer.schema)
     schema = pa.schema([*(fields if keep_columns else ()), *answer.schema])
-    with tqdm(unit=" texts", leave=False) as bar:
+    with ProgressBar(unit=" texts") as bar:
         answered = partial(_answer, source=source, text_column=text_column, answer=answer, bar=bar)
         if output.path == STANDARD:
-            return _print_parts(chain([first], chunks), answered, output.format, schema)
-        with only_run_in(Path(output.path)):
-            return _write_parts(chain([first], chunks), answered, output, schema, run, resume)
+            counts = _print_parts(chain([first], chunks), answered, output.format, schema)
+        else:
+            with only_run_in(Path(output.path)):
+                counts = _write_parts(chain([first], chunks), answered, output, schema, run, resume)
+    return counts + Counter({f"left out as {IN_WORDS[reason]}": number for reason, number in report.left_out.items()})
 
 
 def run_identity(args: Any, source: Table) -> dict[str, Any]:
@@ -144,8 +158,7 @@ class _Chunk:
 Answered = Callable[[_Chunk], tuple[list[Row], Counter[str]]]
 
 
-def _chunks(source: Table) -> Iterator[_Chunk]:
-    rows = read_rows(source)
+def _chunks(rows: Iterator[Row]) -> Iterator[_Chunk]:
     for number in count():
         if not (chunk := list(islice(rows, ROWS_PER_PART))):
             return
@@ -157,11 +170,7 @@ def _own_fields(
 ) -> list[pa.Field]:
     """Return the input's columns; their types matter to Parquet only, and are strings in CSV, TSV and text."""
     columns = columns_of(rows)
-    if text_column not in columns:
-        there = ", ".join(columns)
-        raise InputError(
-            f"{source.name}: no column {text_column!r}; there are: {there}; name the right one with --text_column"
-        )
+    Columns(text_column).check(columns, source.name)
     if taken := [name for name in answers.names if name in columns]:
         raise InputError(f"{source.name}: has a column {taken[0]!r} already: give a --prefix for the new columns")
     if (schema := schema_of(source)) is not None:
@@ -183,10 +192,12 @@ def _answer(
         if not isinstance(text, str | None):
             place = f"{source.name}, row {chunk.number * ROWS_PER_PART + number + 1}"
             raise InputError(f"{place}: {text_column!r} holds a {type(text).__name__}, not a string")
-        if not text or not text.strip():
+        if text is None or is_blank(text):
             counts["without text"] += 1
-        elif not is_unicode(text):
+        elif unicode_error(text):
             counts["not Unicode"] += 1
+        elif len(text) > LINE_LIMIT:
+            counts[IN_WORDS[Reason.TOO_LONG]] += 1
         else:
             usable.append(number)
     texts = [chunk.rows[number][text_column] for number in usable]

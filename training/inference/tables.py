@@ -1,32 +1,32 @@
 """Tables of texts with all their columns: CSV, TSV, JSONL, Parquet, and text with one text a line."""
 
 import csv
-import io
 import json
 import shutil
-import sys
-import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from training.common.errors import InputError
-from training.texts.tables import PARQUET_ERRORS, first_line
+from training.texts.files import json_objects, readable
+from training.texts.lines import STANDARD_INPUT, UTF8, FileFormat, TextFile, source_name, unicode_error
+from training.texts.report import LeaveOut
+from training.texts.tables import csv_table, open_parquet, record_batches, tsv_table
 
-STANDARD = "-"  # in place of a path: standard input or output
+STANDARD = str(STANDARD_INPUT)  # in place of a path: standard input or output
 INPUT_FORMATS = ("csv", "tsv", "jsonl", "parquet", "txt")
 OUTPUT_FORMATS = ("csv", "tsv", "jsonl", "parquet")
 TEXT = "text"  # the one column of a .txt file
-# TSV as IANA has it, without quoting: a tweet may begin with a quotation mark.
+# What is written: TSV as IANA has it, without quoting, as a tweet may begin with a quotation mark.
 DIALECTS: dict[str, dict[str, Any]] = {
-    "csv": {"strict": True},
+    "csv": {},
     "tsv": {"delimiter": "\t", "quoting": csv.QUOTE_NONE, "quotechar": None},
 }
 
@@ -39,13 +39,16 @@ class Table:
 
     path: str
     format: str
+    file_format: FileFormat = UTF8
 
     @property
     def name(self) -> str:
-        return "standard input" if self.path == STANDARD else self.path
+        return source_name(Path(self.path))
 
 
-def table_at(path: str, flag: str, known: Sequence[str], default: str | None = None) -> Table:
+def table_at(
+    path: str, flag: str, known: Sequence[str], default: str | None = None, file_format: FileFormat = UTF8
+) -> Table:
     """Return the table at a path, in the format that its name says.
 
     Args:
@@ -59,81 +62,51 @@ def table_at(path: str, flag: str, known: Sequence[str], default: str | None = N
     suffix = default if path == STANDARD else Path(path.removesuffix(".gz")).suffix.removeprefix(".")
     if suffix not in known:
         raise InputError(f"{flag} {path}: unknown format (known: {', '.join(f'.{name}' for name in known)})")
-    return Table(path, str(suffix))
+    return Table(path, str(suffix), file_format)
 
 
-def read_rows(table: Table) -> Iterator[Row]:
+def read_rows(table: Table, text_column: str, leave_out: LeaveOut) -> Iterator[Row]:
     """Read a table row by row, in constant memory.
+
+    Args:
+        text_column: a column that should be there; another delimiter is recognised by it.
+        leave_out: called for every line that is not decodable or too long.
 
     Raises:
         InputError: if the file cannot be read as what its name says, with the place.
     """
-    number = 0
-    try:
-        for row in _parquet_rows(table) if table.format == "parquet" else _text_rows(table):
-            number += 1
-            yield row
-    except UnicodeDecodeError as error:
-        raise InputError(f"{table.name}, after row {number}: not UTF-8 ({error.reason}): convert the file") from error
-    except (csv.Error, ValueError, RecursionError) as error:  # ValueError also for a number of thousands of digits
-        what = f"not valid {table.format.upper()} ({' '.join(str(error).split())})"
-        raise InputError(f"{table.name}, after row {number}: {what}") from error
-    except (*PARQUET_ERRORS, EOFError, zlib.error) as error:
-        raise InputError(f"{table.name}: cannot be read ({first_line(error)})") from error
+    path = Path(table.path)
+    if table.format == "parquet":
+        with open_parquet(path) as parquet:
+            _check_names(parquet.schema_arrow.names, table.name)
+            for batch in record_batches(parquet, path):
+                yield from batch.to_pylist()
+        return
+    with readable(path):
+        file = TextFile(path, table.file_format.encoding, leave_out)
+        if table.format == "txt":
+            yield from ({TEXT: line.rstrip("\r\n")} for _, line in file.lines())
+        elif table.format == "jsonl":
+            yield from (record for _, record in json_objects(file, f'{{"{text_column}": "..."}}'))
+        else:
+            open_it = tsv_table if table.format == "tsv" else csv_table
+            delimited = open_it(file, text_column, table.file_format.delimiter)
+            _check_names(delimited.header, delimited.where)
+            yield from (record for _, record in delimited.records(delimited.header))
+
+
+def _check_names(columns: Sequence[str], where: str) -> None:
+    name, times = next(iter(Counter(columns).most_common(1)), ("", 0))
+    if times > 1:
+        raise InputError(f"{where}: {times} columns are named {name!r}: rename all but one")
 
 
 def schema_of(table: Table) -> pa.Schema | None:
     """Return the types of the columns of a Parquet file; None for other formats, which have none."""
     if table.format != "parquet":
         return None
-    try:
-        return pq.read_schema(table.path)
-    except PARQUET_ERRORS as error:
-        raise InputError(f"{table.name}: cannot be read ({first_line(error)})") from error
-
-
-def _parquet_rows(table: Table) -> Iterator[Row]:
-    with pq.ParquetFile(table.path) as file:
-        for batch in file.iter_batches(batch_size=1024):
-            yield from batch.to_pylist()
-
-
-def _text_rows(table: Table) -> Iterator[Row]:
-    with _opened(table) as raw:
-        if table.format in DIALECTS:
-            yield from _separated_rows(raw, table)
-            return
-        for number, line in enumerate(io.TextIOWrapper(raw, encoding="utf-8-sig", newline="\n"), start=1):
-            line = line.rstrip("\r\n")
-            if table.format == "txt":
-                yield {TEXT: line}
-            elif line.strip():
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise InputError(f"{table.name}, line {number}: not a JSON object")
-                yield row
-
-
-def _opened(table: Table) -> Any:
-    if table.path == STANDARD:
-        return open(sys.stdin.fileno(), "rb", closefd=False)
-    return fsspec.open(table.path, "rb", compression="infer").open()
-
-
-def _separated_rows(raw: IO[bytes], table: Table) -> Iterator[Row]:
-    csv.field_size_limit(sys.maxsize)  # the default refuses a text of over 128 KiB
-    rows = csv.reader(io.TextIOWrapper(raw, encoding="utf-8-sig", newline=""), **DIALECTS[table.format])
-    columns = next(rows, [])
-    if len(set(columns)) < len(columns):
-        raise InputError(f"{table.name}, line 1: two columns have one name: rename one")
-    for row in rows:
-        if row and len(row) != len(columns):
-            raise InputError(
-                f"{table.name}, line {rows.line_num}: {len(row)} fields where the header has {len(columns)}: "
-                "quote the field or mend the line"
-            )
-        if row:
-            yield dict(zip(columns, row, strict=True))
+    with open_parquet(Path(table.path)) as parquet:
+        return parquet.schema_arrow
 
 
 def write_rows(file: Path, rows: list[Row], table_format: str, schema: pa.Schema, with_header: bool) -> None:
@@ -175,7 +148,7 @@ def write_lines(
 def json_text(value: Any) -> str:
     """Write a value as JSON in UTF-8, or with escapes where a string is not Unicode."""
     text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if is_unicode(text) else json.dumps(value, default=str)
+    return json.dumps(value, default=str) if unicode_error(text) else text
 
 
 def _as_typed(row: Row, schema: pa.Schema) -> Row:
@@ -187,15 +160,6 @@ def _as_typed(row: Row, schema: pa.Schema) -> Row:
 
 def _cell(value: Any) -> Any:
     return json_text(value) if isinstance(value, list | dict) else value
-
-
-def is_unicode(text: str) -> bool:
-    """Return whether a string can be encoded; half of a surrogate pair, from a JSON escape, cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _write_matrix(file: Path, rows: list[Row], schema: pa.Schema) -> None:

@@ -14,7 +14,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from training.common.errors import InputError, as_input_error
 from training.texts.columns import Columns, Row
-from training.texts.lines import FileFormat, TextFile
+from training.texts.lines import FileFormat, TextFile, source_name
 from training.texts.report import LeaveOut, Reason
 from training.texts.tables import csv_rows, parquet_rows, tsv_rows
 
@@ -34,30 +34,31 @@ def text_rows(path: Path, columns: Columns, file_format: FileFormat, leave_out: 
 
 def json_rows(path: Path, columns: Columns, file_format: FileFormat, leave_out: LeaveOut) -> Iterator[Row]:
     """Yield a row for each JSON object, one a line; notices of the Twitter API are left out."""
-    for number, line in TextFile(path, file_format.encoding, leave_out).lines():
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        record = json_object(line, where, f'{{"{columns.text}": "..."}}')
+    file = TextFile(path, file_format.encoding, leave_out)
+    for where, record in json_objects(file, f'{{"{columns.text}": "..."}}'):
         if columns.text not in record and len(record) == 1 and not NOTICES.isdisjoint(record):
             leave_out(Reason.NOTICE, where)
         else:
             yield columns.row(record, where)
 
 
-def json_object(line: str, where: str, example: str) -> dict[str, Any]:
-    """Return the JSON object that a line holds.
+def json_objects(file: TextFile, example: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the place of every line that is not empty, and the JSON object that it holds.
 
     Raises:
-        InputError: if it holds anything else.
+        InputError: if a line holds anything else.
     """
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:  # ValueError also for a number of thousands of digits
-        raise InputError(f"{where}: not valid JSON ({error}): mend or remove the line") from error
-    if not isinstance(record, dict):
-        raise InputError(f"{where}: not a JSON object; a line looks like {example}")
-    return record
+    for number, line in file.lines():
+        if not line.strip():
+            continue
+        where = f"{file.name}, line {number}"
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:  # ValueError also for a number of thousands of digits
+            raise InputError(f"{where}: not valid JSON ({error}): mend or remove the line") from error
+        if not isinstance(record, dict):
+            raise InputError(f"{where}: not a JSON object; a line looks like {example}")
+        yield where, record
 
 
 READERS: dict[str, Reader] = {
@@ -151,7 +152,7 @@ def readable(path: Path) -> Iterator[None]:
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"{path}: damaged gzip file ({error}): fetch or pack it again") from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise InputError(f"{source_name(path)}: cannot be read ({error.strerror or error})") from error
 
 
 def hub_rows(name: str, config: str | None, split: str, commit: str, columns: Columns) -> Iterator[Row]:

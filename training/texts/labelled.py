@@ -15,6 +15,7 @@ from training.texts.columns import sorted_names
 from training.texts.corpus import Corpus, CorpusArguments
 from training.texts.emoji15 import EMOJI_TASK, emoji15
 from training.texts.files import find_files
+from training.texts.report import ReadingReport
 from training.texts.splits import is_test, is_validation, split_hash, text_hash
 
 # The parts of a split, by the names that the column `split` may give them.
@@ -83,6 +84,11 @@ class LabelledSplits:
     label_names: list[str]
     duplicates: int
     corpus: Corpus
+
+    @property
+    def report(self) -> ReadingReport:
+        """What reading the corpus left out."""
+        return self.corpus.report
 
     def parts(self) -> dict[str, LabelledTexts]:
         return {"train": self.train, "validation": self.validation, "test": self.test}

@@ -3,20 +3,23 @@
 import codecs
 import gzip
 import io
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO, Any
 
 from charset_normalizer import from_bytes
 
 from training.common.errors import InputError
 from training.texts.report import LeaveOut, Reason
 
+STANDARD_INPUT = Path("-")
 LINE_LIMIT = 2**20  # characters of the longest line, and of the longest text
 MOST_UNDECODABLE = 0.02  # share of the lines of a file; with more of them, the file is in another encoding
 FIRST_CHECK = 1000  # lines after which that share is looked at for the first time
 SAMPLE_BYTES = 2**16  # what an encoding is guessed from
+START_BYTES = 2**18  # what is looked at before a file is read
 # A text compresses five to ten times; deflate's limit is about a thousand.
 BOMB_RATIO, BOMB_BYTES = 500, 2**32
 _MARKS = {  # those of UTF-32 first: they begin with those of UTF-16
@@ -58,7 +61,7 @@ UTF8 = FileFormat()
 
 
 class TextFile:
-    """A file of text, plain or packed with gzip.
+    """A file of text, plain or packed with gzip, or standard input. It is opened once, and can be read once.
 
     Args:
         encoding: None for that of the byte-order mark, without one UTF-8. A byte-order mark always wins.
@@ -69,45 +72,44 @@ class TextFile:
     """
 
     def __init__(self, path: Path, encoding: str | None, leave_out: LeaveOut):
-        self.path = path
+        self.name = source_name(path)
         self.leave_out = leave_out
-        with open_bytes(path) as file:
-            start = file.read(SAMPLE_BYTES)
-        marked = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
+        self.file = open_bytes(path)
+        self.start = self.file.peek()
+        marked = next((name for mark, name in _MARKS.items() if self.start.startswith(mark)), None)
         self.encoding = marked or encoding or "utf-8"
-        if not (marked or encoding) and (wide := _wide_encoding(start)):
-            raise InputError(f"{path}: seems to be {wide}, not UTF-8: read it with --encoding {wide}")
+        if not (marked or encoding) and (wide := _wide_encoding(self.start[:SAMPLE_BYTES])):
+            raise InputError(f"{self.name}: seems to be {wide}, not UTF-8: read it with --encoding {wide}")
         self.wide = codecs.lookup(self.encoding).name.startswith(("utf-16", "utf-32"))
-        self.name = self.encoding.upper().removesuffix("-SIG")
+        self.errors = "surrogatepass" if self.wide else "surrogateescape"  # undecodable bytes: lone surrogates
+        self.encoding_name = self.encoding.upper().removesuffix("-SIG")
         self.checked = self.undecodable = 0
         self.sample = bytearray()
 
-    def open(self, newline: str) -> io.TextIOWrapper:
-        """Open the file; bytes that cannot be decoded become lone surrogates."""
-        errors = "surrogatepass" if self.wide else "surrogateescape"
-        return io.TextIOWrapper(open_bytes(self.path), self.encoding, errors, newline)
+    @property
+    def is_longer_than_start(self) -> bool:
+        return len(self.start) == START_BYTES
 
-    def head(self, characters: int) -> str:
-        """Return so many characters from the beginning of the file.
+    def head(self) -> str:
+        """Return the text of the first `START_BYTES`.
 
         Raises:
             InputError: if they cannot be decoded at all.
         """
         try:
-            with self.open(newline="") as file:
-                return file.read(characters).removeprefix("\ufeff")
+            return codecs.getincrementaldecoder(self.encoding)(self.errors).decode(self.start).removeprefix("\ufeff")
         except UnicodeError as error:
             raise self.not_decodable(error, 0) from error
 
     def not_decodable(self, error: UnicodeError, line: int) -> InputError:
         """Return the error for a file whose rest, after this line, cannot be decoded."""
-        return InputError(f"{self.path}, after line {line}: not {self.name} ({error})")
+        return InputError(f"{self.name}, after line {line}: not {self.encoding_name} ({error})")
 
     def raw_lines(self, newline: str = "\n", quote: str | None = None) -> Iterator[tuple[int, str]]:
         """Yield numbered lines with their ends; leave out those over `LINE_LIMIT`.
 
         Args:
-            newline: as for `open`: with "" a carriage return ends a line too.
+            newline: as for Python's `open`: with "" a carriage return ends a line too.
             quote: character between which a line break does not end a record.
 
         Raises:
@@ -115,13 +117,13 @@ class TextFile:
         """
         number, ends = 0, ("\n",) if newline else ("\r", "\n")
         try:
-            with self.open(newline) as file:
+            with io.TextIOWrapper(self.file, self.encoding, self.errors, newline) as file:
                 while line := file.readline(LINE_LIMIT):
                     number += 1
                     if len(line) < LINE_LIMIT or line.endswith(ends):
                         yield number, line.removeprefix("\ufeff")
                         continue
-                    where = f"{self.path}, line {number}"
+                    where = f"{self.name}, line {number}"
                     if _skip_line(file, line, ends, quote):
                         raise InputError(f"{where}: over 1 MB and ends amid quotation marks: shorten or remove it")
                     self.leave_out(Reason.TOO_LONG, f"{where}: over 1 MB")
@@ -135,7 +137,7 @@ class TextFile:
             InputError: as `is_decoded` and `check_encoding` do.
         """
         for number, line in self.raw_lines():
-            if self.is_decoded(line, f"{self.path}, line {number}"):
+            if self.is_decoded(line, f"{self.name}, line {number}"):
                 yield number, line
         self.check_encoding()
 
@@ -152,7 +154,7 @@ class TextFile:
             if not self.wide and len(self.sample) < SAMPLE_BYTES:
                 self.sample += text[:SAMPLE_BYTES].encode(self.encoding, "surrogateescape") + b"\n"
             byte = f"byte 0x{ord(text[error.start]) & 0xFF:02x} at {error.start}"
-            self.leave_out(Reason.INVALID, f"{where}: not {self.name} ({byte})")
+            self.leave_out(Reason.INVALID, f"{where}: not {self.encoding_name} ({byte})")
         if self.checked == FIRST_CHECK:
             self.check_encoding()
         return error is None
@@ -167,7 +169,7 @@ class TextFile:
             found = likely_encoding(bytes(self.sample))
             advice = f"it seems to be {found}: read it with --encoding {found}" if found else "convert it to UTF-8"
             raise InputError(
-                f"{self.path}: {self.undecodable:,} of {self.checked:,} lines are not {self.name}: {advice}"
+                f"{self.name}: {self.undecodable:,} of {self.checked:,} lines are not {self.encoding_name}: {advice}"
             )
 
 
@@ -217,13 +219,23 @@ class _Gzip(gzip.GzipFile):
         InputError: after `BOMB_BYTES`, if they took less than a `BOMB_RATIO`th of that in the file.
     """
 
-    def read1(self, size: int = -1) -> bytes:
-        unpacked = super().read1(size)
+    def read(self, size: int | None = -1) -> bytes:
+        unpacked = super().read(size)
         if (length := self.tell()) > BOMB_BYTES and length > BOMB_RATIO * Path(self.name).stat().st_size:
             raise InputError(f"{self.name}: unpacks to over {BOMB_RATIO} times its size: no text does, it is damaged")
         return unpacked
 
 
-def open_bytes(path: Path) -> BinaryIO:
-    """Open a file, unpacked if its name ends in .gz."""
-    return cast(BinaryIO, _Gzip(path, "rb") if path.suffix == ".gz" else path.open("rb"))
+def open_bytes(path: Path) -> io.BufferedReader:
+    """Open a file, unpacked if its name ends in .gz, or standard input; `peek` gives its first `START_BYTES`."""
+    if path == STANDARD_INPUT:
+        file: Any = open(sys.stdin.fileno(), "rb", closefd=False)  # noqa: SIM115
+    else:
+        file = _Gzip(path, "rb") if path.suffix == ".gz" else path.open("rb")
+    # The inner stream is a buffered one too: it fills the buffer whole, which a raw one, of a pipe above all, may not.
+    return io.BufferedReader(file, START_BYTES)
+
+
+def source_name(path: Path) -> str:
+    """Return the name of a file, or of standard input, for messages."""
+    return "standard input" if path == STANDARD_INPUT else str(path)

@@ -4,7 +4,8 @@ import csv
 import io
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,8 @@ from training.texts.lines import LINE_LIMIT, FileFormat, TextFile
 from training.texts.report import LeaveOut
 
 ROWS_PER_BATCH = 256  # of a Parquet file in memory; each may be a text of `LINE_LIMIT`
-HEAD = 2**18  # characters from which the quoting of a .tsv file is recognised
-# What pyarrow raises for damaged files; OverflowError, IndexError and UnicodeDecodeError come out of its bindings.
-PARQUET_ERRORS = (pa.ArrowException, OSError, OverflowError, IndexError, UnicodeDecodeError, MemoryError)
+# What pyarrow raises for damaged files; OverflowError, IndexError and ValueError come out of its bindings.
+PARQUET_ERRORS = (pa.ArrowException, OSError, OverflowError, IndexError, ValueError, MemoryError)
 
 
 class _Csv(csv.excel):
@@ -58,26 +58,41 @@ _QUOTED: dict[type[csv.Dialect], re.Pattern[str]] = {
 def csv_rows(path: Path, columns: Columns, file_format: FileFormat, leave_out: LeaveOut) -> Iterator[Row]:
     """Yield the rows of a table with `,` or the given delimiter between its columns, and quotes where needed."""
     file = TextFile(path, file_format.encoding, leave_out)
-    yield from _Table(file, columns, _Csv, file_format.delimiter or ",").rows()
+    yield from _rows(csv_table(file, columns.text, file_format.delimiter), columns)
 
 
 def tsv_rows(path: Path, columns: Columns, file_format: FileFormat, leave_out: LeaveOut) -> Iterator[Row]:
     """Yield the rows of a tab-separated table, with or without quotes; of a `.csv` table with another delimiter."""
-    if file_format.delimiter:
-        yield from csv_rows(path, columns, file_format, leave_out)
-        return
     file = TextFile(path, file_format.encoding, leave_out)
-    head = file.head(HEAD)
-    dialects = (dialect for dialect in _QUOTED if _is_written_in(head, dialect))
-    yield from _Table(file, columns, next(dialects, _PlainTsv), "\t").rows()
+    yield from _rows(tsv_table(file, columns.text, file_format.delimiter), columns)
 
 
-def _is_written_in(head: str, dialect: type[csv.Dialect]) -> bool:
+def _rows(table: "DelimitedTable", columns: Columns) -> Iterator[Row]:
+    columns.check(table.header, table.where)
+    for where, record in table.records(columns.names):
+        yield columns.row(record, where)
+
+
+def csv_table(file: TextFile, text_column: str, delimiter: str | None = None) -> "DelimitedTable":
+    """Open a table with `,` or the given delimiter between its columns, and quotes where needed; see its class."""
+    return DelimitedTable(file, _Csv, delimiter or ",", text_column)
+
+
+def tsv_table(file: TextFile, text_column: str, delimiter: str | None = None) -> "DelimitedTable":
+    """Open a tab-separated table, with or without quotes; with another delimiter, one as of `csv_table`."""
+    if delimiter:
+        return csv_table(file, text_column, delimiter)
+    dialects = (dialect for dialect in _QUOTED if _is_written_in(file, dialect))
+    return DelimitedTable(file, next(dialects, _PlainTsv), "\t", text_column)
+
+
+def _is_written_in(file: TextFile, dialect: type[csv.Dialect]) -> bool:
     """Tell whether the beginning of a table parses with the quotes of a dialect, and shows them."""
+    head = file.head()
     if not (head.startswith('"') or _QUOTED[dialect].search(head)):
         return False
     lines = list(io.StringIO(head, newline=""))
-    cut = len(head) == HEAD  # perhaps amid the last record
+    cut = file.is_longer_than_start  # perhaps amid the last record
     rows = csv.reader(lines, dialect)
     widths = []
     try:
@@ -88,16 +103,24 @@ def _is_written_in(head: str, dialect: type[csv.Dialect]) -> bool:
     return len(set(widths[: -1 if cut else None])) == 1
 
 
-class _Table:
-    """A table of delimited text, whose first line names the columns."""
+class DelimitedTable:
+    """A table of delimited text; its first line, the `header`, names the columns.
 
-    def __init__(self, file: TextFile, columns: Columns, dialect: type[csv.Dialect], delimiter: str):
+    Args:
+        text_column: a column that should be there.
+
+    Raises:
+        InputError: if the header is damaged, or lacks that column and seems to have another delimiter.
+    """
+
+    def __init__(self, file: TextFile, dialect: type[csv.Dialect], delimiter: str, text_column: str):
         csv.field_size_limit(sys.maxsize)  # records are bounded in `_lines`; the default refuses 128 KiB
-        self.file, self.columns, self.delimiter = file, columns, delimiter
+        self.file, self.delimiter = file, delimiter
         self.quote = None if dialect.quoting == csv.QUOTE_NONE else dialect.quotechar
-        self.line = self.record_length = self.width = 0
+        self.line = self.record_length = 0
         self.first_line = ""
         self.reader = csv.reader(self._lines(), dialect, delimiter=delimiter)
+        self.header = self._header(text_column)
 
     def _lines(self) -> Iterator[str]:
         """Yield the lines of the records.
@@ -116,65 +139,62 @@ class _Table:
 
     @property
     def where(self) -> str:
-        return f"{self.file.path}, line {self.line}"
+        return f"{self.file.name}, line {self.line}"
 
     def _next(self) -> list[str] | None:
-        """Return the fields of the next record; None at the end."""
-        self.record_length = 0
-        return next(self.reader, None)
-
-    def rows(self) -> Iterator[Row]:
-        """Yield the row of every record that could be decoded.
+        """Return the fields of the next record; None at the end.
 
         Raises:
-            InputError: if a column is missing or there twice, a record has another number of fields than the header,
-                or the quotes are damaged.
+            InputError: if the quotes are damaged.
         """
+        self.record_length = 0
         try:
-            places = self._places(self._header())
-            while (record := self._next()) is not None:
-                if record and len(record) != self.width:
-                    raise InputError(
-                        f"{self.where}: {len(record)} fields where the header has {self.width}: {self._advice()}"
-                    )
-                values = {column: record[place] if record else None for column, place in places.items()}
-                if self.file.is_decoded("\n".join(filter(None, values.values())), self.where):
-                    yield self.columns.row(values, self.where)
+            return next(self.reader, None)
         except csv.Error as error:
             raise InputError(f"{self.where}: not a valid table ({error})") from error
+
+    def records(self, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str | None]]]:
+        """Yield the place of every record that could be decoded, and its values in those of these columns that are
+        there; None in an empty line.
+
+        Raises:
+            InputError: if a record has another number of fields than the header, or the quotes are damaged.
+        """
+        width = len(self.header)
+        places = {column: self.header.index(column) for column in columns if column in self.header}
+        while (record := self._next()) is not None:
+            if record and len(record) != width:
+                raise InputError(f"{self.where}: {len(record)} fields where the header has {width}: {self._advice()}")
+            values = {column: record[place] if record else None for column, place in places.items()}
+            if self.file.is_decoded("\n".join(filter(None, values.values())), self.where):
+                yield self.where, values
         self.file.check_encoding()
 
-    def _header(self) -> list[str]:
+    def _header(self, text_column: str) -> list[str]:
         """Return the names of the columns; without the text column, look for what may be wrong with the first line."""
         try:
             header = self._next() or []
-        except csv.Error:  # another separator behind a quoted name
-            self._check_delimiter([self.first_line.replace('"', "")])
+        except InputError:  # another separator behind a quoted name
+            self._check_delimiter([self.first_line.replace('"', "")], text_column)
             raise
-        if self.columns.text not in header:
-            self._check_delimiter(header)
+        if text_column not in header:
+            self._check_delimiter(header, text_column)
             self.file.is_decoded(self.first_line, self.where)
             self.file.check_encoding()
         return header
 
-    def _check_delimiter(self, header: list[str]) -> None:
+    def _check_delimiter(self, header: list[str], text_column: str) -> None:
         """Check that the columns do not seem to be separated by another character.
 
         Raises:
             InputError: if they do.
         """
-        delimiter = likely_delimiter(header, self.columns.text)
+        delimiter = likely_delimiter(header, text_column)
         if delimiter not in (None, self.delimiter):
             raise InputError(
-                f"{self.where}: no column {self.columns.text!r}: the separator of the columns seems to be "
+                f"{self.where}: no column {text_column!r}: the separator of the columns seems to be "
                 f"{delimiter!r}, not {self.delimiter!r}: give --delimiter {delimiter!r}"
             )
-
-    def _places(self, header: list[str]) -> dict[str, int]:
-        """Return the place in a record of each column that is wanted and there."""
-        self.columns.check(header, self.where)
-        self.width = len(header)
-        return {column: header.index(column) for column in self.columns.names if column in header}
 
     def _advice(self) -> str:
         if self.quote:
@@ -189,20 +209,45 @@ def parquet_rows(path: Path, columns: Columns, file_format: FileFormat, leave_ou
         InputError: if it is damaged, a column is missing or there twice, or a column holds another type than texts or
             categories.
     """
+    with open_parquet(path) as table:
+        columns.check(table.schema_arrow.names, str(path))
+        wanted = [column for column in columns.names if column in table.schema_arrow.names]
+        number = 0
+        for batch in record_batches(table, path, wanted):
+            values = [_values(batch[column], f"{path}: column {column!r}") for column in wanted]
+            for row in zip(*values, strict=True):
+                number += 1
+                yield columns.row(dict(zip(wanted, row, strict=True)), f"{path}, row {number}")
+
+
+@contextmanager
+def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file.
+
+    Raises:
+        InputError: if it is found damaged, here or while the block runs.
+    """
     try:
         with pq.ParquetFile(path) as table:
-            columns.check(table.schema_arrow.names, str(path))
-            wanted = [column for column in columns.names if column in table.schema_arrow.names]
-            first = 1
-            for batch in table.iter_batches(ROWS_PER_BATCH, columns=wanted):
-                values = [_values(batch[column], f"{path}: column {column!r}") for column in wanted]
-                for number, row in enumerate(zip(*values, strict=True), start=first):
-                    yield columns.row(dict(zip(wanted, row, strict=True)), f"{path}, row {number}")
-                first += len(batch)
-            if first - 1 != table.metadata.num_rows:
-                raise InputError(f"{path}: damaged: {first - 1} of {table.metadata.num_rows} rows are there")
+            yield table
     except PARQUET_ERRORS as error:
         raise InputError(f"{path}: not a readable Parquet file ({first_line(error)})") from error
+
+
+def record_batches(
+    table: pq.ParquetFile, path: Path, columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a Parquet file in their order, `ROWS_PER_BATCH` at a time, with these columns or all.
+
+    Raises:
+        InputError: at the end, if rows were missing.
+    """
+    rows = 0
+    for batch in table.iter_batches(ROWS_PER_BATCH, columns=columns):
+        rows += len(batch)
+        yield batch
+    if rows != table.metadata.num_rows:
+        raise InputError(f"{path}: damaged: {rows} of {table.metadata.num_rows} rows are there")
 
 
 def first_line(error: Exception) -> str:

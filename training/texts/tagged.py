@@ -9,18 +9,17 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn
 
-import pyarrow.parquet as pq
 from datasets import ClassLabel, Features, List, load_dataset
 from huggingface_hub.errors import HfHubHTTPError
 
 from training.common.arguments import check_each, option
 from training.common.errors import InputError, as_input_error
-from training.texts.files import find_files, json_object, readable
+from training.texts.files import find_files, json_objects, readable
 from training.texts.labelled import LabelledArguments
 from training.texts.lines import TextFile
-from training.texts.report import Reason
+from training.texts.report import ReadingReport, Reason
 from training.texts.splits import is_test, is_validation, text_hash
-from training.texts.tables import PARQUET_ERRORS, ROWS_PER_BATCH, first_line
+from training.texts.tables import open_parquet, record_batches
 
 TOKEN_TASK = "tokens"
 OUTSIDE = "O"
@@ -73,6 +72,7 @@ class TaggedSplits:
         label_names: `O`, then `B-` and `I-` of every type of entity in the training texts.
         duplicates: number of texts left out of a part because a later part holds the same words.
         names: names of the files, or of the dataset.
+        report: what reading them left out.
     """
 
     task: str
@@ -82,6 +82,7 @@ class TaggedSplits:
     label_names: list[str]
     duplicates: int
     names: list[str]
+    report: ReadingReport = field(default_factory=ReadingReport)
 
     def parts(self) -> dict[str, TaggedTexts]:
         return {"train": self.train, "validation": self.validation, "test": self.test}
@@ -119,7 +120,8 @@ def open_tagged(args: TaggedArguments) -> TaggedSplits:
     if args.label_column or args.region or args.group_column:
         raise InputError(f"--task {TOKEN_TASK} takes no --label_column, --region or --group_column: leave them out")
     check_each(args, "between 0 and 1", "validation_fraction", "test_fraction")
-    records = list(_hub_records(args) if args.dataset_name else file_records(args))
+    report = ReadingReport()
+    records = list(_hub_records(args, report) if args.dataset_name else file_records(args, report))
     named = {record.part for record in records}
     parts = {name: TaggedTexts() for name in PARTS}
     for record in records:
@@ -134,8 +136,10 @@ def open_tagged(args: TaggedArguments) -> TaggedSplits:
     names = [args.dataset_name] if args.dataset_name else [Path(path).name for path in _files(args)]
     for name, texts in parts.items():
         if not texts:
-            raise InputError(f"{', '.join(names)}: no text is left for {name}: give more texts")
-    return TaggedSplits(TOKEN_TASK, **parts, label_names=_label_names(parts), duplicates=duplicates, names=names)
+            raise InputError(f"{', '.join(names)}: no text is left for {name} ({report.summary()}): give more texts")
+    return TaggedSplits(
+        TOKEN_TASK, **parts, label_names=_label_names(parts), duplicates=duplicates, names=names, report=report
+    )
 
 
 def _files(args: TaggedArguments) -> dict[str, str]:
@@ -143,8 +147,8 @@ def _files(args: TaggedArguments) -> dict[str, str]:
     return {path: part for part, paths in files.items() for path in paths}
 
 
-def file_records(args: TaggedArguments) -> Iterator[_Record]:
-    """Yield the tagged texts of all files.
+def file_records(args: TaggedArguments, report: ReadingReport) -> Iterator[_Record]:
+    """Yield the tagged texts of all files; count those without words in the report.
 
     Raises:
         InputError: if a file cannot be read as what its name says, or its tags break the BIO scheme.
@@ -152,14 +156,15 @@ def file_records(args: TaggedArguments) -> Iterator[_Record]:
     for path, part in _files(args).items():
         (file,) = find_files([path], SUFFIXES)
         if file.suffix == ".parquet":
-            yield from _parquet_records(path, args, part)
+            yield from _parquet_records(path, args, part, report)
             continue
         with readable(file):
-            lines = TextFile(file, args.encoding, _refuse).lines()
+            opened = TextFile(file, args.encoding, _refuse)
             if ".conll" in file.suffixes[-2:]:
-                yield from _conll_records(lines, path, part)
+                yield from _conll_records(opened.lines(), path, part)
             else:
-                yield from _records(_json_objects(lines, args, path), None, args, part)
+                example = f'{{"{args.tokens_column}": ["..."], "{args.tags_column}": ["O"]}}'
+                yield from _records(json_objects(opened, example), None, args, part, report)
 
 
 def _refuse(reason: Reason, where: str) -> NoReturn:
@@ -189,22 +194,12 @@ def _conll_records(lines: Iterable[tuple[int, str]], path: str, part: str) -> It
         tags.append(columns[-1])
 
 
-def _json_objects(lines: Iterable[tuple[int, str]], args: TaggedArguments, path: str) -> Iterator[tuple[str, Any]]:
-    example = f'{{"{args.tokens_column}": ["..."], "{args.tags_column}": ["O"]}}'
-    for number, line in lines:
-        if line.strip():
-            where = f"{path}, line {number}"
-            yield where, json_object(line, where, example)
-
-
-def _parquet_records(path: str, args: TaggedArguments, part: str) -> Iterator[_Record]:
-    try:
-        with pq.ParquetFile(path) as table:
-            names = _tag_names(Features.from_arrow_schema(table.schema_arrow), args.tags_column)
-            rows = (row for batch in table.iter_batches(ROWS_PER_BATCH) for row in batch.to_pylist())
-            yield from _records(_numbered(rows, f"{path}, row"), names, args, part)
-    except (*PARQUET_ERRORS, ValueError) as error:
-        raise InputError(f"{path}: not a readable Parquet file ({first_line(error)})") from error
+def _parquet_records(path: str, args: TaggedArguments, part: str, report: ReadingReport) -> Iterator[_Record]:
+    with open_parquet(Path(path)) as table:
+        names = _tag_names(Features.from_arrow_schema(table.schema_arrow), args.tags_column)
+        batches = record_batches(table, Path(path))
+        rows = (row for batch in batches for row in batch.to_pylist())
+        yield from _records(_numbered(rows, f"{path}, row"), names, args, part, report)
 
 
 def _numbered(records: Iterable[Mapping[str, Any]], source: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -225,7 +220,11 @@ def check_bio(tag: str, before: str, where: str) -> None:
 
 
 def _records(
-    records: Iterable[tuple[str, Mapping[str, Any]]], names: list[str] | None, args: TaggedArguments, part: str
+    records: Iterable[tuple[str, Mapping[str, Any]]],
+    names: list[str] | None,
+    args: TaggedArguments,
+    part: str,
+    report: ReadingReport,
 ) -> Iterator[_Record]:
     """Take words and tags from records, each behind its place; the column `split` may name another part.
 
@@ -245,6 +244,8 @@ def _records(
             raise InputError(f"{where}: the column split holds {split!r}: write {', '.join(parts)} or nothing")
         if words:
             yield _Record([str(word) for word in words], tags, parts[split])
+        else:
+            report.count(Reason.EMPTY)
 
 
 def _tag_names(features: Mapping[str, Any], column: str) -> list[str] | None:
@@ -265,16 +266,15 @@ def _column(record: Mapping[str, Any], column: str, where: str) -> list[Any]:
     return record[column]
 
 
-def _hub_records(args: TaggedArguments) -> Iterator[_Record]:
+def _hub_records(args: TaggedArguments, report: ReadingReport) -> Iterator[_Record]:
     with as_input_error(ValueError, OSError, HfHubHTTPError):
         splits = load_dataset(
             args.dataset_name, args.dataset_config_name, revision=args.dataset_revision, streaming=True
         )
     for name, records in splits.items():
         tag_names = _tag_names(records.features or {}, args.tags_column)
-        yield from _records(
-            _numbered(records, f"dataset {args.dataset_name}, {name}, record"), tag_names, args, str(name)
-        )
+        numbered = _numbered(records, f"dataset {args.dataset_name}, {name}, record")
+        yield from _records(numbered, tag_names, args, str(name), report)
 
 
 def _leave_out_duplicates(parts: dict[str, TaggedTexts]) -> int:

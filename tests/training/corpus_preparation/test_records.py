@@ -10,9 +10,16 @@ import pytest
 
 from training.common.errors import InputError
 from training.corpus_preparation.records import find_dumps, is_retweet, read_records, value_at
+from training.texts.lines import UTF8, FileFormat
+from training.texts.report import ReadingReport
 
 RECORDS = [{"text": "¡Qué frío!", "author": "a"}, {"text": "Vamos, che", "author": "b"}]
 LINES = "".join(json.dumps(record) + "\n" for record in RECORDS).encode()
+
+
+def read(path, report=None, file_format=UTF8):
+    report = report or ReadingReport()
+    return list(read_records(path, "text", file_format, lambda reason, _: report.count(reason)))
 
 
 def zst(path, content):
@@ -32,7 +39,7 @@ def test_every_kind_of_dump_gives_the_same_records(tmp_path):
     files = find_dumps([str(tmp_path)])
     assert [file.name[0] for file in files] == list("abcde")
     for file in files:
-        assert list(read_records(file)) == RECORDS, file
+        assert read(file) == RECORDS, file
 
 
 def test_zst_of_several_frames_is_read_to_its_end(tmp_path):
@@ -40,7 +47,7 @@ def test_zst_of_several_frames_is_read_to_its_end(tmp_path):
         zst(tmp_path / name, LINES)
     path = tmp_path / "x.jsonl.zst"
     path.write_bytes((tmp_path / "one").read_bytes() + (tmp_path / "two").read_bytes())
-    assert list(read_records(path)) == RECORDS * 2
+    assert read(path) == RECORDS * 2
 
 
 @pytest.mark.parametrize("suffix", ["gz", "zst"])
@@ -49,16 +56,16 @@ def test_a_truncated_file_is_an_error(tmp_path, suffix):
     zst(path, LINES * 50) if suffix == "zst" else path.write_bytes(gzip.compress(LINES * 50))
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(InputError, match="damaged"):
-        list(read_records(path))
+        read(path)
 
 
 def test_a_broken_line_is_none_and_many_are_an_error(tmp_path):
     path = tmp_path / "x.jsonl"
     path.write_bytes(LINES + b'{"text": "corta\n')
-    assert list(read_records(path)) == [*RECORDS, None]
+    assert read(path) == [*RECORDS, None]
     path.write_bytes(LINES + b"no\n" * 3)
     with pytest.raises(InputError, match="3 of 5 lines are no JSON objects"):
-        list(read_records(path))
+        read(path)
 
 
 def test_a_line_of_version_2_is_its_tweet_with_author_and_place(tmp_path):
@@ -67,7 +74,19 @@ def test_a_line_of_version_2_is_its_tweet_with_author_and_place(tmp_path):
     line = {"data": tweet, "includes": {"users": users, "places": [{"id": "p", "country_code": "AR"}]}}
     path = tmp_path / "x.jsonl"
     path.write_text(json.dumps(line))
-    assert list(read_records(path)) == [tweet | {"user": users[1], "place": {"id": "p", "country_code": "AR"}}]
+    assert read(path) == [tweet | {"user": users[1], "place": {"id": "p", "country_code": "AR"}}]
+
+
+def test_a_table_is_read_as_its_format_says_and_lines_left_out_are_counted(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_bytes("text;author\n¡Qué frío!;a\nVamos, che;b\n".encode("latin-1"))
+    with pytest.raises(InputError, match="seems to be ';'"):
+        read(path)
+    assert read(path, file_format=FileFormat("latin-1", ";")) == RECORDS
+    report = ReadingReport()
+    path.write_bytes(b"text\n" + b"hola\n" * 99 + b"ni\xf1o\n")
+    assert len(read(path, report)) == 99
+    assert report.invalid == 1
 
 
 def test_a_table_in_zst_is_refused(tmp_path):

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from training.finetuning.scores import classification_scores, confusion
+from training.finetuning.scores import classification_scores, confusion, describe_texts
+from training.texts.report import ReadingReport
+from training.texts.tagged import TaggedSplits, TaggedTexts
 
 RIGHT, GUESSED = np.array([0, 0, 0, 1, 1, 3]), np.array([0, 0, 1, 1, 0, 2])
 
@@ -26,3 +28,9 @@ def test_the_scores_are_those_of_scikit_learn():
             "macro_f1": metrics.f1_score(right, guessed, average="macro"),
         }
     )
+
+
+def test_what_was_left_out_is_told_with_the_texts():
+    part, report = TaggedTexts([["hola"]], [["O"]]), ReadingReport(empty=2)
+    line = describe_texts(TaggedSplits("tokens", part, part, part, ["O"], 3, ["x"], report))
+    assert "1 for test" in line and "3 left out as duplicates" in line and line.endswith("left out: 2 empty")

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import os
 from collections import Counter
 from datetime import UTC, datetime
 
@@ -16,6 +17,8 @@ from training.common.errors import InputError
 from training.inference import annotation
 from training.inference.annotation import annotate, check_output, parts_folder
 from training.inference.tables import INPUT_FORMATS, OUTPUT_FORMATS, read_rows, table_at
+from training.texts.lines import UTF8, FileFormat
+from training.texts.report import ReadingReport
 
 ROWS = [
     {"id": "007", "text": 'dijo "hola", sí', "when": ""},
@@ -55,14 +58,21 @@ def parts_of_two(monkeypatch):
 
 @pytest.fixture
 def answer(tmp_path):
-    def answer(source, name, answerer=None, run=None, **settings):
+    def answer(source, name, answerer=None, run=None, file_format=UTF8, **settings):
         tables = (
-            table_at(str(tmp_path / source), "--input", INPUT_FORMATS),
+            table_at(str(tmp_path / source), "--input", INPUT_FORMATS, file_format=file_format),
             table_at(str(tmp_path / name), "--output", (*OUTPUT_FORMATS, "npy")),
         )
         return annotate(*tables, "text", answerer or Length(), run or {}, **settings)
 
     return answer
+
+
+def read(path):
+    report = ReadingReport()
+    rows = list(read_rows(table_at(str(path), "", OUTPUT_FORMATS), "text", lambda reason, _: report.count(reason)))
+    assert not report.left_out
+    return rows
 
 
 def write(path, rows=ROWS):
@@ -89,15 +99,14 @@ def test_rows_and_columns_come_back_in_their_order_with_answers(tmp_path, answer
     write(tmp_path / source)
     counts = answer(source, output)
     assert counts == {"rows": 5, "without text": 2, "long": 3}
-    table = table_at(str(tmp_path / output), "", OUTPUT_FORMATS)
-    rows = list(read_rows(table))
+    rows = read(tmp_path / output)
     assert [list(row) for row in rows] == [["id", "text", "when", "length", "words"]] * 5
     assert [{name: row[name] for name in ROWS[0]} for row in rows] == ROWS
-    nothing = None if table.format in ("jsonl", "parquet") else ""
+    nothing = None if output in ("b.jsonl", "b.parquet") else ""
     assert [row["length"] or nothing for row in rows[1:3]] == [nothing, nothing]
     assert int(rows[4]["length"]) == 3
     words = rows[4]["words"]
-    assert (words if table.format == "jsonl" else json.loads(words)) == ["uno"]
+    assert (words if output == "b.jsonl" else json.loads(words)) == ["uno"]
     assert {path.name for path in tmp_path.iterdir()} == {source, output}
 
 
@@ -106,6 +115,55 @@ def test_a_text_file_has_a_row_for_each_line(tmp_path, answer):
     answer("a.txt", "b.jsonl")
     rows = [json.loads(line) for line in (tmp_path / "b.jsonl").read_text().split("\n")[:-1]]
     assert [row["text"] for row in rows] == ["uno", "", "dos\x85\u2028tres"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "latin-1"])
+@pytest.mark.parametrize("escaped", [False, True], ids=["pandas", "R"])
+def test_tables_with_quotes_are_read_in_their_encoding(tmp_path, answer, encoding, escaped):
+    texts = ['dijo "sí" y se fue', "niño\tniña", "uno\ndos", "llano"]
+    quoted = [text.replace('"', '\\"' if escaped else '""') for text in texts]
+    content = '"id"\t"text"\n' + "".join(f'{number}\t"{text}"\n' for number, text in enumerate(quoted))
+    (tmp_path / "a.tsv").write_bytes(content.encode(encoding))
+    answer("a.tsv", "b.jsonl", file_format=FileFormat("latin-1" if encoding == "latin-1" else None))
+    rows = read(tmp_path / "b.jsonl")
+    assert [(row["id"], row["text"]) for row in rows] == [(str(number), text) for number, text in enumerate(texts)]
+
+
+def test_another_delimiter_may_be_given(tmp_path, answer):
+    (tmp_path / "a.csv").write_text('id;text\n1;"uno; dos"\n\n')
+    counts = answer("a.csv", "b.jsonl", file_format=FileFormat(delimiter=";"))
+    assert counts == {"rows": 2, "without text": 1, "long": 1}
+    assert read(tmp_path / "b.jsonl")[0]["text"] == "uno; dos"
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.txt"])
+def test_lines_that_cannot_be_given_are_counted(tmp_path, answer, monkeypatch, name):
+    monkeypatch.setattr("training.texts.lines.LINE_LIMIT", 50)
+    lines = [b"text"] * (name == "a.csv") + [b"uno"] * 100 + [b"ni\xf1o", b"x" * 51, b"dos"]
+    (tmp_path / name).write_bytes(b"\n".join(lines))
+    counts = answer(name, "b.csv")
+    assert counts == {"rows": 101, "long": 101, "left out as not decodable": 1, "left out as over 1 MB": 1}
+    assert [row["text"] for row in read(tmp_path / "b.csv")] == ["uno"] * 100 + ["dos"]
+    with pytest.raises(InputError, match="line 10[12]: not UTF-8.*: mend or remove the line"):
+        answer(name, "b.npy", Vectors(), keep_columns=False)
+
+
+def test_rows_whose_text_cannot_be_answered_come_back(tmp_path, answer, monkeypatch):
+    monkeypatch.setattr(annotation, "LINE_LIMIT", 50)
+    texts = ["uno", "x" * 51, "\u200b\0", None]
+    pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet")
+    assert answer("a.parquet", "b.parquet") == {"rows": 4, "long": 1, "over 1 MB": 1, "without text": 2}
+    assert [(row["text"], row["length"]) for row in read(tmp_path / "b.parquet")] == [
+        ("uno", 3),
+        *((text, None) for text in texts[1:]),
+    ]
+
+
+def test_two_columns_of_one_name_in_parquet_are_refused(tmp_path, answer):
+    table = pa.Table.from_arrays([pa.array(["uno"]), pa.array([1]), pa.array([2])], names=["text", "id", "id"])
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="a.parquet: 2 columns are named 'id'"):
+        answer("a.parquet", "b.parquet")
 
 
 def test_parquet_keeps_its_types(tmp_path, answer):
@@ -151,12 +209,13 @@ def test_vectors_alone_have_a_row_for_each_row_of_the_input(tmp_path, answer):
 
 
 def test_standard_input_and_output(tmp_path, capsys, monkeypatch):
-    with (tmp_path / "in").open("w+") as file:
-        file.write("uno\n\ndos\n")
-        file.seek(0)
-        monkeypatch.setattr("sys.stdin", file)
-        source = table_at("-", "--input", INPUT_FORMATS, "txt")
-        annotate(source, table_at("-", "--output", OUTPUT_FORMATS, "csv"), "text", Length(), {})
+    reading, writing = os.pipe()
+    with open(writing, "wb") as pipe:
+        pipe.write("uno\n\ndos\n".encode("utf-16"))
+    with open(reading) as source, monkeypatch.context() as patch:
+        patch.setattr("sys.stdin", source)
+        tables = table_at("-", "--input", INPUT_FORMATS, "txt"), table_at("-", "--output", OUTPUT_FORMATS, "csv")
+        annotate(*tables, "text", Length(), {})
     assert capsys.readouterr().out == 'text,length,words\nuno,3,"[""uno""]"\n,,\ndos,3,"[""dos""]"\n'
 
 
@@ -165,17 +224,20 @@ def test_standard_input_and_output(tmp_path, capsys, monkeypatch):
     [
         ("a.csv", b"id,texto\n1,hola\n", "no column 'text'; there are: id, texto"),
         ("a.csv", b"text,length\nhola,4\n", "has a column 'length' already: give a --prefix"),
-        ("a.csv", b"text,text\na,b\n", "two columns have one name"),
+        ("a.csv", b"text,id,id\na,b,c\n", "line 1: 2 columns are named 'id'"),
+        ("a.csv", b"text;id\na;b\n", "seems to be ';', not ',': give --delimiter ';'"),
         ("a.csv", b"text,id\nhola\n", "line 2: 1 fields where the header has 2"),
-        ("a.csv", b'text\nhola\n"sin fin\n', "after row 1: not valid CSV"),
-        ("a.csv", b"text\nni\xf1o\n", "not UTF-8"),
+        ("a.csv", b'text\nhola\n"sin fin\n', "line 3: not a valid table"),
+        ("a.csv", "text\n¿está aquí el niño?\n".encode("latin-1"), "1 of 1 lines are not UTF-8: .*--encoding latin-1"),
+        ("a.txt", "hola\n".encode("utf-16-le"), "seems to be utf-16-le, .*--encoding utf-16-le"),
         ("a.csv", b"text\n", "holds no rows"),
-        ("a.csv.gz", b"text\n", "cannot be read"),
-        ("a.jsonl", b'{"text": "a"}\n{"text"\n', "after row 1: not valid JSONL"),
+        ("a.csv.gz", b"text\n", "damaged gzip file"),
+        ("a.jsonl", b'{"text": "a"}\n{"text"\n', "line 2: not valid JSON"),
+        ("a.jsonl", b'{"full_text": "a"}\n', "give --text_column full_text"),
         ("a.jsonl", b"[1]\n", "line 1: not a JSON object"),
         ("a.jsonl", b'{"text": "a"}\n{"text": 7}\n', "row 2: 'text' holds a int"),
-        ("a.parquet", b"PAR1", "cannot be read|not valid PARQUET"),
-        ("b.csv", b"", "no such file|No such file"),
+        ("a.parquet", b"PAR1", "not a readable Parquet file"),
+        ("b.csv", b"", "No such file"),
         ("a.docx", b"", "unknown format"),
     ],
 )

@@ -60,6 +60,21 @@ def test_parts_without_a_file_are_cut_from_the_training_texts(tmp_path):
     assert 40 < sizes["test"] < 80 and 15 < sizes["validation"] < 50
 
 
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_records_without_words_are_counted(tmp_path, suffix):
+    file = tmp_path / f"train{suffix}"
+    parts = ("train", "validation", "test")
+    records = [{"tokens": [*WORDS, part], "tags": [*TAGS, "O"], "split": part} for part in parts]
+    records += [{"tokens": [], "tags": [], "split": "train"}] * 2
+    if suffix == ".jsonl":
+        file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    else:
+        pq.write_table(pa.Table.from_pylist(records), file)
+    splits = open_tagged(TaggedArguments(task="tokens", train_file=[str(file)]))
+    assert len(splits.train) == 1
+    assert splits.report.summary() == "left out: 2 empty"
+
+
 def test_a_text_in_two_parts_stays_in_the_later_one(open_files):
     splits = open_files(train=conll([*WORDS, "test"]) + conll([*WORDS, "hoy"]))
     assert (splits.duplicates, splits.train.words) == (1, [[*WORDS, "hoy"]])
