@@ -40,6 +40,9 @@ def main() -> None:
             **header(KIND, {"resamples": args.resamples, "seed": args.seed}, [], torch.device("cpu")),
             "tasks": [compare_task(task, args.resamples, args.seed) for task in tasks],
         }
+        for task in result["tasks"]:
+            for note in task["notes"]:
+                print(f"{task['task']}: {note}")
         print(write_result(output_dir, result))
         print(write_report(output_dir))
 

@@ -110,7 +110,7 @@ def test_authors_widen_the_intervals(compare):
     assert all(entry["p_mcnemar"] is None for entry in by_author["comparisons"])
 
 
-def test_no_claim_on_few_texts(compare):
+def test_no_claim_on_few_texts(compare, capsys):
     task = compare(regions=["mx", "mx", "mx", "mx", "mx", "ar", "ar"], count=600)  # 171 texts of ar
     assert {cell["region"] for cell in task["cells"]} == {"all", "ar", "mx"}
     assert not task["notes"]
@@ -121,6 +121,9 @@ def test_no_claim_on_few_texts(compare):
         "No figure for regions with fewer than 100 test texts: ar (80).",
     ]
     assert len(compare(count=480, folds=5)["notes"]) == 0
+    (note,) = compare(count=480, folds=5, authors=[f"a{number % 20}" for number in range(480)])["notes"]
+    assert note.startswith("20 authors are too few")
+    assert f"sentiment: {note}" in capsys.readouterr().out
 
 
 def test_guesses_that_cannot_be_compared(compare, refusal, tmp_path):

@@ -15,6 +15,7 @@ from tests.training.conftest import REGIONS, TEST_FRACTION, save_body, write_tex
 from training import evaluate_family
 from training.common.errors import run
 from training.evaluation import published
+from training.evaluation.intervals import FEWEST_DRAWN
 
 SETTINGS = {
     "--test_fraction": TEST_FRACTION,
@@ -146,6 +147,7 @@ def test_all_results_of_a_family(ok, family, home, shared):
     assert emoji["labels"] == list(EMOJI_15)
     assert len(emoji["cells"]) == 4
     assert "commit" in emoji and emoji["corpora"][0]["fingerprint"]
+    assert len(emoji["notes"]) == sum(corpus["texts"] < FEWEST_DRAWN for corpus in emoji["corpora"]) > 0
 
 
 @pytest.mark.slow  # as the results that it looks at

@@ -15,7 +15,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from training.common.errors import InputError
 from training.evaluation.classifier_results import ClassifierCell, ClassifierDifference, ClassifierTask
 from training.evaluation.emoji_matrix import FEWEST_LABELLED, accuracy, macro_f1, text_sums
-from training.evaluation.intervals import interval, resampled_together
+from training.evaluation.intervals import interval, notes_on_few, resampled_together
 from training.evaluation.results import RegionWin
 from training.evaluation.wins import corrected, own_differences, region_wins
 from training.finetuning.guesses import GUESSES_FILE, Guesses, read_guesses
@@ -108,6 +108,7 @@ def compare_task(task: ComparedTask, resamples: int, seed: int) -> ClassifierTas
     if len(counts) > 1:
         places |= {region: regions == region for region in enough}
     parts = [compare_texts(task, region, chosen, resamples, seed) for region, chosen in places.items()]
+    drawn = "texts" if record["authors"] is None else "authors"
     wins = [win for part in parts for win in part.wins]
     of_all, of_regions = ([win for win in wins if (win["region"] == ALL_REGIONS) == both] for both in (True, False))
     return {
@@ -116,9 +117,9 @@ def compare_task(task: ComparedTask, resamples: int, seed: int) -> ClassifierTas
         "fingerprint": record["fingerprint"],
         "texts": len(regions),
         "folds": record["folds"],
-        "resampled": "texts" if record["authors"] is None else "authors",
+        "resampled": drawn,
         "authors": None if record["authors"] is None else len(set(record["authors"])),
-        "notes": notes(record, counts, enough),
+        "notes": notes(record, counts, enough) + notes_on_few(len(set(task.clusters)), drawn),
         "cells": [cell for part in parts for cell in part.cells],
         "comparisons": [entry for part in parts for entry in part.comparisons],
         "wins": corrected_by_score(of_all) + corrected_by_score(of_regions),

@@ -4,13 +4,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
-from tqdm import tqdm
 from transformers import AutoModelForMaskedLM
 
 from training.common.errors import InputError
+from training.common.progress import ProgressBar, say
 from training.evaluation import emoji_matrix
 from training.evaluation.arguments import EvaluateArguments, settings
 from training.evaluation.completions import completion_table, read_phrases
+from training.evaluation.intervals import notes_on_few
 from training.evaluation.masked_texts import (
     MaskedTexts,
     behind_token,
@@ -87,7 +88,10 @@ class MaskedComparison:
         corpora = open_unseen_corpora(args, self.folders)
         check_own_corpora(self.folders, corpora)
         self.all_texts = Corpus(
-            find_files(args.baseline_files), text_column=args.text_column, group_column=args.group_column
+            find_files(args.baseline_files),
+            text_column=args.text_column,
+            group_column=args.group_column,
+            file_format=args.file_format,
         )
         self.phrases = read_phrases(args.phrases)
         self.tests = [
@@ -222,7 +226,7 @@ class MaskedComparison:
 
     def matrix(self, targets: list[Targets], predictions: ByRegion) -> MatrixResult:
         args = self.args
-        bar = tqdm(targets, desc="intervals", unit=" regions", leave=False)
+        bar = ProgressBar(targets, desc="intervals", unit=" regions")
         found = matrix_of(
             [score_region(own, predictions[own.region], self.regions, args.resamples, args.seed) for own in bar]
         )
@@ -283,6 +287,10 @@ class EmojiComparison:
             ]
         check_own_corpora(self.folders, [test.region for test in self.tests])
         emoji_matrix.check_labels(self.tests, self.labels)
+        for test in self.tests:
+            self.notes += notes_on_few(len(test.texts), f"test texts of {test.region}")
+        for note in self.notes:
+            say(note)
         self.baselines = emoji_matrix.baseline_cells(args.emoji_baselines, self.tests)
 
     def kinds(self) -> list[str]:

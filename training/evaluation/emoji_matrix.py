@@ -8,11 +8,11 @@ from typing import TypedDict
 
 import numpy as np
 import torch
-from tqdm import tqdm
 from transformers import AutoModelForSequenceClassification
 
 from modeling_bilma.published import EMOJI_15
 from training.common.errors import InputError
+from training.common.progress import ProgressBar, say
 from training.evaluation.intervals import interval, resampled_together
 from training.evaluation.masked_texts import split_texts
 from training.evaluation.models import ModelFolder
@@ -67,6 +67,7 @@ def from_raw_texts(region: str, corpus: Corpus, test_fraction: float) -> Labelle
     held_out = (text for for_test, text, _ in split_texts(corpus, test_fraction) if for_test)
     for pair in emoji15_task(held_out):
         texts.add(*pair)
+    say(f"{region}: {corpus.report.summary()}")
     if not texts:
         raise InputError(
             f"{', '.join(corpus.names())}: the test set is empty, no text of the test part of {test_fraction:g} has "
@@ -95,6 +96,7 @@ def from_labelled_files(
     corpus = labelled_corpus("labelled", files, label_column, **columns, file_format=file_format)
     rows: list[tuple[str | None, ...]] = [row if group_column else (*row, None) for row in corpus.rows()]
     names = ", ".join(corpus.names())
+    say(f"{names}: {corpus.report.summary()}")
     if not any(split == "test" for _, _, split, *_ in rows):
         rows = [row for row in rows if is_test(split_hash(row[0] or "", row[-1]), test_fraction)]
     else:
@@ -180,7 +182,7 @@ def classify(
             [folder.prefix + text for text in test.texts.texts], truncation=True, max_length=folder.longest
         )["input_ids"]
         guesses = np.empty(len(ids), np.int64)
-        with tqdm(total=len(ids), desc=f"{folder.name} on {test.region}", unit=" texts", leave=False) as bar:
+        with ProgressBar(total=len(ids), desc=f"{folder.name} on {test.region}", unit=" texts") as bar:
             for numbers in batches_by_tokens([len(text) for text in ids], tokens_per_batch):
                 inputs = {"input_ids": [ids[number] for number in numbers]}
                 batch = folder.tokenizer.pad(inputs, return_tensors="pt").to(device)

@@ -6,6 +6,7 @@ import numpy as np
 from training.evaluation.results import Estimate
 
 CONFIDENCE = 0.95
+FEWEST_DRAWN = 30  # texts or authors; intervals from fewer are too narrow, and of length 0 where no answer differs
 DRAWS_AT_ONCE = 2**22  # bounds the memory: clusters times resamples held together
 
 
@@ -36,6 +37,13 @@ def resampled_together(sums: dict[str, np.ndarray], resamples: int, seed: int) -
     found = resampled_sums(np.concatenate(list(sums.values()), axis=1), resamples, seed)
     ends = np.cumsum([values.shape[1] for values in sums.values()])[:-1]
     return dict(zip(sums, np.split(found, ends, axis=1), strict=True))
+
+
+def notes_on_few(number: int, what: str) -> list[str]:
+    """Return a note if intervals are drawn from too few texts or authors; `what` names them."""
+    if number >= FEWEST_DRAWN:
+        return []
+    return [f"{number} {what} are too few for an interval (fewer than {FEWEST_DRAWN}): those shown are too narrow."]
 
 
 def interval(value: float, resampled: np.ndarray) -> Estimate:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from training.evaluation import intervals
-from training.evaluation.intervals import interval, resampled_sums
+from training.evaluation.intervals import interval, notes_on_few, resampled_sums
 
 
 def test_every_sample_has_as_many_clusters_as_there_are():
@@ -43,3 +43,9 @@ def test_quantities_of_several_calls_are_paired(monkeypatch):
 
 def test_a_sample_in_which_there_is_no_target_is_left_out():
     assert interval(0.5, np.array([0.5, np.nan, 0.5]))["high"] == 0.5
+
+
+def test_an_interval_from_few_texts_has_a_note():
+    assert notes_on_few(30, "test texts of mx") == []
+    (note,) = notes_on_few(29, "test texts of mx")
+    assert note.startswith("29 test texts of mx are too few")
