@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from training.common.errors import InputError, as_input_error
+from training.common.progress import ProgressBar
 from training.evaluation import published
 from training.evaluation.models import ModelFolder
 from training.evaluation.results import CompletionsResult, PhraseCompletions
@@ -33,7 +32,7 @@ def completion_table(folders: Sequence[ModelFolder], phrases: list[str], top_k: 
     """Complete each phrase with the `top_k` likeliest words of every model, with their probabilities."""
     answers = {
         folder.name: completions(str(folder.path), [folder.prefix + phrase for phrase in phrases], top_k)
-        for folder in tqdm(folders, desc="completions", unit=" models", leave=False)
+        for folder in ProgressBar(folders, desc="completions", unit=" models")
     }
     return [
         {

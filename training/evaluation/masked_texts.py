@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from tqdm import tqdm
 from transformers import TokenizersBackend
 
 from training.common.errors import InputError
+from training.common.progress import ProgressBar, say
 from training.evaluation.results import CorpusFacts
 from training.texts.corpus import Corpus
 from training.texts.encoding import encode
@@ -95,9 +95,7 @@ class MaskedTexts:
 
 def split_texts(corpus: Corpus, test_fraction: float) -> Iterator[tuple[bool, str, str | None]]:
     """Iterate over the texts: whether each is in the test part (by its group, else by itself), the text, its group."""
-    bar = tqdm(
-        corpus.grouped(), desc=f"reading {', '.join(corpus.names())}", unit=" texts", unit_scale=True, leave=False
-    )
+    bar = ProgressBar(corpus.grouped(), f"reading {', '.join(corpus.names())}", unit=" texts", unit_scale=True)
     return ((bool(is_test(split_hash(text, group), test_fraction)), text, group) for text, group in bar)
 
 
@@ -115,7 +113,7 @@ def read_test_texts(region: str, corpus: Corpus, test_fraction: float, most: int
         if for_test
     )
     kept = heapq.nlargest(most, held_out)
-    tqdm.write(f"{region}: {corpus.report.summary()}")
+    say(f"{region}: {corpus.report.summary()}")
     by_hash = {hash_: (text, author or None) for hash_, text, author in sorted(kept, reverse=True)}
     hashes = sorted(by_hash)
     texts = [by_hash[hash_][0] for hash_ in hashes]

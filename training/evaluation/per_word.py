@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from training.common.errors import InputError
+from training.common.progress import ProgressBar
 from training.evaluation.masked_texts import MaskedText, MaskedTexts, TestTexts, choose, mask
 from training.evaluation.models import ModelFolder
 from training.evaluation.predictions import Predictions
@@ -63,7 +63,7 @@ def mask_words(
     rows: dict[str, list[MaskedText]] = {folder.name: [] for folder in folders}
     sizes: dict[str, list[int]] = {folder.name: [] for folder in folders}
     texts, left_out = [], 0
-    bar = tqdm(test.texts, desc=f"words of {test.region}", unit=" texts", leave=False)
+    bar = ProgressBar(test.texts, desc=f"words of {test.region}", unit=" texts")
     for number, raw in enumerate(bar):
         text = unicodedata.normalize("NFC", raw)  # so that an accent is no character of its own
         spans = word_spans(text)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 from transformers import PreTrainedModel
 
+from training.common.progress import ProgressBar
 from training.evaluation.masked_texts import MaskedText, MaskedTexts
 from training.texts.batches import IGNORED, batches_by_tokens
 
@@ -71,7 +71,7 @@ def log_probabilities_by_batch(
         The numbers of the rows; the log-probabilities, (masked tokens, vocabulary), at their positions in this order;
         and the targets there, (masked tokens,).
     """
-    with tqdm(total=len(rows), desc=description, unit=" rows", leave=False) as bar:
+    with ProgressBar(total=len(rows), desc=description, unit=" rows") as bar:
         for numbers in batches_by_tokens([len(row.input_ids) for row in rows], tokens_per_batch):
             batch = collate([rows[number] for number in numbers], pad_id)
             batch = {name: tensor.to(model.device) for name, tensor in batch.items()}

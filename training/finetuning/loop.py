@@ -9,10 +9,10 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor
-from tqdm import tqdm
 from transformers import TokenizersBackend
 
 from training.common.errors import InputError
+from training.common.progress import ProgressBar
 from training.engine.accelerator import choose_attention, make_optimizer, make_scheduler, say
 from training.finetuning.arguments import FinetuneArguments
 from training.finetuning.classifier import Classifier, TrainedClassifier, balanced_weights, make_classifier
@@ -141,7 +141,7 @@ def train_epoch(
     losses = torch.zeros((), device=accelerator.device)
     first = (epoch - 1) * steps.steps_per_epoch
     hidden = not accelerator.is_main_process
-    for step in tqdm(range(first, first + steps.steps_per_epoch), f"epoch {epoch}", disable=hidden, leave=False):
+    for step in ProgressBar(range(first, first + steps.steps_per_epoch), f"epoch {epoch}", disable=hidden):
         torch.manual_seed(step_seed(steps.seed, step, accelerator.process_index))  # of the dropout
         loss = step_loss(args, steps, step, model, accelerator)
         # Gradients are averaged over the processes; the loss is a sum over them.

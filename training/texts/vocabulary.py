@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, field
 
-from tqdm import tqdm
 from transformers import TokenizersBackend
 
 from modeling_bilma.published import PUBLISHED_VOCAB_SIZE
 from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
 from training.common.arguments import option
 from training.common.errors import InputError, as_input_error
+from training.common.progress import ProgressBar
 from training.texts.corpus import CorpusArguments, open_corpus
 from training.texts.splits import is_test, split_hash
 
@@ -34,7 +34,7 @@ def learn(args: TokenizerArguments) -> TokenizersBackend:
     training_side = (
         text for text, group in corpus.grouped() if not is_test(split_hash(text, group), args.test_fraction)
     )
-    bar = tqdm(training_side, desc="reading", unit=" texts", unit_scale=True)
+    bar = ProgressBar(training_side, desc="reading", unit=" texts", unit_scale=True)
     with as_input_error(ValueError):
         vocabulary = train_vocabulary(bar, args.vocab_size, args.min_frequency, show_progress=True)
     if not bar.n:

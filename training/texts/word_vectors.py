@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 from gensim.models import Word2Vec
-from tqdm import tqdm
 from transformers import TokenizersBackend
 
 from training.common.arguments import ROOM_FOR_A_TOKEN, check_each, option
 from training.common.errors import InputError
+from training.common.progress import ProgressBar
 from training.texts.corpus import CorpusArguments
 from training.texts.splits import duplicates_of, is_training
 from training.texts.token_cache import ROWS_AT_ONCE, TokenRows, count_tokens, hashes_of, split_hashes_of
@@ -48,7 +48,7 @@ class Sentences:
         self.names = list(map(str, range(vocab_size)))
 
     def __iter__(self) -> Iterator[list[str]]:
-        with tqdm(total=len(self.texts), desc="learning", unit=" texts", unit_scale=True, leave=False) as bar:
+        with ProgressBar(total=len(self.texts), desc="learning", unit=" texts", unit_scale=True) as bar:
             for first in range(0, len(self.texts), ROWS_AT_ONCE):
                 for ids in self.rows[self.texts[first : first + ROWS_AT_ONCE]]:
                     yield [self.names[number] for number in ids[1:-1].tolist()]
