@@ -52,7 +52,7 @@ def save_body(family: Path, folder: Path) -> Path:
 
 
 def run_main(script: ModuleType, *argv: object, **flags: object) -> Path:
-    """Run a script of training/ in this process and return its `output_dir`; what is in `argv` replaces a flag."""
+    """Run a script of training/ in this process and return its output folder; what is in `argv` replaces a flag."""
     for state in (AcceleratorState, GradientState, PartialState):
         state._reset_state()
     words = [Path(script.__file__).name]
@@ -62,7 +62,7 @@ def run_main(script: ModuleType, *argv: object, **flags: object) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [*words, *map(str, argv)])
         script.main()
-    return Path(flags["output_dir"])
+    return Path(flags.get("output_dir", ""))
 
 
 @pytest.fixture
