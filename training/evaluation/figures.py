@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.image import AxesImage
+from PIL import Image
 
 from training.common.files import replace_file
 from training.evaluation.results import (
@@ -51,8 +52,17 @@ def save(figure: Figure, path: Path) -> Path:
     for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None})):
         with rc_context(SVG), replace_file(path.with_suffix(suffix)) as beside:
             figure.savefig(beside, format=suffix.removeprefix("."), dpi=150, metadata=metadata)
+            if suffix == ".png":
+                reduce_colours(beside)
         figure.set_layout_engine("none")  # the first drawing has placed everything
     return path.with_suffix(".png")
+
+
+def reduce_colours(path: Path) -> None:
+    """Write a PNG file with a palette of 256 colours, at a third of its size."""
+    with Image.open(path) as image:
+        reduced = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    reduced.save(path, format="png", optimize=True)
 
 
 @cache

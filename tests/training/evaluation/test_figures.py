@@ -3,6 +3,7 @@ import warnings
 import numpy as np
 import pytest
 from matplotlib import colormaps, colors
+from PIL import Image
 
 from training.evaluation.figures import DARK, LIGHT, emoji_name, heatmap, printable, save, text_colour
 
@@ -53,6 +54,8 @@ def test_a_picture_has_no_missing_signs_and_is_the_same_every_time(tmp_path):
         warnings.simplefilter("error")
         first, second = draw("first"), draw("second")
     assert first.read_bytes() == second.read_bytes()
+    with Image.open(first) as image:
+        assert image.mode == "P"  # of few colours, at a third of the size
     svg = first.with_suffix(".svg").read_text()
     assert svg == second.with_suffix(".svg").read_text()
     assert "unigram" in svg  # text is text
