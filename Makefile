@@ -15,7 +15,7 @@ help:
 	@echo "make publish          push models, cards, tests and page to the Hub, as ORG; DRY_RUN=FOLDER only writes them"
 	@echo "make test             run the tests"
 	@echo "make test-fast        run the tests that take less than five seconds each"
-	@echo "make lint             check style, format, imports between rooms, and types"
+	@echo "make lint             check style, format, imports between folders, and types"
 	@echo "make soak             kill, interrupt and sabotage runs, and feed damaged files to the readers"
 	@echo "make page             build the page with MODEL (models/bilma) and serve it on this machine"
 	@echo "make test-page        test the page in Chromium (make browser installs it, on Debian)"
