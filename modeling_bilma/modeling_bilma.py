@@ -511,7 +511,9 @@ class BilmaForMaskedLM(BilmaPreTrainedModel):
 
 def multiplies_bf16() -> bool:
     """Whether the CPU has instructions for products in bf16."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch cannot tell
+    capabilities: dict[str, bool] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # older versions of torch cannot tell
     return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 

@@ -140,8 +140,11 @@ def test_all_results_of_a_family(ok, family, home, shared):
     pairs = [(entry["region"], entry["targets"], entry["own"], entry["other"]) for entry in matrix["comparisons"]]
     own_and_other = {"ar": ("bilma-ar", "bilma-mx"), "mx": ("bilma-mx", "bilma-ar")}
     assert pairs == [(region, targets, *own_and_other[region]) for region in REGIONS for targets in ("words", "all")]
-    assert [(win["targets"], win["region"]) for win in matrix["wins"]] == [
-        (targets, region) for targets in ("words", "all") for region in REGIONS
+    assert [(win["targets"], win["score"], win["region"]) for win in matrix["wins"]] == [
+        (targets, score, region)
+        for targets in ("words", "all")
+        for score in ("masked_accuracy", "loss")
+        for region in REGIONS
     ]
     emoji = read(folder, "emoji15_matrix")
     assert emoji["labels"] == list(EMOJI_15)

@@ -9,10 +9,12 @@ import numpy as np
 from modeling_bilma.metrics import MaskedAccuracy, MaskedPerplexity
 from training.evaluation.intervals import interval, resampled_together
 from training.evaluation.predictions import Predictions
-from training.evaluation.results import ALL, WORDS, Estimate, MaskedCell, MaskedDifference, RegionWin
-from training.evaluation.wins import corrected, own_differences, region_wins
+from training.evaluation.results import ALL, WORDS, Estimate, MaskedCell, MaskedDifference, MatrixScore, RegionWin
+from training.evaluation.wins import Difference, corrected, own_differences, region_wins
 
 TOP_K = 5
+# The column of `ratios` that holds the score, and the sign that makes more of it better.
+SCORES_COMPARED: tuple[tuple[MatrixScore, int, int], ...] = (("masked_accuracy", 0, 1), ("loss", 2, -1))
 MOST_LOSS = 700.0  # e^710 is beyond a float
 
 
@@ -69,31 +71,50 @@ def score_region(
                     **cell_scores(targets.ids[chosen], select(found, chosen), resampled[name]),
                 }
             )
-        accuracies = {name: float(ratios(sums[name].sum(0))[0]) for name in regions}
-        differences = own_differences(
-            targets.region, regions, accuracies, {name: resampled[name][:, 0] for name in regions}
-        )
-        scores.comparisons += [
-            {
-                "region": targets.region,
-                "targets": target_set,
-                "own": entry.own,
-                "other": entry.other,
-                "masked_accuracy_difference": entry.estimate,
-            }
-            for entry in differences
-        ]
-        scores.wins += [{**win, "targets": target_set} for win in region_wins(targets.region, regions, differences)]
+        compare_models(scores, targets.region, target_set, regions, sums, resampled)
     return scores
 
 
+def compare_models(
+    scores: RegionScores,
+    region: str,
+    target_set: str,
+    regions: dict[str, str | None],
+    sums: dict[str, np.ndarray],
+    resampled: dict[str, np.ndarray],
+) -> None:
+    """Add the paired differences of one set of targets, in accuracy and in loss, and the tests of whether it wins."""
+    found: dict[MatrixScore, list[Difference]] = {}
+    for score, column, sign in SCORES_COMPARED:
+        values = {name: sign * float(ratios(sums[name].sum(0))[column]) for name in regions}
+        samples = {name: sign * resampled[name][:, column] for name in regions}
+        found[score] = own_differences(region, regions, values, samples)
+        wins = region_wins(region, regions, found[score])
+        scores.wins += [{**win, "targets": target_set, "score": score} for win in wins]
+    scores.comparisons += [
+        {
+            "region": region,
+            "targets": target_set,
+            "own": accuracy.own,
+            "other": accuracy.other,
+            "masked_accuracy_difference": accuracy.estimate,
+            "loss_reduction": loss.estimate,
+        }
+        for accuracy, loss in zip(found["masked_accuracy"], found["loss"], strict=True)
+    ]
+
+
 def matrix_of(scores: list[RegionScores]) -> RegionScores:
-    """Put the regions together; the wins in each set of targets are corrected over them."""
+    """Put the regions together; the wins by each score in each set of targets are corrected over them."""
     cells, comparisons, wins = (
         [entry for region in scores for entry in getattr(region, name)] for name in ("cells", "comparisons", "wins")
     )
-    by_set = [[win for win in wins if win["targets"] == target_set] for target_set in (WORDS, ALL)]
-    return RegionScores(cells, comparisons, [win for family in by_set for win in corrected(family)])
+    families = [
+        [win for win in wins if (win["targets"], win["score"]) == (target_set, score)]
+        for target_set in (WORDS, ALL)
+        for score, *_ in SCORES_COMPARED
+    ]
+    return RegionScores(cells, comparisons, [win for family in families for win in corrected(family)])
 
 
 def select(predictions: Predictions, chosen: np.ndarray) -> Predictions:

@@ -21,7 +21,6 @@ from training.evaluation.results import (
     ItemCell,
     MatrixResult,
     RegionalTestsResult,
-    RegionWin,
     RegionWordsResult,
     Result,
     models_in_order,
@@ -30,6 +29,7 @@ from training.evaluation.results import (
     regions_in_order,
     target_sets,
 )
+from training.evaluation.wins_report import comparison_section, wins_section
 
 MADE_BY = "<!-- Made by training/evaluate_family.py from the JSON files beside it. -->"
 PUBLISHED_NOTE = (
@@ -47,15 +47,6 @@ NO_WORDS_NOTE = (
     f"Words are all tokens but placeholders ({', '.join(f'`{piece}`' for piece in sorted(PLACEHOLDERS))}: pieces of "
     "`_usr`, `_url`, `_htag`), punctuation, numbers, and marks that belong to the character before. Emoji count as "
     "words. Special tokens are never masked."
-)
-WINS_NOTE = (
-    "A model wins where its accuracy on its own region's texts exceeds that of every model that is not of the region. "
-    "`p` is that of the intersection-union test: the largest of the one-sided paired bootstrap p-values over these "
-    "models. `p (Holm)` corrects it over the regions; a win needs 5 %."
-)
-BODY_NOTE = (
-    "An own model can be ahead because it knows its region or because the others forgot it; only a model of all "
-    "regions, which has forgotten none, tells the two apart. The published matrix has no such column, so it cannot."
 )
 
 
@@ -157,71 +148,12 @@ def mlm_section(result: MatrixResult) -> list[str]:
         for targets in target_sets(result):
             cells = [cell for cell in result["cells"] if cell["targets"] == targets]
             parts += [f"### {title}, {TARGET_SETS[targets]}", matrix_table(cells, score, result, digits)]
-    parts += comparison_section(result["comparisons"], "masked_accuracy_difference")
+    titles = {"masked_accuracy_difference": "accuracy", "loss_reduction": "less loss (nats)"}
+    parts += comparison_section(result["comparisons"], titles)
     if result["kind"] == "mlm_matrix":
         cells = [cell for cell in result["cells"] if cell["targets"] == ALL]
         parts += published_section(result, cells, "masked_accuracy", "mlm_accuracy", MASKS_NOTE)
     return parts
-
-
-def wins_section(wins: Sequence[RegionWin], result: MatrixResult | EmojiResult) -> list[str]:
-    """Say first which regions' own models beat every other, by how much, and how sure that is."""
-    if not wins:
-        return []
-    sets = list(dict.fromkeys(win.get("targets") for win in wins))
-    summary = []
-    for target_set in sets:
-        family = [win for win in wins if win.get("targets") == target_set]
-        names = [f"`{win['own']}`" for win in family if win["wins"]]
-        over = f"Over {TARGET_SETS[target_set]}, " if target_set else ""
-        count = f"{len(names)} of {len(family)} own models beat every model that is not of their region"
-        summary.append(f"**{over}{count}**{': ' if names else ''}{', '.join(names)}.")
-    rows = [
-        [
-            win["region"],
-            *([TARGET_SETS[win["targets"]]] if "targets" in win else []),
-            win["own"],
-            number(win["smallest_difference"]),
-            win["closest"],
-            f"{win['p_value']:.4f}",
-            f"{win['p_holm']:.4f}",
-            "yes" if win["wins"] else "no",
-        ]
-        for win in wins
-    ]
-    targets = ["targets"] if "targets" in wins[0] else []
-    head = ["texts of", *targets, "own model", "smallest gain", "over", "p", "p (Holm)", "wins"]
-    return [*summary, markdown_table(head, rows), WINS_NOTE, *shared_body_note(result)]
-
-
-def shared_body_note(result: MatrixResult | EmojiResult) -> list[str]:
-    bodies = [f"`{model['name']}`" for model in result["models"] if model["region"] is None]
-    if bodies:
-        return [f"Models of no region here, which every own model has to beat too: {', '.join(bodies)}. {BODY_NOTE}"]
-    return [f"There is no model of all regions here, so a win may show only that the others forgot. {BODY_NOTE}"]
-
-
-def comparison_section(comparisons: Sequence[Any], score: str) -> list[str]:
-    """List the differences, under the key `score`, of a matrix of either kind."""
-    if not comparisons:
-        return []
-    rows = [
-        [
-            entry["region"],
-            *([TARGET_SETS[entry["targets"]]] if "targets" in entry else []),
-            entry["own"],
-            entry["other"],
-            number(entry[score]),
-        ]
-        for entry in comparisons
-    ]
-    targets = ["targets"] if "targets" in comparisons[0] else []
-    head = ["texts of", *targets, "own model", "other model", "difference of accuracy"]
-    return [
-        "### Own models against all others",
-        "Each pair is compared on the same bootstrap samples.",
-        markdown_table(head, rows),
-    ]
 
 
 def published_section(
@@ -289,7 +221,7 @@ def emoji_section(result: EmojiResult) -> list[str]:
         matrix_table(result["cells"], "accuracy", result),
         "### Macro-F1",
         matrix_table(result["cells"], "macro_f1", result),
-        *comparison_section(result["comparisons"], "accuracy_difference"),
+        *comparison_section(result["comparisons"], {"accuracy_difference": "accuracy"}),
         *published_section(result, result["cells"], "accuracy", "emoji15_accuracy"),
     ]
 

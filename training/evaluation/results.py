@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -86,6 +86,10 @@ class MaskedDifference(TypedDict):
     own: str
     other: str
     masked_accuracy_difference: Estimate
+    loss_reduction: Estimate  # nats: the loss of the other less that of the own model
+
+
+MatrixScore = Literal["masked_accuracy", "loss"]
 
 
 class RegionWin(TypedDict):
@@ -97,7 +101,7 @@ class RegionWin(TypedDict):
 
     region: str
     targets: NotRequired[str]  # absent where there is only one set, as for classifiers
-    score: NotRequired[str]  # "accuracy" or "macro_f1", where there are both
+    score: NotRequired[str]  # where there are several: a `MatrixScore`, or "accuracy" and "macro_f1" of classifiers
     own: str
     closest: str
     smallest_difference: Estimate

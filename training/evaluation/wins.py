@@ -17,7 +17,7 @@ from training.evaluation.results import Estimate, RegionWin
 
 @dataclass
 class Difference:
-    """The accuracy of a region's own model less that of another one; `p_value` is one-sided, against no gain."""
+    """The score of a region's own model less that of another one; `p_value` is one-sided, against no gain."""
 
     own: str
     other: str
@@ -28,21 +28,21 @@ class Difference:
 def own_differences(
     region: str,
     regions: Mapping[str, str | None],
-    accuracies: Mapping[str, float],
+    scores: Mapping[str, float],
     resampled: Mapping[str, np.ndarray],
 ) -> list[Difference]:
     """Compare each model of the region with every other model, on the same bootstrap samples.
 
     Args:
         regions: the region of each model, None for a model of no region.
-        accuracies: of each model on the texts of the region.
+        scores: of each model on the texts of the region; more is better.
         resampled: the same in each bootstrap sample, (resamples,).
     """
     found = []
     for own in (name for name in regions if regions[name] == region):
         for other in (name for name in regions if name != own):
             samples = resampled[own] - resampled[other]
-            estimate = interval(accuracies[own] - accuracies[other], samples)
+            estimate = interval(scores[own] - scores[other], samples)
             found.append(Difference(own, other, estimate, p_value(samples)))
     return found
 

@@ -94,7 +94,20 @@ def test_the_own_model_is_compared_with_every_other_and_with_no_baseline(targets
         difference = entry["masked_accuracy_difference"]
         assert difference["value"] == pytest.approx(accuracy["own"] - accuracy[entry["other"]])
         assert 0 < difference["low"] < difference["value"] < difference["high"]
-    assert [(win["targets"], win["closest"]) for win in scores.wins] == [(WORDS, "other"), (ALL, "other")]
+    by_score = [(win["targets"], win["score"]) for win in scores.wins]
+    assert by_score == [(kind, score) for kind in (WORDS, ALL) for score in ("masked_accuracy", "loss")]
+    assert [win["closest"] for win in scores.wins if win["score"] == "masked_accuracy"] == ["other", "other"]
+
+
+def test_a_lower_loss_is_a_gain(targets, given):
+    """Where the guesses are the same, the own model wins by its probabilities alone."""
+    unsure = Predictions(given["own"].guess, given["own"].rank, given["own"].log_probability - 0.5)
+    scores = score_region(targets, {"own": given["own"], "other": unsure}, {"own": "mx", "other": "ar"}, 300, seed=0)
+    for entry in scores.comparisons:
+        assert entry["masked_accuracy_difference"]["value"] == 0
+        assert entry["loss_reduction"] == pytest.approx({"value": 0.5, "low": 0.5, "high": 0.5})
+    p_values = {win["score"]: win["p_value"] for win in scores.wins}
+    assert p_values == {"masked_accuracy": 1, "loss": pytest.approx(1 / 301)}
 
 
 def test_the_difference_of_a_model_and_itself_is_exactly_nothing(targets, given):
@@ -116,11 +129,11 @@ def test_no_words_to_score(targets, given):
     assert {cell["targets"] for cell in score_region(targets, given, REGIONS, 100, seed=0).cells} == {ALL}
 
 
-def test_wins_are_corrected_over_the_regions_of_each_set_of_targets(targets, given):
+def test_wins_are_corrected_over_the_regions_of_each_score_and_set_of_targets(targets, given):
     scores = score_region(targets, given, REGIONS, 300, seed=0)
     matrix = matrix_of([scores, RegionScores(scores.cells, scores.comparisons, scores.wins)])
     assert len(matrix.cells) == 2 * len(scores.cells)
-    assert [win["targets"] for win in matrix.wins] == [WORDS, WORDS, ALL, ALL]
+    assert [win["targets"] for win in matrix.wins] == [WORDS] * 4 + [ALL] * 4
     for win in matrix.wins:
-        assert win["p_holm"] == pytest.approx(2 * win["p_value"])
-        assert win["wins"]
+        assert win["p_holm"] == pytest.approx(min(1, 2 * win["p_value"]))
+        assert win["wins"] or win["score"] == "loss"
