@@ -1,4 +1,8 @@
-"""Stop a run from outside: record the signal, and stop where the run can be resumed."""
+"""Stop a run from outside: record the signal.
+
+The loops save a checkpoint at their next step (`pretraining/loop.py`: `TrainingLoop.run`), and their scripts end with
+the status `STOPPED`.
+"""
 
 import ctypes
 import os

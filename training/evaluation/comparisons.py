@@ -15,7 +15,6 @@ from training.evaluation.intervals import notes_on_few
 from training.evaluation.masked_texts import (
     MaskedTexts,
     behind_token,
-    is_word,
     mask_tokens,
     read_test_texts,
     texts_outside,
@@ -47,6 +46,7 @@ from training.evaluation.results import (
     header,
 )
 from training.evaluation.wins import corrected
+from training.evaluation.words import is_word
 from training.texts.corpus import Corpus, open_corpora
 from training.texts.encoding import encode
 from training.texts.files import find_files

@@ -5,7 +5,6 @@ same positions, and a rerun gives the same numbers.
 """
 
 import heapq
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -19,10 +18,6 @@ from training.texts.corpus import Corpus
 from training.texts.encoding import encode
 from training.texts.splits import is_test, split_hash, text_hash
 
-# What the text rules write for a link, a user and a hashtag (`_url`, `_usr`, `_htag`), token by token.
-PLACEHOLDERS = {"_", "url", "usr", "htag"}
-# Unicode categories of punctuation, marks, control characters and numbers.
-NO_WORD = "PMCN"
 FEWEST_RESAMPLED = 10  # texts or authors; with fewer, a bootstrap interval means nothing
 
 
@@ -206,12 +201,3 @@ def behind_token(masked: MaskedTexts, token_id: int | None) -> MaskedTexts:
             for row in masked.rows
         ]
     )
-
-
-def is_word(token: str) -> bool:
-    """Whether a token is neither a placeholder's piece, nor punctuation, nor a number, nor a mark on another sign.
-
-    These are predicted from their neighbours in any region, and raise an accuracy without saying much. Emoji count as
-    words. Special tokens are never masked.
-    """
-    return token not in PLACEHOLDERS and not all(unicodedata.category(character)[0] in NO_WORD for character in token)

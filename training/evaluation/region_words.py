@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from training.evaluation.masked_texts import PLACEHOLDERS
 from training.evaluation.results import ModelWords, RegionWord
+from training.evaluation.words import PLACEHOLDERS
 
 SHORTEST = 3  # letters; single letters and pairs are mostly pieces of abbreviations
 FEWEST = 5  # occurrences as a whole word in the test texts: rarer ones may be cut words, or one text's own

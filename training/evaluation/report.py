@@ -11,7 +11,6 @@ from training.evaluation import published
 from training.evaluation.classifier_report import classifiers_section
 from training.evaluation.completions import as_text
 from training.evaluation.figures import TARGET_SETS, draw_all, emoji_name
-from training.evaluation.masked_texts import PLACEHOLDERS
 from training.evaluation.region_words import FEWEST
 from training.evaluation.results import (
     ALL,
@@ -30,6 +29,7 @@ from training.evaluation.results import (
     target_sets,
 )
 from training.evaluation.wins_report import comparison_section, wins_section
+from training.evaluation.words import PLACEHOLDERS
 
 MADE_BY = "<!-- Made by training/evaluate_family.py from the JSON files beside it. -->"
 PUBLISHED_NOTE = (

@@ -5,7 +5,6 @@ from tests.training.conftest import write_texts
 from training.common.errors import InputError
 from training.evaluation.masked_texts import (
     behind_token,
-    is_word,
     mask_tokens,
     read_test_texts,
     texts_outside,
@@ -82,16 +81,6 @@ def test_masks_hide_the_share_that_is_given(corpus, tokenizer):
         candidates = (~np.isin(ids, tokenizer.all_special_ids)).sum()
         assert len(row.targets) == max(1, round(0.15 * candidates))
     assert len(found.targets) == len(found.texts) == sum(len(row.targets) for row in found.rows)
-
-
-@pytest.mark.parametrize("token", ["_", "url", "usr", "htag", ",", "¿", "…", "\ufe0f", "0", "##7", "½"])
-def test_tokens_that_are_no_words(token):
-    assert not is_word(token)
-
-
-@pytest.mark.parametrize("token", ["hola", "😍", "##ndo", "covid19"])
-def test_words(token):
-    assert is_word(token)
 
 
 def test_authors_are_the_clusters(tmp_path):
