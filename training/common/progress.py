@@ -11,19 +11,23 @@ LOG_SECONDS = 60  # between two lines of a bar that is not in a terminal
 
 
 class ProgressBar(tqdm):
-    """A tqdm bar that, outside a terminal, prints a plain line once in `LOG_SECONDS` and none for shorter work."""
+    """A tqdm bar that, outside a terminal, prints a plain line once in `LOG_SECONDS`.
+
+    All bars of a process share this clock, so that short work prints nothing, and much short work something.
+    """
+
+    printed_at = time.monotonic()
 
     def __init__(self, *args: Any, **settings: Any):
         self.in_terminal = sys.stderr.isatty()
-        self.printed_at = time.monotonic()
         super().__init__(*args, **{"leave": False, "ascii": None if self.in_terminal else True} | settings)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
         """Draw the bar, or print it if a line is due; tqdm calls this whenever there is news."""
         if self.in_terminal:
             super().display(msg, pos)
-        elif time.monotonic() - self.printed_at >= LOG_SECONDS:
-            self.printed_at = time.monotonic()
+        elif time.monotonic() - ProgressBar.printed_at >= LOG_SECONDS:
+            ProgressBar.printed_at = time.monotonic()
             print(self, file=self.fp, flush=True)
 
     def clear(self, nolock: bool = False) -> None:
