@@ -14,19 +14,19 @@ from huggingface_hub.utils import HFValidationError, validate_repo_id
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, UndefinedError
 from safetensors import safe_open
 
+from modeling_bilma.tokenization_bilma import region_token
 from training.common.errors import InputError
 from training.common.files import read_json
 from training.common.markdown import markdown_table
 from training.evaluation.results import number
 from training.publishing.card_evaluation import card_evaluation
+from training.publishing.command import training_command
 from training.publishing.eval_results import EVALUATIONS, Results, model_index
 from training.publishing.facts import MODEL_CARDS, Facts, read_facts
 from training.publishing.publication import Publication, repository_name
 
 TEMPLATE = "card.md.jinja"
 LICENSE_NAME = "bilma-research"  # of the weights: their training texts may be used for research only
-# The training flags in the command that a card shows; all flags are in training_args.json.
-COMMAND_FLAGS = ("recipe", "task", "region", "init_from", "model", "max_steps", "num_train_epochs", "learning_rate")
 WATTS_PER_CORE = 10  # assumed: the power of a server, memory and cooling included, divided by its cores
 GRAMS_PER_KWH = 475  # of CO2: world mean of electricity, IEA Global Energy & CO2 Status Report 2019
 EXAMPLE = re.compile(r"```python\n(?P<code>(?:(?!```).*\n)*?)(?P<printed>(?:# .*\n)+)```")
@@ -96,7 +96,7 @@ def example_code(publication: Publication, facts: Facts, folder: Path | None = N
     pin = f', revision="{publication.tag}"' if publication.tag and not folder else ""
     start = f"pipe = pipeline({json.dumps(publication.pipeline_tag)}, {source}{pin}, trust_remote_code=True)\n"
     if not publication.fills_masks:
-        ask = f'print([answer["label"] for answer in pipe({quoted(facts["texts"][0])}, top_k=3)])\n'
+        ask = f'print([answer["label"] for answer in pipe({quoted(texts_to_try(publication, facts)[0])}, top_k=3)])\n'
     elif publication.regions:
         ask = "".join(
             f'print([answer["token_str"] for answer in pipe({quoted(phrase)})])\n' for phrase in facts["phrases"]
@@ -104,6 +104,14 @@ def example_code(publication: Publication, facts: Facts, folder: Path | None = N
     else:
         ask = f'print([answer["token_str"] for answer in pipe({quoted(facts["phrases"][0])})])\n'
     return f"from transformers import pipeline\n\n{start}{ask}"
+
+
+def texts_to_try(publication: Publication, facts: Facts) -> list[str]:
+    """Return the examples among the facts, behind the mark of a region if that is how a classifier was trained."""
+    if publication.fills_masks:
+        return facts["phrases"]
+    mark = f"{region_token(publication.regions[0])} " if publication.regions else ""
+    return [f"{mark}{text}" for text in facts["texts"]]
 
 
 def quoted(text: str) -> str:
@@ -147,7 +155,7 @@ def metadata(
         base_model_relation="finetune" if base else None,
         datasets=[dataset] if dataset and is_hub_id(dataset) else None,
         metrics=[metric for metric, _ in evaluation.metrics.values()],
-        widget=[{"text": text} for text in facts["phrases" if publication.fills_masks else "texts"]],
+        widget=[{"text": text} for text in texts_to_try(publication, facts)],
         co2_eq_emissions=carbon,
         model_name=publication.name,
         eval_results=model_index(publication, results),
@@ -182,14 +190,6 @@ def is_hub_id(name: str) -> bool:
     except HFValidationError:
         return False
     return True
-
-
-def training_command(training_args: dict[str, Any]) -> str:
-    """Return the command that trains such a model, with the main flags and placeholders for texts and folders."""
-    script = "finetune.py" if "task" in training_args else "pretrain.py"
-    given = [(name, training_args.get(name)) for name in COMMAND_FLAGS]
-    flags = " ".join(f"--{name} {value}" for name, value in given if value not in (None, ""))
-    return f"accelerate launch training/{script} {flags} --train_file TEXTS --output_dir MODEL"
 
 
 def training_seconds(metrics: dict[str, Any]) -> float:

@@ -1,11 +1,14 @@
 """The results in a card: the headline score, a table of regions, and the regional tests."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 from training.evaluation.results import ALL, WORDS, Estimate, ItemCell, RegionWin, number
 from training.publishing.eval_results import (
     Results,
+    column_on,
+    compared_classifier,
     evaluation_of,
     find_cell,
     name_in,
@@ -14,18 +17,24 @@ from training.publishing.eval_results import (
     result_of,
 )
 from training.publishing.publication import Publication, repository_name
+from training.texts.regions import ALL_REGIONS
+
+HEAD = ["texts from", "the region's model", "its score there", "this model's score"]
+HEAD_WITH_MARKS = ["texts from", "behind the region's mark", "without a mark"]
 
 
 @dataclass(frozen=True)
 class Home:
-    """The model on the texts of its own region.
+    """The model on the texts of its own region; a classifier of all regions on those of all.
 
     Args:
         score: the headline score, over words where tokens are masked.
         over_all: the same over all masked tokens; None for classifiers.
         count: number of masked words, or of texts.
         baselines: headline score of each baseline, by name.
-        win: entry of the result's `wins` for the headline score; None if no model of another region was evaluated.
+        win: entry of the result's `wins` for the headline score; None if there was no other model to compare with.
+        seeds: number of trainings that the score is the mean of.
+        resampled: unit of the bootstrap behind its intervals, "authors" or "texts".
     """
 
     score: Estimate
@@ -33,6 +42,8 @@ class Home:
     count: int
     baselines: dict[str, Estimate]
     win: RegionWin | None
+    resampled: str
+    seeds: int = 1
 
 
 @dataclass(frozen=True)
@@ -40,10 +51,11 @@ class CardEvaluation:
     """Values for the template.
 
     Args:
-        resampled: unit of the bootstrap behind the intervals, "authors" or "texts".
+        resampled: the same for the table of regions.
         texts: fingerprint of the texts of the model's region.
-        home: None for a model of all regions.
-        rows: what `region_rows` returns.
+        home: None for a body, and for a classifier of all regions that was compared with no other method.
+        head: columns of the table of regions.
+        rows: one row per region.
         tests: scores on the regional tests; None if there are none.
         labels: number of labels of a classifier, else 0.
     """
@@ -51,6 +63,7 @@ class CardEvaluation:
     resampled: str
     texts: str | None
     home: Home | None
+    head: list[str]
     rows: list[list[str]]
     tests: ItemCell | None
     labels: int
@@ -64,15 +77,16 @@ def card_evaluation(publication: Publication, results: Results) -> CardEvaluatio
     """
     result = result_of(results, publication)
     own = name_in(result, publication)
-    home = at_home(publication, result, own) if publication.region else None
+    home = at_home(publication, result, own) if publication.region else over_all_regions(publication, results)
     kinds = {cell["kind"]: cast(ItemCell, cell) for cell in regional_cells(publication, results)}
     corpora = {corpus["region"]: corpus for corpus in result["corpora"]}
-    region = publication.region or next(iter(corpora))
+    takes_marks = not publication.fills_masks and not publication.region and publication.regions
     return CardEvaluation(
         texts=corpora[publication.region]["fingerprint"] if publication.region in corpora else None,
-        resampled=corpora.get(region, {}).get("resampled", "texts"),
+        resampled=resampled_on(result, publication.region),
         home=home,
-        rows=region_rows(publication, result, own),
+        head=HEAD_WITH_MARKS if takes_marks else HEAD,
+        rows=(mark_rows if takes_marks else region_rows)(publication, result, own),
         tests=kinds.get("all"),
         labels=len(result.get("labels", [])),
     )
@@ -91,6 +105,30 @@ def at_home(publication: Publication, result: dict[str, Any], own: str) -> Home 
         count=cell["count"],
         baselines=baselines(result, region, headline),
         win=find_win(result, own),
+        resampled=resampled_on(result, region),
+    )
+
+
+def over_all_regions(publication: Publication, results: Results) -> Home | None:
+    """Return the scores of a classifier on the test texts of all regions; None if it was not compared on them."""
+    compared = compared_classifier(publication, results)
+    if compared is None:
+        return None
+    task, own = compared
+    headline = evaluation_of(publication).headline
+    cells = {cell["method"]: cell for cell in task["cells"] if cell["region"] == ALL_REGIONS}
+    others = {entry["other"] for entry in task["comparisons"] if entry["classifier"] == own}
+    wins = [
+        win for win in task["wins"] if (win["own"], win["region"], win.get("score")) == (own, ALL_REGIONS, headline)
+    ]
+    return Home(
+        score=cells[own][headline],
+        over_all=None,
+        count=cells[own]["count"],
+        baselines={name: cells[name][headline] for name in cells if name in others},
+        win=next(iter(wins), None),
+        resampled=task["resampled"],
+        seeds=cells[own]["seeds"],
     )
 
 
@@ -102,10 +140,17 @@ def baselines(result: dict[str, Any], region: str, headline: str) -> dict[str, E
     return {name: cell[headline] for name, cell in cells.items() if cell}
 
 
+def resampled_on(result: dict[str, Any], region: str | None) -> str:
+    """Return what the intervals on a region's texts draw, "authors" or "texts"; with None those of any region."""
+    drawn = [corpus.get("resampled") for corpus in result["corpora"] if region in (None, corpus["region"])]
+    return next(filter(None, drawn), "texts")
+
+
 def find_win(result: dict[str, Any], own: str) -> RegionWin | None:
     """Find the test of whether the model beats all others on its own region; None if the result has none."""
     for entry in result.get("wins", []):
-        if entry["own"] == own and entry.get("targets", WORDS) == WORDS:
+        headline = (entry.get("targets", WORDS), entry.get("score", "masked_accuracy")) == (WORDS, "masked_accuracy")
+        if entry["own"] == own and headline:
             return entry
     return None
 
@@ -114,13 +159,45 @@ def region_rows(publication: Publication, result: dict[str, Any], own: str) -> l
     """Return one row per region: its model, and the headline scores of that model and of this one on its texts."""
     headline = evaluation_of(publication).headline
     ending = "" if publication.fills_masks else "-emoji"
-    at = {model["region"]: model["name"] for model in reversed(result["models"])}  # the first of each region
+    at = models_of_regions(publication, result)
     rows = []
     for region in regions_own_first(publication, result):
         cell, of_region = find_cell(result, own, region), at.get(region)
         theirs = find_cell(result, of_region, region) if of_region else None
         name = repository_name(region, ending)
         link = f"[{name}](https://huggingface.co/{publication.org}/{name})" if of_region else "–"
-        shown = [number(one[headline]) if one else "–" for one in (theirs, cell)]
+        shown = [score_of(one, headline) for one in (theirs, cell)]
         rows.append([region, f"**{name}**" if name == publication.name else link, *shown])
     return rows
+
+
+def models_of_regions(publication: Publication, result: dict[str, Any]) -> dict[str, str]:
+    """Return the name of the column that is each region's own model, a repository by itself.
+
+    Every regional part of a body is merged into one. Of classifiers, columns of the same weights are one classifier
+    behind several marks, unless it is this one.
+    """
+    fingerprints = [model["fingerprint"] for model in result["models"]]
+    of_regions = [
+        model
+        for model in result["models"]
+        if publication.fills_masks
+        or fingerprints.count(model["fingerprint"]) == 1
+        or (model["fingerprint"], model["region"]) == (publication.fingerprint, publication.region)
+    ]
+    return {model["region"]: model["name"] for model in reversed(of_regions)}  # the first of each region
+
+
+def mark_rows(publication: Publication, result: dict[str, Any], own: str) -> list[list[str]]:
+    """Return one row per region: the headline scores on its texts, behind the region's mark and without one."""
+    headline = evaluation_of(publication).headline
+    rows = []
+    for region in regions_own_first(publication, result):
+        behind = column_on(result, publication, region)
+        cells = [find_cell(result, name, region) for name in (None if behind == own else behind, own)]
+        rows.append([region, *(score_of(cell, headline) for cell in cells)])
+    return rows
+
+
+def score_of(cell: Mapping[str, Any] | None, headline: str) -> str:
+    return number(cell[headline]) if cell else "–"

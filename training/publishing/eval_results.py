@@ -13,6 +13,7 @@ from huggingface_hub.utils import yaml_dump
 
 from training.common.errors import InputError
 from training.evaluation.results import ALL, WORDS
+from training.finetuning.guesses import GUESSES_FILE, read_guesses
 from training.publishing.publication import CLASSIFICATION, FILL_MASK, Publication
 
 Results = dict[str, dict[str, Any]]  # by kind, as `training.evaluation.results.read_results` returns them
@@ -20,6 +21,7 @@ REGIONAL_TESTS = "regional_tests"  # the kind of the result
 REGIONAL_TESTS_NAME = "bilma-regional-tests"  # the repository of the data set
 EVAL_RESULTS = f".eval_results/{REGIONAL_TESTS_NAME}.yaml"
 RESULTS = "results"  # the folder of the repository that holds the JSON
+COMPARED = "classifiers"  # the kind of the result that compares classifiers with simple methods
 DIGITS = 4  # finer than the intervals
 MOST_HEADLINES = 10
 
@@ -89,7 +91,34 @@ def name_in(result: dict[str, Any], publication: Publication) -> str:
     raise InputError(f"{where}: its weights are not among those in {file} ({names}): run evaluate_family.py again")
 
 
-def find_cell(result: dict[str, Any], model: str, region: str, targets: str = WORDS) -> dict[str, Any] | None:
+def column_on(result: dict[str, Any], publication: Publication, region: str) -> str:
+    """Return the name under which a model was evaluated on a region's texts as it is to be used there.
+
+    A classifier that takes marks of regions is one column without a mark and one behind each.
+    """
+    for model in result["models"] if not publication.fills_masks and region in publication.regions else ():
+        if (model["fingerprint"], model["region"]) == (publication.fingerprint, region):
+            return model["name"]
+    return name_in(result, publication)
+
+
+def compared_classifier(publication: Publication, results: Results) -> tuple[dict[str, Any], str] | None:
+    """Find the comparison of a classifier with simple methods on its test texts, and its name there.
+
+    Both are known by what `finetune.py` recorded of these texts. None if there is no such record or comparison.
+    """
+    path = publication.trained / GUESSES_FILE
+    if publication.fills_masks or COMPARED not in results or not path.is_file():
+        return None
+    guesses = read_guesses(path)
+    name = f"{guesses['method']} (average)" if guesses["average"] is not None else guesses["method"]
+    for task in results[COMPARED]["tasks"]:
+        if task["fingerprint"] == guesses["fingerprint"] and name in {cell["method"] for cell in task["cells"]}:
+            return task, name
+    return None
+
+
+def find_cell(result: dict[str, Any], model: str | None, region: str, targets: str = WORDS) -> dict[str, Any] | None:
     """Find the scores of a model or baseline on a region's texts; a cell without `targets` counts for all of them."""
     for cell in result["cells"]:
         if (cell["model"], cell["region"], cell.get("targets", targets)) == (model, region, targets):
@@ -109,7 +138,6 @@ def model_index(publication: Publication, results: Results) -> list[EvalResult]:
         InputError: if the results do not contain this model.
     """
     evaluation, result = evaluation_of(publication), result_of(results, publication)
-    name = name_in(result, publication)
     if publication.region is None:
         scores = [(region, evaluation.headline, WORDS) for region in regions_own_first(publication, result)]
     else:
@@ -117,7 +145,7 @@ def model_index(publication: Publication, results: Results) -> list[EvalResult]:
         scores += [(publication.region, evaluation.headline, ALL)] if publication.fills_masks else []
     figures = []
     for region, score, targets in scores[:MOST_HEADLINES]:
-        cell = find_cell(result, name, region, targets)
+        cell = find_cell(result, column_on(result, publication, region), region, targets)
         if cell and cell[score]:
             over = {WORDS: " over words", ALL: " over all tokens"}[targets] if publication.fills_masks else ""
             figures.append(headline(publication, region, score, over, cell[score]["value"]))

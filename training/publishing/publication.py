@@ -35,7 +35,8 @@ class Publication:
         trained: the folder that was trained and evaluated, with metrics.json and training_args.json. It differs
             from `folder` for a regional model merged from a body with regional parts.
         region: country code, None for a model of all regions.
-        regions: the regions for which the model has parts; empty for a plain model.
+        regions: the regions whose tokens the model takes in front of a text: those that a body has parts for, or
+            that a classifier was trained with; empty for any other model.
     """
 
     folder: Path
@@ -77,11 +78,10 @@ def open_publications(folder: Path, org: str, tag: str | None, home: Path) -> It
     """
     config = read_config(folder)
     pipeline_tag, ending = TASKS[config["architectures"][0]]
-    region = config.get("region")
-    region = None if region in (None, ALL_REGIONS) else get_region(str(region)).code
-    regions = tuple(config.get("regions") or ())
+    region, regions = region_of(folder, config), tuple(config.get("regions") or ())
     if pipeline_tag == CLASSIFICATION:
         check_labels(folder, config)
+        regions = tuple(code for code in regions if config.get("region_tokens") and region in (None, code))
     elif region is None and not regions:
         raise InputError(
             f"{folder}: a model without a region or regional parts is not published: train it with --region, or add "
@@ -123,6 +123,14 @@ def read_config(folder: Path) -> dict[str, Any]:
     if architecture not in TASKS:
         raise InputError(f"{folder}: the architecture is {architecture}; published are {' and '.join(TASKS)}")
     return config
+
+
+def region_of(folder: Path, config: dict[str, Any]) -> str | None:
+    """Return the region of a model, None for all: a classifier's base may be of all regions, and its texts of one."""
+    region, records = config.get("region"), folder / "training_args.json"
+    if region in (None, ALL_REGIONS) and records.is_file():
+        region = read_json(records).get("region")
+    return None if region in (None, ALL_REGIONS) else get_region(str(region)).code
 
 
 def check_labels(folder: Path, config: dict[str, Any]) -> None:

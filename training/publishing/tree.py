@@ -8,8 +8,17 @@ from pathlib import Path
 from modeling_bilma import configuration_bilma, modeling_bilma
 from modeling_bilma.configuration_bilma import AUTO_MAP
 from training.common.errors import InputError, as_input_error
-from training.common.files import file_sha256, read_json, replace_folder, write_text
-from training.publishing.eval_results import EVAL_RESULTS, REGIONAL_TESTS, RESULTS, Results, eval_result_file, name_in
+from training.common.files import file_sha256, read_json, write_folder, write_json, write_text
+from training.publishing.eval_results import (
+    COMPARED,
+    EVAL_RESULTS,
+    REGIONAL_TESTS,
+    RESULTS,
+    Results,
+    compared_classifier,
+    eval_result_file,
+    name_in,
+)
 from training.publishing.facts import MODEL_CARDS
 from training.publishing.publication import CLASSIFICATION, FILL_MASK, Publication
 
@@ -28,7 +37,10 @@ ABOUT = {
 # checks in a clean process that it opens these weights and gives the answers in the results.
 CODE = tuple(Path(module.__file__ or "") for module in (configuration_bilma, modeling_bilma))
 # The results beside a model, if there are any, and the picture of its card, by pipeline.
-SHOWN_RESULTS = {FILL_MASK: ("mlm_matrix", REGIONAL_TESTS, "completions"), CLASSIFICATION: ("emoji15_matrix",)}
+SHOWN_RESULTS = {
+    FILL_MASK: ("mlm_matrix", REGIONAL_TESTS, "completions"),
+    CLASSIFICATION: ("emoji15_matrix", COMPARED),
+}
 PICTURES = {FILL_MASK: "figures/mlm_matrix_masked_accuracy_words.png", CLASSIFICATION: None}
 MANIFEST = "dry_run.json"  # digests of what a dry run wrote, so that the next one replaces nothing else
 
@@ -53,8 +65,11 @@ def build_tree(publication: Publication, results_dir: Path, results: Results, tr
     for name, path in ABOUT.items():
         copy(path, tree / name, "run this from a whole checkout")
     for kind in SHOWN_RESULTS[publication.pipeline_tag]:
-        if kind in results:
+        if kind == COMPARED:
+            shown = compared_classifier(publication, results) is not None
+        elif shown := kind in results:
             name_in(results[kind], publication)  # fails for results of other weights
+        if shown:
             copy(results_dir / f"{kind}.json", tree / RESULTS / f"{kind}.json", "run evaluate_family.py again")
     picture = PICTURES[publication.pipeline_tag]
     if picture and (results_dir / picture).is_file():
@@ -133,10 +148,8 @@ def write_dry_run(dry_run: Path, trees: Sequence[Path]) -> Iterator[Path]:
     """Write every tree into `dry_run`, each completely or not at all, and yield its folder."""
     manifest = read_manifest(dry_run)
     for tree in trees:
-        with as_input_error(OSError):
-            dry_run.mkdir(parents=True, exist_ok=True)
-            with replace_folder(dry_run / tree.name) as folder:
-                shutil.copytree(tree, folder, dirs_exist_ok=True)
-            manifest[tree.name] = digests(tree)
-            write_text(dry_run / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+        with write_folder(dry_run / tree.name) as folder:
+            shutil.copytree(tree, folder, dirs_exist_ok=True)
+        manifest[tree.name] = digests(tree)
+        write_json(dry_run / MANIFEST, manifest)
         yield dry_run / tree.name

@@ -90,9 +90,9 @@ def test_the_figures_are_those_of_the_results(publications, results):
 @pytest.mark.parametrize(
     ("changes", "english", "spanish"),
     [
-        ({}, "It beats every other model", "Supera a todos"),
+        ({}, "It beats all others", "Supera a todos"),
         ({"wins": False}, "It cannot be told from", "No se distingue"),
-        ({"wins": False, "smallest_difference": estimate(-0.03)}, "It is behind another model", "Queda por detrás"),
+        ({"wins": False, "smallest_difference": estimate(-0.03)}, "It is behind another", "Queda por detrás"),
     ],
 )
 def test_the_verdict_is_that_of_the_test(publications, results, changes, english, spanish):
@@ -137,13 +137,13 @@ def test_the_stages_of_a_training_are_added_up(own, results):
     change_json(
         own.trained / "metrics.json", stages=[{"name": "body", "seconds": 5400}, {"name": "parts", "seconds": 1800}]
     )
-    assert "Training took 2.0 h" in render_card(own, results, PRINTED, None)
+    text = render_card(own, results, PRINTED, None)
+    assert "Training took 2.0 h" in text and "stages body, parts" in text
 
 
 @pytest.mark.parametrize(
     ("model", "fingerprint", "base"),
     [
-        (None, None, None),
         ("somewhere", "f" * 64, None),  # a local folder that was not compared
         ("somewhere", "0" * 64, "org/bilma-ar"),
         ("someone/bilma-latam", None, "someone/bilma-latam"),

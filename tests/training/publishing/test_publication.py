@@ -30,6 +30,27 @@ def test_the_repository_follows_from_region_and_task(tmp_path, architecture, reg
     assert (one.repo_id, one.pipeline_tag, one.folder) == (repo_id, pipeline_tag, one.trained)
 
 
+@pytest.mark.parametrize(
+    ("trained_on", "region_tokens", "name", "regions"),
+    [
+        (None, True, "bilma-emoji", ("ar", "mx")),
+        (None, False, "bilma-emoji", ()),
+        ("mx", True, "bilma-mx-emoji", ("mx",)),
+        ("mx", False, "bilma-mx-emoji", ()),
+    ],
+)
+def test_a_classifier_is_of_the_region_of_its_texts(tmp_path, trained_on, region_tokens, name, regions):
+    (tmp_path / "training_args.json").write_text(json.dumps({"region": trained_on}))
+    config = {
+        "regions": ["ar", "mx"],
+        "region": None,
+        "region_tokens": region_tokens,
+        "id2label": {"0": "😍", "1": "😭"},
+    }
+    [one] = open_folder(tmp_path, architectures=["BilmaForSequenceClassification"], **config)
+    assert (one.name, one.regions) == (name, regions)
+
+
 def test_a_body_becomes_itself_and_one_plain_model_per_region(publications, made):
     assert [name for name in publications if "emoji" not in name] == ["bilma", *(f"bilma-{code}" for code in REGIONS)]
     body = BilmaForMaskedLM.from_pretrained(made / "bilma", dtype=torch.float32).eval()
