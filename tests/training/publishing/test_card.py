@@ -91,7 +91,7 @@ def test_the_figures_are_those_of_the_results(publications, results):
     ("changes", "english", "spanish"),
     [
         ({}, "It beats all others", "Supera a todos"),
-        ({"wins": False}, "It cannot be told from", "No se distingue"),
+        ({"wins": False}, "It cannot be distinguished from", "No se distingue"),
         ({"wins": False, "smallest_difference": estimate(-0.03)}, "It is behind another", "Queda por detrás"),
     ],
 )
@@ -130,7 +130,7 @@ def test_what_the_hub_reads(publications, results, name):
 def test_no_emissions_are_claimed_for_a_gpu(own, results):
     change_json(own.trained / "metrics.json", machine={"device": "NVIDIA H100", "gpus": 1})
     text = render_card(own, results, PRINTED, None)
-    assert "Its energy was not measured." in text and "co2" not in text
+    assert "Its energy use was not measured." in text and "co2" not in text
 
 
 def test_the_stages_of_a_training_are_added_up(own, results):
