@@ -29,6 +29,7 @@ from huggingface_hub.errors import (
     StrictDataclassError,
 )
 from huggingface_hub.utils import logging as hub_logging
+from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from .configuration_bilma import BilmaConfig
@@ -335,7 +336,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     transformers_logging.disable_progress_bar()
     try:
         convert(**vars(args))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, SafetensorError) as error:
         print(f"convert_keras: error: {one_line(error)}", file=sys.stderr)
         return 2
     print(f"wrote {' and '.join(filter(None, (args.output_dir, args.output_mlm_dir)))}")

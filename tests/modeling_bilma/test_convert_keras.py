@@ -21,6 +21,7 @@ from huggingface_hub.errors import (
     RemoteEntryNotFoundError,
     RepositoryNotFoundError,
 )
+from safetensors import SafetensorError
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from modeling_bilma import BilmaForMaskedLM, BilmaForSequenceClassification, convert_keras, keras_weights
@@ -572,11 +573,12 @@ def test_no_output_over_an_input_or_the_other_output(capsys, tmp_path, vocab):
     assert_refused(capsys, tmp_path, "is inside, the output folder", vocab=vocab, extra=over)
 
 
-def test_a_failure_while_writing_leaves_nothing(tmp_path, vocab, monkeypatch, capsys):
+@pytest.mark.parametrize("error", [OSError, SafetensorError])  # of this program, and of the library for weights
+def test_a_failure_while_writing_leaves_nothing(tmp_path, vocab, monkeypatch, capsys, error):
     write_h5(tmp_path / "m.h5", full_layout(classification=True))
 
     def full_disk(*_):
-        raise OSError("No space left on device")
+        raise error("No space left on device")
 
     monkeypatch.setattr(convert_keras, "_card", full_disk)
     assert_refused(capsys, tmp_path, "No space left", vocab=vocab, extra=("--output_mlm_dir", str(tmp_path / "mlm")))

@@ -63,6 +63,8 @@ def writing_failure(error: BaseException | None) -> str | None:
     """Say why a file could not be written, if this or an earlier error that led to it is about that; None if not."""
     while error is not None:
         text = " ".join(str(error).split())
+        if isinstance(error, shutil.Error) and isinstance(error.args[0], list):  # of copytree, for every file
+            text = str(error.args[0][0][-1])
         if any(part in text for part in _UNFINISHED):
             return "a file could not be finished: is the disk full?"
         if (isinstance(error, OSError) and error.errno in _NOT_WRITABLE) or any(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from training.common.errors import InputError, as_input_error, writing_failure
+from training.common.errors import InputError, writing_failure
 
 
 @contextmanager
@@ -34,15 +34,20 @@ def write_folder(folder: Path) -> Iterator[Path]:
     Raises:
         InputError: if it cannot be written.
     """
+    with _as_output_error(folder), replace_folder(folder) as beside:
+        yield beside
+
+
+@contextmanager
+def _as_output_error(path: Path) -> Iterator[None]:
     try:
-        with replace_folder(folder) as beside:
-            yield beside
+        yield
     except Exception as error:
         reason = writing_failure(error)
         if reason is None and not isinstance(error, OSError):
             raise
         reason = reason or " ".join(str(error).split())
-        raise InputError(f"{folder} cannot be written ({reason}): make room, or give another folder") from error
+        raise InputError(f"{path} cannot be written ({reason}): make room, or give another folder") from error
 
 
 def _settle(folder: Path, beside: Path, replaced: Path) -> None:
@@ -80,7 +85,7 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         InputError: if it cannot be written.
     """
-    with as_input_error(OSError):
+    with _as_output_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replace_file(path) as beside:
             beside.write_text(text, encoding="utf-8", newline="\n")

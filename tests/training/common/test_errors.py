@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import shutil
 import sys
 
 import pytest
@@ -49,6 +50,7 @@ def ends(monkeypatch, capsys):
         (READ_ONLY, 2, "/cache/bilma"),
         (SafetensorError(f"I/O error: {FULL} (os error 28)"), 2, FULL),  # of Rust
         (Exception(f"{FULL} (os error 28)"), 2, FULL),  # of tokenizers
+        (shutil.Error([("a", "b", f"{FULL}: 'b'"), ("c", "d", "e")]), 2, f"error: {FULL}: 'b': make room"),
         (OSError("100 requested and 7 written"), 2, "could not be finished"),  # of numpy
         (RuntimeError("[enforce fail at inline_container.cc:672]"), 2, "could not be finished"),  # of torch
         (caused_by(RuntimeError("a worker died"), READ_ONLY), 2, "/cache/bilma"),
