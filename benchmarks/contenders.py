@@ -142,9 +142,9 @@ class Bert:
     def train(self, texts: list[str], texts_per_step: int) -> dict[str, Any]:
         ids = encode(texts, self.tokenizer, MAX_LENGTH)
         steps = [ids[first : first + texts_per_step] for first in range(0, len(ids), texts_per_step)]
-        return {"seconds": timed(lambda: [self._step(step) for step in steps]), "tokens": sum(map(len, ids))}
+        return {"seconds": timed(lambda: [self.step(step) for step in steps]), "tokens": sum(map(len, ids))}
 
-    def _step(self, ids: list[list[int]]) -> None:
+    def step(self, ids: list[list[int]]) -> None:
         batch = self.collator([{"input_ids": text} for text in ids])
         loss = self.model(**{name: values.to(self.accelerator.device) for name, values in batch.items()}).loss
         self.accelerator.backward(loss)
