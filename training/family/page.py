@@ -1,13 +1,14 @@
 """The generated part of `model_cards/README.md`: a table of the family, made from the results alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from training.common.errors import InputError
 from training.common.markdown import markdown_table
-from training.evaluation.results import number
+from training.evaluation.results import WORDS, number
 from training.publishing.card_evaluation import CardEvaluation, card_evaluation
-from training.publishing.eval_results import RESULTS, Results, find_cell, result_of
+from training.publishing.eval_results import RESULTS, Results, find_cell, name_in, result_of
 from training.publishing.facts import read_facts
 from training.publishing.publication import FILL_MASK, Publication
 from training.publishing.tree import PICTURES
@@ -44,13 +45,17 @@ def render_page(publications: Sequence[Publication], results: Results, page_dir:
     regional = [one for one in publications if one.fills_masks and one.region]
     rows = [region_row(one, evaluations[one.name], results) for one in regional]
     ahead = sum(row[-1].startswith("yes") for row in rows)
+    own = {name_in(result_of(results, one), one) for one in regional}
+    by_loss = [win["wins"] for win in results["mlm_matrix"].get("wins", []) if win["own"] in own and over_loss(win)]
+    loss = f"by the loss, which shows smaller differences, in {sum(by_loss)} of {len(by_loss)}; " if by_loss else ""
     drawn = next((evaluations[one.name].resampled for one in regional), "texts")
     parts = [
         markdown_table(HEAD, rows),
-        f"In {ahead} of {len(rows)} regions the region's own model is ahead of every other model at home, the shared "
-        "body included (at 5 %, after Holm's correction). *Words right* is the share of masked words predicted, on "
-        f"held-out texts of the region; in brackets 95 % intervals, from bootstrap samples of {drawn}. *Regional "
-        "tests* is the share of items in which a form of the region beats every form that only other regions use. "
+        f"In {ahead or 'none'} of the {len(rows)} regions the region's own model is ahead of every other model at "
+        f"home, the shared body included ({loss}at 5 %, after Holm's correction). *Words right* is the share of "
+        "masked words predicted correctly, on held-out texts of the region; in brackets, 95 % intervals from "
+        f"bootstrap samples of {drawn}. *Regional tests* is the share of items in which a form of the region beats "
+        "every form that only other regions use. "
         "[The report](results/report.md) says how everything was measured.",
     ]
     if (page_dir / PICTURE).is_file():
@@ -62,6 +67,10 @@ def render_page(publications: Sequence[Publication], results: Results, page_dir:
         links = ", ".join(classifier_link(one, evaluations[one.name]) for one in classifiers)
         parts.append(f"Classifiers of emoji, with their accuracy: {links}.")
     return "\n\n".join(parts)
+
+
+def over_loss(win: Mapping[str, Any]) -> bool:
+    return (win.get("targets"), win.get("score")) == (WORDS, "loss")
 
 
 def region_row(publication: Publication, evaluation: CardEvaluation, results: Results) -> list[str]:
