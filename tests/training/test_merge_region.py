@@ -1,5 +1,4 @@
 import json
-import re
 
 import pytest
 import torch
@@ -49,24 +48,3 @@ def test_what_cannot_be_merged_is_one_line(regional, family, tmp_path, refusal):
     assert "no part for the region pe: it has ar, mx" in refused(region="pe")
     assert "exists already" in refused(output_dir=regional)
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "is a Git LFS pointer.*git lfs pull"),
-        (None, "is incomplete"),
-        (b"", "is incomplete"),
-    ],
-)
-def test_incomplete_weights_are_one_line(regional, tmp_path, refusal, content, message):
-    broken = tmp_path / "broken"
-    broken.mkdir()
-    for file in regional.iterdir():
-        (broken / file.name).write_bytes(file.read_bytes())
-    weights = broken / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-100] if content is None else content)
-    line = refusal(
-        merge_region, lambda: run_main(merge_region, model=broken, region="mx", output_dir=tmp_path / "out")
-    )
-    assert re.search(f"{re.escape(str(weights))} {message}", line)

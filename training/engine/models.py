@@ -7,12 +7,11 @@ from typing import Any, TypeVar
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError, safe_open
 
 from modeling_bilma import BilmaPreTrainedModel
 from training.common.errors import InputError, as_input_error
+from training.common.weights import check_weights
 
-LFS_POINTER = b"version https://git-lfs"
 Model = TypeVar("Model", bound=BilmaPreTrainedModel)
 
 
@@ -25,7 +24,7 @@ def open_whole(model_class: type[Model], path_or_id: str, **settings: Any) -> Mo
     Raises:
         InputError: if there is no such model, its weights are incomplete, or it lacks a weight of `model_class`.
     """
-    check_weights(Path(path_or_id))
+    check_weights(path_or_id)
     with as_input_error(ValueError, OSError, RuntimeError, StrictDataclassError):
         opened: Any = model_class.from_pretrained(
             path_or_id, output_loading_info=True, **{"dtype": torch.float32, **settings}
@@ -34,23 +33,6 @@ def open_whole(model_class: type[Model], path_or_id: str, **settings: Any) -> Mo
     if info["missing_keys"]:
         raise InputError(f"{path_or_id} is not a whole {model_class.__name__}: it lacks {min(info['missing_keys'])}")
     return model
-
-
-def check_weights(folder: Path) -> None:
-    """Check that the weight files of a model folder are complete.
-
-    Raises:
-        InputError: if a file is a Git LFS pointer, or is incomplete.
-    """
-    for file in sorted(folder.glob("*.safetensors")):
-        with file.open("rb") as opened:
-            if opened.read(len(LFS_POINTER)) == LFS_POINTER:
-                raise InputError(f"{file} is a Git LFS pointer instead of weights: fetch them with git lfs pull")
-        try:
-            with safe_open(file, "pt"):
-                pass
-        except SafetensorError as error:
-            raise InputError(f"{file} is incomplete ({error}): check it out or copy it again") from error
 
 
 def save_model(model: BilmaPreTrainedModel, folder: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from transformers import AutoConfig, pipeline
 
 from training.common.errors import InputError, as_input_error
+from training.common.weights import check_weights
 
 MASK = "[MASK]"  # not imported: once our package is loaded, its classes replace the code in a model's folder
 
@@ -37,6 +38,7 @@ def completions(model: str, phrases: list[str], top_k: int) -> list[Answers]:
     Raises:
         InputError: if the model cannot be opened, or has fewer than `top_k` tokens.
     """
+    check_weights(model)
     with as_input_error(OSError, ValueError):
         fill_mask = pipeline("fill-mask", model=model, trust_remote_code=True)
     tokenizer = fill_mask.tokenizer

@@ -19,6 +19,7 @@ from transformers import (
 )
 
 from training.common.errors import InputError, as_input_error
+from training.common.weights import check_weights
 from training.engine.accelerator import best_precision
 from training.texts.batches import batches_by_length
 from training.texts.encoding import encode
@@ -48,6 +49,7 @@ def open_model(
     Raises:
         InputError: if they cannot be opened, if the model lacks weights, or if the tokenizer is no fast one.
     """
+    check_weights(path_or_id)
     if dtype == "auto":
         dtype = "bfloat16" if best_precision() == "bf16" else "float32"
     with as_input_error(OSError, ValueError):
