@@ -96,6 +96,18 @@ def read_region_tokens(
     return token.unsqueeze(-1) == ids, position_ids - tokens_before_in_text
 
 
+def only_input(input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor | None) -> torch.Tensor:
+    """The one of the two that is given.
+
+    Raises:
+        ValueError: for both or neither.
+    """
+    given = [inputs for inputs in (input_ids, inputs_embeds) if inputs is not None]
+    if len(given) != 1:
+        raise ValueError("give exactly one of input_ids and inputs_embeds")
+    return given[0]
+
+
 class BilmaEmbeddings(nn.Module):
     sinusoids: torch.Tensor
 
@@ -256,6 +268,11 @@ class BilmaPreTrainedModel(PreTrainedModel):
             )
         return super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
 
+    def _must_return_all_states(self, **kwargs) -> bool:
+        """Whether the caller, or the configuration, asks for hidden states or attentions."""
+        names = ("output_hidden_states", "output_attentions")
+        return any(kwargs.get(name, getattr(self.config, name)) for name in names)
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
@@ -320,8 +337,7 @@ class BilmaModel(BilmaPreTrainedModel):
                 packed rows in a model that attends to its padding, and for an attention mask of another shape in a
                 model with regions.
         """
-        if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("give exactly one of input_ids and inputs_embeds")
+        only_input(input_ids, inputs_embeds)
         if inputs_embeds is None:
             inputs_embeds = self.embeddings.word_embeddings(input_ids)
         if self.config.attend_to_padding:
@@ -504,9 +520,7 @@ class BilmaForMaskedLM(BilmaPreTrainedModel):
         """
         if torch.compiler.is_compiling():
             return None
-        if any(kwargs.get(name, getattr(self.config, name)) for name in ("output_hidden_states", "output_attentions")):
-            return None
-        return chosen_positions(labels != -100)
+        return None if self._must_return_all_states(**kwargs) else chosen_positions(labels != -100)
 
 
 def multiplies_bf16() -> bool:
@@ -550,17 +564,21 @@ class BilmaFillMaskPipeline(FillMaskPipeline):
         return input_ids == self.tokenizer.mask_token_id
 
 
-def pool(states: torch.Tensor, attention_mask: torch.Tensor | None, pooling: str) -> torch.Tensor:
-    """(B, L, D) to (B, D), without padding: the state of `[START]` ("cls") or of a `[MASK]` before `[END]` ("mask"),
-    or the "mean" or "max" over the text."""
-    if attention_mask is None and pooling in ("cls", "mask"):
-        return states[:, 0 if pooling == "cls" else -2]
-    if attention_mask is None:
-        return states.mean(1) if pooling == "mean" else states.amax(1)
+def pooled_position(attention_mask: torch.Tensor, pooling: str) -> torch.Tensor | None:
+    """(B, L) to (B, 1): where the one state is that a pooling reads, that of `[START]` ("cls") or of a `[MASK]`
+    before `[END]` ("mask"); None for a pooling of all states."""
     if pooling == "cls":  # after any padding and region tokens before it
-        return take_positions(states, attention_mask.int().argmax(1, keepdim=True)).squeeze(1)
+        return attention_mask.int().argmax(1, keepdim=True)
     if pooling == "mask":  # cumsum is largest at the last visible token, first there, and on to the end
-        return take_positions(states, attention_mask.cumsum(1).argmax(1, keepdim=True) - 1).squeeze(1)
+        return attention_mask.cumsum(1).argmax(1, keepdim=True) - 1
+    return None
+
+
+def pool(states: torch.Tensor, attention_mask: torch.Tensor, pooling: str) -> torch.Tensor:
+    """(B, L, D) to (B, D), without padding: one state, as in `pooled_position`, or the "mean" or "max" of all."""
+    position = pooled_position(attention_mask, pooling)
+    if position is not None:
+        return take_positions(states, position).squeeze(1)
     real = attention_mask.bool().unsqueeze(-1)
     if pooling == "mean":
         return states.masked_fill(~real, 0).sum(1) / real.sum(1)
@@ -582,8 +600,7 @@ class BilmaClassificationHead(nn.Module):
         assert config.num_labels is not None  # every configuration of transformers has labels
         self.out_proj = nn.Linear(config.hidden_size, config.num_labels)
 
-    def forward(self, states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
-        pooled = pool(states, attention_mask, self.pooling)
+    def forward(self, pooled: torch.Tensor) -> torch.Tensor:
         if self.pooling == "mask":
             return self.out_proj(pooled)
         return self.out_proj(self.dense_2(self.dense_1(pooled).relu()).relu())
@@ -609,10 +626,21 @@ class BilmaForSequenceClassification(BilmaPreTrainedModel):
         **kwargs: Unpack[TransformersKwargs],
     ) -> SequenceClassifierOutput:
         """Logits of shape (B, num_labels), one text per row."""
-        outputs = self.bilma(input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs)
-        logits = self.classifier(
-            outputs.last_hidden_state, visible_tokens(input_ids, attention_mask, self.bilma.config)
+        inputs = only_input(input_ids, inputs_embeds)
+        visible = visible_tokens(input_ids, attention_mask, self.config)
+        if visible is None:
+            visible = torch.ones(inputs.shape[:2], dtype=torch.bool, device=inputs.device)
+        position = None if self._must_return_all_states(**kwargs) else pooled_position(visible, self.config.pooling)
+        outputs = self.bilma(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            output_positions=position,
+            **kwargs,
         )
+        states = outputs.last_hidden_state
+        pooled = pool(states, visible, self.config.pooling) if position is None else states.squeeze(1)
+        logits = self.classifier(pooled)
         loss = None
         if labels is not None:
             loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config, **kwargs)

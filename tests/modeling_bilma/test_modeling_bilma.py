@@ -327,6 +327,35 @@ def test_pooling_leaves_padding_out(pooling):
     close(model(ids[1:, :7]).logits, head.out_proj(head.dense_2(head.dense_1(expected).relu()).relu()))
 
 
+@pytest.mark.parametrize("pooling", ["cls", "mask"])
+@pytest.mark.parametrize("attend_to_padding", [False, True])
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS[:2])
+@torch.no_grad()
+def test_a_classifier_of_one_state_computes_no_other_in_the_last_layer(implementation, attend_to_padding, pooling):
+    changes = {"attend_to_padding": attend_to_padding, "pooling": pooling, "num_labels": 4}
+    model = tiny(BilmaForSequenceClassification, implementation, **changes)
+    ids, right = two_texts()
+    embeds = model.get_input_embeddings()(ids)
+    computed = []
+    model.bilma.layers[-1].register_forward_hook(lambda *call: computed.append(call[-1].shape[1]))
+    for mask in (None, right, right.flip(1)):  # padding on either side
+        for inputs in ({"input_ids": ids}, {"inputs_embeds": embeds}):
+            given = {"attention_mask": mask, **inputs}
+            close(model(**given).logits, model(**given, output_hidden_states=True).logits)
+    assert set(computed[::2]) == {1} and min(computed[1::2]) >= 12
+
+
+def test_a_classifier_of_one_state_has_the_gradient_of_all():
+    gradients = []
+    for every in (False, True):
+        model = tiny(BilmaForSequenceClassification, pooling="cls", num_labels=4, hidden_dropout_prob=0).train()
+        ids, mask = two_texts()
+        model(ids, attention_mask=mask, labels=torch.tensor([1, 3]), output_hidden_states=every).loss.backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    for one, all_states in zip(*gradients, strict=True):
+        close(one, all_states)
+
+
 @pytest.mark.parametrize("attend_to_padding", [False, True])
 def test_too_long_an_input_is_refused_with_the_way_out(attend_to_padding):
     model = tiny(attend_to_padding=attend_to_padding)
@@ -424,3 +453,13 @@ def test_a_compiled_model_gives_the_same_numbers(backend):
         close(compiled(ids).logits, model(ids).logits)
         close(compiled(ids, position_ids=positions).logits, model(ids, position_ids=positions).logits)
         close(compiled(ids, labels=ids).loss, model(ids, labels=ids).loss)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mask"])
+@torch.no_grad()
+def test_a_compiled_classifier_gives_the_same_numbers(pooling):
+    model = tiny(BilmaForSequenceClassification, pooling=pooling, num_labels=4)
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    ids, mask = two_texts()
+    for inputs in ({"input_ids": ids}, {"input_ids": ids, "attention_mask": mask}):
+        close(compiled(**inputs).logits, model(**inputs).logits)

@@ -233,6 +233,21 @@ def test_classifiers_read_the_token(regional, tmp_path, cls, pooling):
         assert (regional_head(ids_of(extended, text)).logits.mean() - expected.mean()).abs() > 1e-4
 
 
+@pytest.mark.parametrize("pooling", ["cls", "mask"])
+@pytest.mark.parametrize("side", ["right", "left"])
+@torch.no_grad()
+def test_a_classifier_of_one_state_needs_no_other(tokenizer, side, pooling):
+    extended = with_region_tokens(tokenizer, REGIONS)
+    settings = {"regions": REGIONS, "vocab_size": len(extended), "first_region_token_id": len(tokenizer)}
+    model = BilmaForSequenceClassification(tiny_config(pooling=pooling, num_labels=4, **settings)).eval()
+    torch.nn.init.normal_(model.bilma.embeddings.region_vector)
+    texts = [f"[MX] {TEXTS[3]}", "[AR] vamos", TEXTS[4]]
+    batch = extended(texts, padding=True, padding_side=side, return_tensors="pt")
+    close(model(**batch).logits, model(**batch, output_hidden_states=True).logits)
+    ids = torch.cat((ids_of(extended, "[MX]", add_special_tokens=False), ids_of(extended, TEXTS[0])), dim=1)
+    close(model(ids).logits, model(ids, output_hidden_states=True).logits)
+
+
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 @torch.no_grad()
 def test_a_compiled_model_gives_the_same_numbers(regional, backend):

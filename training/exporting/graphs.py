@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from modeling_bilma import BilmaForMaskedLM, BilmaForSequenceClassification
-from modeling_bilma.modeling_bilma import is_region_token
+from modeling_bilma.modeling_bilma import is_region_token, pool
 
 OPSET = 18
 TABLE = "table"  # the initializer's name in the file
@@ -127,11 +127,11 @@ class ClassifierGraph(Graph):
 
     def __init__(self, model: BilmaForSequenceClassification):
         super().__init__(model)
-        self.classifier = model.classifier
+        self.classifier, self.pooling = model.classifier, model.config.pooling
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         states, visible, _ = self.read(input_ids, attention_mask)
-        return self.classifier(states, visible)
+        return self.classifier(pool(states, visible, self.pooling))
 
 
 def write_graph(graph: Graph, path: Path) -> None:

@@ -39,19 +39,23 @@ class TrainedClassifier(nn.Module):
             labels: (B,) for texts, (B, L) for tokens; IGNORED is not scored.
             mlm_labels: (B, L), IGNORED where no token is masked; needed if there is a decoder.
         """
-        states = self.classifier.bilma(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        if isinstance(self.classifier, BilmaForTokenClassification):
-            logits = self.classifier.classifier(self.classifier.dropout(states)).flatten(0, 1)
-        else:
-            logits = self.classifier.classifier(states, attention_mask)
+        # Asked for all states, a classifier that reads one position of the last layer computes the others too.
+        outputs = self.classifier(
+            input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=self.decoder is not None
+        )
         label_loss = cross_entropy(
-            logits.float(), labels.flatten(), weight=self.class_weights, ignore_index=IGNORED, reduction="sum"
+            outputs.logits.float().flatten(0, -2),
+            labels.flatten(),
+            weight=self.class_weights,
+            ignore_index=IGNORED,
+            reduction="sum",
         )
         if self.decoder is None:
             return torch.stack((label_loss, torch.zeros_like(label_loss)))
         assert mlm_labels is not None
         masked = mlm_labels != IGNORED
-        token_loss = cross_entropy(self.decoder(states[masked]).float(), mlm_labels[masked], reduction="sum")
+        states = outputs.hidden_states[-1][masked]
+        token_loss = cross_entropy(self.decoder(states).float(), mlm_labels[masked], reduction="sum")
         return torch.stack((label_loss, token_loss))
 
 
