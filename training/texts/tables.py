@@ -126,9 +126,11 @@ class DelimitedTable:
         """Yield the lines of the records.
 
         Raises:
-            InputError: if a record grows over the limit.
+            InputError: if the first line is over the limit, or a record grows over it.
         """
         for number, line in self.file.raw_lines(newline="", quote=self.quote):
+            if not self.line and number > 1:
+                break
             amid_record, skipped = self.record_length > 0, number > self.line + 1
             self.line = number
             self.first_line = self.first_line or line
@@ -136,6 +138,8 @@ class DelimitedTable:
             if self.record_length > LINE_LIMIT or (amid_record and skipped):
                 raise InputError(f"{self.where}: a record of over 1 MB: is a quotation mark never closed before it?")
             yield line
+        if not self.line and self.file.head():
+            raise InputError(f"{self.file.name}, line 1: over 1 MB, where the columns are named: shorten it")
 
     @property
     def where(self) -> str:

@@ -122,6 +122,12 @@ def test_a_long_record_in_quotation_marks_is_refused(tmp_path, short_limit, cont
         list(open_file(tmp_path / "a.csv", content.encode()))
 
 
+@pytest.mark.parametrize("rest", ["", "uno\ndos\n"])
+def test_a_header_over_the_limit_is_refused_and_not_replaced_by_the_next_line(tmp_path, short_limit, rest):
+    with pytest.raises(InputError, match="a.csv, line 1: over 1 MB, where the columns are named"):
+        list(open_file(tmp_path / "a.csv", f"text,{'x' * 60}\n{rest}".encode()))
+
+
 def test_a_line_without_end_takes_no_memory(tmp_path):
     corpus = open_file(tmp_path / "a.txt.gz", b"uno\n" + b"x" * 20_000_000 + b"\ndos\n")
     tracemalloc.start()
