@@ -15,7 +15,14 @@ from statsmodels.stats.contingency_tables import mcnemar
 from training.common.errors import InputError
 from training.evaluation.classifier_results import ClassifierCell, ClassifierDifference, ClassifierTask
 from training.evaluation.emoji_matrix import FEWEST_LABELLED, accuracy, macro_f1, text_sums
-from training.evaluation.intervals import interval, notes_on_few, resampled_together
+from training.evaluation.intervals import (
+    interval,
+    mean_over_seeds,
+    notes_on_few,
+    resampled_together,
+    spread,
+    sums_of_clusters,
+)
 from training.evaluation.results import RegionWin
 from training.evaluation.wins import corrected, own_differences, region_wins
 from training.finetuning.guesses import GUESSES_FILE, Guesses, read_guesses
@@ -203,24 +210,16 @@ def resampled_scores(
     for method in task.methods:
         for number, guessed in enumerate(method.guesses[:, chosen]):
             of_texts = text_sums(right, guessed, len(task.record["labels"]))
-            of_clusters = np.zeros((clusters.max() + 1, of_texts.shape[1]))
-            np.add.at(of_clusters, clusters, of_texts)
-            sums[f"{method.name}\0{number}"] = of_clusters
+            sums[f"{method.name}\0{number}"] = sums_of_clusters(of_texts, clusters)
     resampled = resampled_together(sums, resamples, seed)
     rng = np.random.default_rng([seed, 1])  # other numbers than those that drew the clusters
     found: dict[str, dict[str, np.ndarray]] = {score: {} for score in SCORES}
     for method in task.methods:
-        seeds = len(method.guesses)
-        drawn = rng.integers(seeds, size=(seeds, resamples))
-        for score, of_sums in SCORES.items():
-            by_seed = np.stack([of_sums(resampled[f"{method.name}\0{number}"]) for number in range(seeds)])
-            found[score][method.name] = np.take_along_axis(by_seed, drawn, axis=0).mean(0)
+        of_seeds = [resampled[f"{method.name}\0{number}"] for number in range(len(method.guesses))]
+        by_score = np.stack([np.stack([of_sums(sums) for sums in of_seeds]) for of_sums in SCORES.values()], axis=-1)
+        for score, samples in zip(SCORES, mean_over_seeds(by_score, rng).T, strict=True):
+            found[score][method.name] = samples
     return found
-
-
-def spread(of_seeds: Sequence[float]) -> float | None:
-    """The standard deviation over seeds; None for one seed."""
-    return float(np.std(of_seeds, ddof=1)) if len(of_seeds) > 1 else None
 
 
 def p_mcnemar(

@@ -1,8 +1,8 @@
 """The report's section on classifiers and simple methods, from `classifiers.json` alone."""
 
 from training.common.markdown import markdown_table
-from training.evaluation.classifier_results import ClassifierCell, ClassifiersResult, ClassifierTask
-from training.evaluation.results import number
+from training.evaluation.classifier_results import ClassifiersResult, ClassifierTask
+from training.evaluation.results import number, number_over_seeds
 
 SCORE_NAMES = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
 
@@ -56,21 +56,12 @@ def scores_table(task: ClassifierTask) -> str:
             cell["method"],
             f"{cell['count']:,}",
             str(cell["seeds"]),
-            score_text(cell, "accuracy"),
-            score_text(cell, "macro_f1"),
+            number_over_seeds(cell["accuracy"], cell["accuracy_std"]),
+            number_over_seeds(cell["macro_f1"], cell["macro_f1_std"]),
         ]
         for cell in task["cells"]
     ]
     return markdown_table(["texts of", "method", "texts", "seeds", "accuracy", "macro-F1"], rows)
-
-
-def score_text(cell: ClassifierCell, score: str) -> str:
-    """A mean with its spread over seeds, if there are several, and its interval: `0.41 ± 0.01 (0.38 to 0.44)`."""
-    estimate, spread = (cell["accuracy"], cell["accuracy_std"])
-    if score == "macro_f1":
-        estimate, spread = (cell["macro_f1"], cell["macro_f1_std"])
-    shown = number(estimate)
-    return shown if spread is None else shown.replace(" (", f" ± {spread:.3f} (", 1)
 
 
 def differences_table(task: ClassifierTask) -> str:

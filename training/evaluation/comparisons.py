@@ -11,7 +11,7 @@ from training.common.progress import ProgressBar, say
 from training.evaluation import emoji_matrix
 from training.evaluation.arguments import EvaluateArguments, settings
 from training.evaluation.completions import completion_table, read_phrases
-from training.evaluation.intervals import notes_on_few
+from training.evaluation.intervals import clusters_of, notes_on_few
 from training.evaluation.masked_texts import (
     MaskedTexts,
     behind_token,
@@ -230,7 +230,7 @@ class MaskedComparison:
         found = matrix_of(
             [score_region(own, predictions[own.region], self.regions, args.resamples, args.seed) for own in bar]
         )
-        return {
+        result: MatrixResult = {
             **self.header(self.matrix_kind),
             "corpora": [test.facts(len(own.ids)) for test, own in zip(self.tests, targets, strict=True)],
             "notes": self.notes,
@@ -238,6 +238,9 @@ class MaskedComparison:
             "comparisons": found.comparisons,
             "wins": found.wins,
         }
+        if found.seeds:
+            result["seeds"] = found.seeds
+        return result
 
     def completions(self) -> CompletionsResult:
         return {
@@ -288,7 +291,7 @@ class EmojiComparison:
         check_own_corpora(self.folders, [test.region for test in self.tests])
         emoji_matrix.check_labels(self.tests, self.labels)
         for test in self.tests:
-            self.notes += notes_on_few(len(test.texts), f"test texts of {test.region}")
+            self.notes += notes_on_few(len(set(clusters_of(test.authors))), f"{test.drawn} of {test.region}")
         for note in self.notes:
             say(note)
         self.baselines = emoji_matrix.baseline_cells(args.emoji_baselines, self.tests)

@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification
 from modeling_bilma.published import EMOJI_15
 from training.common.errors import InputError
 from training.common.progress import ProgressBar, say
-from training.evaluation.intervals import interval, resampled_together
+from training.evaluation.intervals import clusters_of, interval, resampled_together, sums_of_clusters
 from training.evaluation.masked_texts import split_texts
 from training.evaluation.models import ModelFolder
 from training.evaluation.results import EmojiCell, EmojiDifference, Estimate, LabelledFacts, RegionWin
@@ -21,7 +21,7 @@ from training.evaluation.wins import own_differences, region_wins
 from training.finetuning.scores import classification_scores, confusion
 from training.texts.batches import batches_by_tokens
 from training.texts.corpus import Corpus
-from training.texts.emoji15 import emoji15_task
+from training.texts.emoji15 import emoji15
 from training.texts.labelled import LabelledTexts, label_ids, labelled_corpus
 from training.texts.lines import UTF8, FileFormat
 from training.texts.splits import is_test, split_hash
@@ -31,15 +31,23 @@ FEWEST_LABELLED = 100  # test texts of a region; with fewer, the interval of an 
 
 @dataclass
 class LabelledTest:
-    """The labelled test texts of one region, and the files that they are from."""
+    """The labelled test texts of one region with their authors, if any are named, and the files that they are from."""
 
     region: str
     names: list[str]
     texts: LabelledTexts
+    authors: list[str | None]
+
+    @property
+    def drawn(self) -> str:
+        """What the intervals draw whole: "authors" or "texts"."""
+        return "authors" if any(self.authors) else "texts"
 
     def facts(self) -> LabelledFacts:
         described = self.texts.describe()
         return {
+            "resampled": self.drawn,
+            "authors": len(set(self.authors) - {None}) or None,
             "region": self.region,
             "names": self.names,
             "texts": described["texts"],
@@ -63,17 +71,18 @@ def from_raw_texts(region: str, corpus: Corpus, test_fraction: float) -> Labelle
     Raises:
         InputError: if no text of that part has exactly one kind of the fifteen emoji.
     """
-    texts = LabelledTexts()
-    held_out = (text for for_test, text, _ in split_texts(corpus, test_fraction) if for_test)
-    for pair in emoji15_task(held_out):
-        texts.add(*pair)
+    texts, authors = LabelledTexts(), []
+    for for_test, text, author in split_texts(corpus, test_fraction):
+        if for_test and (pair := emoji15(text)):
+            texts.add(*pair)
+            authors.append(author)
     say(f"{region}: {corpus.report.summary()}")
     if not texts:
         raise InputError(
             f"{', '.join(corpus.names())}: the test set is empty, no text of the test part of {test_fraction:g} has "
             "exactly one kind of the fifteen emoji: give more texts, or labelled ones with --emoji_files"
         )
-    return LabelledTest(region, corpus.names(), texts)
+    return LabelledTest(region, corpus.names(), texts, authors)
 
 
 def from_labelled_files(
@@ -101,15 +110,17 @@ def from_labelled_files(
         rows = [row for row in rows if is_test(split_hash(row[0] or "", row[-1]), test_fraction)]
     else:
         rows = [row for row in rows if row[2] == "test"]
-    by_region: dict[str, LabelledTexts] = {}
-    for text, label, _, region, _ in rows:
+    tests: dict[str, LabelledTest] = {}
+    for text, label, _, region, author in rows:
         assert text is not None and label is not None  # what a labelled corpus gives
         if not region:
             raise InputError(f"{names}: text {text[:40]!r} has no region: the matrix needs a column region")
-        by_region.setdefault(region, LabelledTexts()).add(text, label)
+        test = tests.setdefault(region, LabelledTest(region, corpus.names(), LabelledTexts(), []))
+        test.texts.add(text, label)
+        test.authors.append(author or None)
     if not rows:
         raise InputError(f"{names}: the test set is empty: give more texts, or a larger --test_fraction")
-    return [LabelledTest(region, corpus.names(), by_region[region]) for region in sorted(by_region)]
+    return [tests[region] for region in sorted(tests)]
 
 
 def with_enough_texts(
@@ -140,16 +151,11 @@ def label_names(folders: Sequence[ModelFolder]) -> list[str]:
         InputError: if models have different labels.
     """
     first = folders[0]
-    labels = set(names_of(first))
+    labels = set(first.label_names)
     for other in folders[1:]:
-        if set(names_of(other)) != labels:
+        if set(other.label_names) != labels:
             raise InputError(f"{first.name} and {other.name} have different labels: compare models of one task")
     return [label for label in EMOJI_15 if label in labels] + sorted(labels - set(EMOJI_15))
-
-
-def names_of(folder: ModelFolder) -> list[str]:
-    """The label of each class of a model, in the order of its logits."""
-    return [str(name) for _, name in sorted((folder.config.id2label or {}).items())]
 
 
 def check_labels(tests: Sequence[LabelledTest], labels: Sequence[str]) -> None:
@@ -175,7 +181,7 @@ def classify(
 ) -> list[np.ndarray]:
     """Classify each test set; return the number of the likeliest label of each text, (texts,) for each set."""
     model = folder.open(AutoModelForSequenceClassification, device)
-    to_label = np.array([labels.index(name) for name in names_of(folder)])
+    to_label = np.array([labels.index(name) for name in folder.label_names])
     found = []
     for test in tests:
         ids = folder.tokenizer(
@@ -200,9 +206,13 @@ def score_region(
     resamples: int,
     seed: int,
 ) -> RegionScores:
-    """Score every model on one region's texts, and compare the region's own models with every other, text by text."""
+    """Score every model on one region's texts, and compare the region's own models with every other, text by text.
+
+    Intervals draw whole authors, or texts where none is named.
+    """
     right = label_ids(test.texts, labels, ", ".join(test.names))
-    sums = {name: text_sums(right, guessed, len(labels)) for name, guessed in guesses.items()}
+    clusters, size = clusters_of(test.authors), len(labels)
+    sums = {name: sums_of_clusters(text_sums(right, guessed, size), clusters) for name, guessed in guesses.items()}
     resampled = resampled_together(sums, resamples, seed)
     cells: list[EmojiCell] = [
         {

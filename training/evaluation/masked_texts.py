@@ -13,6 +13,7 @@ from transformers import TokenizersBackend
 
 from training.common.errors import InputError
 from training.common.progress import ProgressBar, say
+from training.evaluation.intervals import clusters_of
 from training.evaluation.results import CorpusFacts
 from training.texts.corpus import Corpus
 from training.texts.encoding import encode
@@ -46,11 +47,7 @@ class TestTexts:
 
     def clusters(self) -> np.ndarray:
         """(texts,): the number of each text's cluster, which the bootstrap draws whole: its author, else itself."""
-        keys = [
-            ("text", number) if author is None else ("author", author) for number, author in enumerate(self.authors)
-        ]
-        numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
-        return np.array([numbers[key] for key in keys])
+        return clusters_of(self.authors)
 
     def facts(self, targets: int) -> CorpusFacts:
         """What a result says about these texts, of which `targets` tokens or words were masked."""

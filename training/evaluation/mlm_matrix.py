@@ -1,15 +1,26 @@
 """The matrix, models by test regions: accuracies, loss and perplexity with intervals, and paired comparisons."""
 
 import math
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TypedDict
 
 import numpy as np
 
 from modeling_bilma.metrics import MaskedAccuracy, MaskedPerplexity
-from training.evaluation.intervals import interval, resampled_together
+from training.evaluation.intervals import interval, mean_over_seeds, resampled_together, spread
 from training.evaluation.predictions import Predictions
-from training.evaluation.results import ALL, WORDS, Estimate, MaskedCell, MaskedDifference, MatrixScore, RegionWin
+from training.evaluation.results import (
+    ALL,
+    WORDS,
+    Estimate,
+    MaskedCell,
+    MaskedDifference,
+    MatrixScore,
+    RegionWin,
+    SeedMean,
+)
 from training.evaluation.wins import Difference, corrected, own_differences, region_wins
 
 TOP_K = 5
@@ -40,6 +51,20 @@ class RegionScores:
     cells: list[MaskedCell]
     comparisons: list[MaskedDifference]
     wins: list[RegionWin]
+    seeds: list[SeedMean] = field(default_factory=list)
+
+
+@dataclass
+class SeedScores:
+    """What `ratios` gives for the models that differ in their seed alone: (seeds, 3), and the mean, (resamples, 3)."""
+
+    models: list[str]
+    of_seeds: np.ndarray
+    resampled: np.ndarray
+
+    @property
+    def means(self) -> np.ndarray:
+        return self.of_seeds.mean(0)
 
 
 def score_region(
@@ -50,6 +75,8 @@ def score_region(
     seed: int,
 ) -> RegionScores:
     """Score every model and baseline on one region's texts, and compare the region's own models with every other.
+
+    Models that differ in their seed alone are compared as one, by the mean over seeds, under the name of the first.
 
     Args:
         predictions: by name of the model or baseline, for the same targets.
@@ -71,25 +98,52 @@ def score_region(
                     **cell_scores(targets.ids[chosen], select(found, chosen), resampled[name]),
                 }
             )
-        compare_models(scores, targets.region, target_set, regions, sums, resampled)
+        groups = [
+            SeedScores(
+                models,
+                np.stack([ratios(sums[name].sum(0)) for name in models]),
+                # Every group draws the same seeds: a body and its regions come from one training.
+                mean_over_seeds(np.stack([resampled[name] for name in models]), np.random.default_rng((seed, 1))),
+            )
+            for models in seed_groups(regions)
+        ]
+        compare_models(scores, targets.region, target_set, regions, groups)
+        scores.seeds += [seed_mean(targets.region, target_set, group) for group in groups if len(group.models) > 1]
     return scores
 
 
+def seed_groups(regions: Mapping[str, str | None]) -> list[list[str]]:
+    """Group the models of one region and of one name, but for `-seed1`, `-seed2` ... in it."""
+    groups: dict[tuple[str, str | None], list[str]] = {}
+    for name, region in regions.items():
+        groups.setdefault((re.sub(r"-seed\d+", "", name), region), []).append(name)
+    return list(groups.values())
+
+
+def seed_mean(region: str, target_set: str, group: SeedScores) -> SeedMean:
+    accuracy, _, loss = group.means
+    return {
+        "region": region,
+        "targets": target_set,
+        "models": group.models,
+        "masked_accuracy": interval(accuracy, group.resampled[:, 0]),
+        "masked_accuracy_std": spread(group.of_seeds[:, 0].tolist()),
+        "loss": interval(loss, group.resampled[:, 2]),
+        "loss_std": spread(group.of_seeds[:, 2].tolist()),
+    }
+
+
 def compare_models(
-    scores: RegionScores,
-    region: str,
-    target_set: str,
-    regions: dict[str, str | None],
-    sums: dict[str, np.ndarray],
-    resampled: dict[str, np.ndarray],
+    scores: RegionScores, region: str, target_set: str, regions: Mapping[str, str | None], groups: list[SeedScores]
 ) -> None:
     """Add the paired differences of one set of targets, in accuracy and in loss, and the tests of whether it wins."""
+    of_groups = {group.models[0]: regions[group.models[0]] for group in groups}
     found: dict[MatrixScore, list[Difference]] = {}
     for score, column, sign in SCORES_COMPARED:
-        values = {name: sign * float(ratios(sums[name].sum(0))[column]) for name in regions}
-        samples = {name: sign * resampled[name][:, column] for name in regions}
-        found[score] = own_differences(region, regions, values, samples)
-        wins = region_wins(region, regions, found[score])
+        values = {group.models[0]: sign * float(group.means[column]) for group in groups}
+        samples = {group.models[0]: sign * group.resampled[:, column] for group in groups}
+        found[score] = own_differences(region, of_groups, values, samples)
+        wins = region_wins(region, of_groups, found[score])
         scores.wins += [{**win, "targets": target_set, "score": score} for win in wins]
     scores.comparisons += [
         {
@@ -106,15 +160,16 @@ def compare_models(
 
 def matrix_of(scores: list[RegionScores]) -> RegionScores:
     """Put the regions together; the wins by each score in each set of targets are corrected over them."""
-    cells, comparisons, wins = (
-        [entry for region in scores for entry in getattr(region, name)] for name in ("cells", "comparisons", "wins")
+    cells, comparisons, wins, seeds = (
+        [entry for region in scores for entry in getattr(region, name)]
+        for name in ("cells", "comparisons", "wins", "seeds")
     )
     families = [
         [win for win in wins if (win["targets"], win["score"]) == (target_set, score)]
         for target_set in (WORDS, ALL)
         for score, *_ in SCORES_COMPARED
     ]
-    return RegionScores(cells, comparisons, [win for family in families for win in corrected(family)])
+    return RegionScores(cells, comparisons, [win for family in families for win in corrected(family)], seeds)
 
 
 def select(predictions: Predictions, chosen: np.ndarray) -> Predictions:

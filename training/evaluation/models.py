@@ -68,6 +68,11 @@ class ModelFolder:
         return "" if self.token_region is None else f"{region_token(self.token_region)} "
 
     @property
+    def label_names(self) -> list[str]:
+        """The labels of a classifier, in the order of its logits."""
+        return [str(name) for _, name in sorted((self.config.id2label or {}).items())]
+
+    @property
     def longest(self) -> int:
         """The most tokens that the model takes, special ones included."""
         positions = getattr(self.config, "max_position_embeddings", self.tokenizer.model_max_length)

@@ -18,6 +18,7 @@ from training.evaluation.results import (
     CorpusFacts,
     EmojiResult,
     ItemCell,
+    LabelledFacts,
     MatrixResult,
     RegionalTestsResult,
     RegionWordsResult,
@@ -28,7 +29,8 @@ from training.evaluation.results import (
     regions_in_order,
     target_sets,
 )
-from training.evaluation.wins_report import comparison_section, wins_section
+from training.evaluation.summary_report import summary_section
+from training.evaluation.wins_report import comparison_section, seeds_section, wins_section
 from training.evaluation.words import PLACEHOLDERS
 
 MADE_BY = "<!-- Made by training/evaluate_family.py from the JSON files beside it. -->"
@@ -78,7 +80,7 @@ def check_replaceable(path: Path) -> None:
 def render(results: dict[str, Any], figures: Iterable[Path]) -> str:
     """Render the whole report; each of `figures` is shown under the result whose name it begins with."""
     figures = list(figures)
-    parts = [MADE_BY, "# Comparing the regions"]
+    parts = [MADE_BY, "# Comparing the regions", *summary_section(results)]
     for kind, result in results.items():
         heading, section = SECTIONS[kind]
         own = [path for path in figures if figure_kind(path, results) == kind]
@@ -133,8 +135,8 @@ def method(result: MatrixResult) -> list[str]:
     ]
 
 
-def resampled(corpus: CorpusFacts) -> str:
-    return "texts" if corpus["resampled"] == "texts" else f"{corpus['authors']:,} authors"
+def resampled(corpus: CorpusFacts | LabelledFacts) -> str:
+    return "texts" if corpus.get("resampled", "texts") == "texts" else f"{corpus['authors']:,} authors"
 
 
 def mlm_section(result: MatrixResult) -> list[str]:
@@ -149,7 +151,7 @@ def mlm_section(result: MatrixResult) -> list[str]:
             cells = [cell for cell in result["cells"] if cell["targets"] == targets]
             parts += [f"### {title}, {TARGET_SETS[targets]}", matrix_table(cells, score, result, digits)]
     titles = {"masked_accuracy_difference": "accuracy", "loss_reduction": "less loss (nats)"}
-    parts += comparison_section(result["comparisons"], titles)
+    parts += seeds_section(result) + comparison_section(result["comparisons"], titles)
     if result["kind"] == "mlm_matrix":
         cells = [cell for cell in result["cells"] if cell["targets"] == ALL]
         parts += published_section(result, cells, "masked_accuracy", "mlm_accuracy", MASKS_NOTE)
@@ -210,12 +212,15 @@ def words_section(result: RegionWordsResult) -> list[str]:
 
 
 def emoji_section(result: EmojiResult) -> list[str]:
-    rows = [[corpus["region"], ", ".join(corpus["names"]), f"{corpus['texts']:,}"] for corpus in result["corpora"]]
+    rows = [
+        [corpus["region"], ", ".join(corpus["names"]), f"{corpus['texts']:,}", resampled(corpus)]
+        for corpus in result["corpora"]
+    ]
     legend = ", ".join(f"{label} {emoji_name(label)}" for label in result["labels"])
     return [
         *wins_section(result["wins"], result),
         f"Each text has one of {len(result['labels'])} labels: {legend}.",
-        markdown_table(["region", "files", "test texts"], rows),
+        markdown_table(["region", "files", "test texts", "intervals draw"], rows),
         *result["notes"],
         "### Accuracy",
         matrix_table(result["cells"], "accuracy", result),

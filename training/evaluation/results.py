@@ -89,6 +89,21 @@ class MaskedDifference(TypedDict):
     loss_reduction: Estimate  # nats: the loss of the other less that of the own model
 
 
+class SeedMean(TypedDict):
+    """The mean over models that differ in their seed alone, on one region's texts; the first of them stands for all.
+
+    The intervals are over seeds and authors (or texts) together; `..._std` is the standard deviation over seeds.
+    """
+
+    region: str
+    targets: str
+    models: list[str]
+    masked_accuracy: Estimate
+    masked_accuracy_std: float | None
+    loss: Estimate
+    loss_std: float | None
+
+
 MatrixScore = Literal["masked_accuracy", "loss"]
 
 
@@ -118,16 +133,19 @@ class MatrixResult(Result):
     cells: list[MaskedCell]
     comparisons: list[MaskedDifference]
     wins: list[RegionWin]
+    seeds: NotRequired[list[SeedMean]]  # where models differ in their seed alone
 
 
 class LabelledFacts(TypedDict):
-    """The labelled test texts of one region."""
+    """The labelled test texts of one region; `resampled` and `authors` as in `CorpusFacts`, absent for texts."""
 
     region: str
     names: list[str]
     texts: int
     labels: dict[str, int]
     fingerprint: str
+    resampled: NotRequired[str]
+    authors: NotRequired[int | None]
 
 
 class EmojiCell(TypedDict):
@@ -317,3 +335,9 @@ def number(estimate: Estimate | None, digits: int = 3, to: str = "to") -> str:
         return f"{estimate['value']:.{digits}f}"
     value, low, high = (f"{estimate[name]:.{digits}f}" for name in ("value", "low", "high"))
     return f"{value} ({low} {to} {high})"
+
+
+def number_over_seeds(estimate: Estimate, spread: float | None) -> str:
+    """A mean with its spread over seeds, if there are several, and its interval: `0.410 ± 0.010 (0.380 to 0.440)`."""
+    shown = number(estimate)
+    return shown if spread is None else shown.replace(" (", f" ± {spread:.3f} (", 1)

@@ -5,7 +5,7 @@ from typing import Any
 
 from training.common.markdown import markdown_table
 from training.evaluation.figures import TARGET_SETS
-from training.evaluation.results import EmojiResult, MatrixResult, RegionWin, number
+from training.evaluation.results import EmojiResult, MatrixResult, RegionWin, number, number_over_seeds
 
 WINS_NOTE = (
     "A model wins where its score on its own region's texts is better than that of every model that is not of the "
@@ -64,6 +64,28 @@ def shared_body_note(result: MatrixResult | EmojiResult) -> list[str]:
     if bodies:
         return [f"Models of no region here, which every own model has to beat too: {', '.join(bodies)}. {BODY_NOTE}"]
     return [f"There is no model of all regions here, so a win may show only that the others forgot. {BODY_NOTE}"]
+
+
+def seeds_section(result: MatrixResult) -> list[str]:
+    """Show the mean and spread of models that differ in their seed alone."""
+    if not (means := result.get("seeds")):
+        return []
+    rows = [
+        [
+            entry["region"],
+            TARGET_SETS[entry["targets"]],
+            ", ".join(entry["models"]),
+            number_over_seeds(entry["masked_accuracy"], entry["masked_accuracy_std"]),
+            number_over_seeds(entry["loss"], entry["loss_std"]),
+        ]
+        for entry in means
+    ]
+    return [
+        "### Over seeds",
+        "Means over models that differ in their seed alone, ± their standard deviation; in brackets 95 % intervals "
+        "over seeds and authors (or texts) together. These means are compared, under the name of the first model.",
+        markdown_table(["texts of", "targets", "models", "masked accuracy", "loss"], rows),
+    ]
 
 
 def comparison_section(comparisons: Sequence[Any], titles: Mapping[str, str]) -> list[str]:

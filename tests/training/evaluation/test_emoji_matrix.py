@@ -30,8 +30,9 @@ from training.texts.synthetic import generate_texts
 LABELS = ["❤", "😍", "😭"]
 
 
-def labelled_test(*labels, region="mx") -> LabelledTest:
-    return LabelledTest(region, ["mx.jsonl"], LabelledTexts([f"texto {n}" for n in range(len(labels))], list(labels)))
+def labelled_test(*labels, region="mx", authors=None) -> LabelledTest:
+    texts = LabelledTexts([f"texto {n}" for n in range(len(labels))], list(labels))
+    return LabelledTest(region, ["mx.jsonl"], texts, authors or [None] * len(labels))
 
 
 @pytest.fixture
@@ -87,9 +88,9 @@ def test_baselines_stand_beside_the_models(tmp_path):
         baseline_cells([str(tmp_path)], tests)
 
 
-def labelled(path, **columns):
+def labelled(path, group_column=None, **columns):
     path = write_texts(path, ["uno", "dos", "tres", "cuatro"], **columns)
-    return from_labelled_files([str(path)], "text", "label", test_fraction=1)
+    return from_labelled_files([str(path)], "text", "label", 1, group_column)
 
 
 def test_labelled_files_by_region(tmp_path):
@@ -101,6 +102,21 @@ def test_labelled_files_by_region(tmp_path):
     )
     assert [(test.region, test.texts.texts) for test in found] == [("ar", ["dos"]), ("mx", ["uno", "cuatro"])]
     assert found[1].facts()["labels"] == {"❤": 1, "😍": 1}
+
+
+def test_labelled_files_with_authors(tmp_path):
+    columns = {"label": ["❤"] * 4, "region": ["mx", "mx", "ar", "mx"], "author": ["a", "b", "a", "a"]}
+    others, mexicans = labelled(tmp_path / "a.jsonl", group_column="author", **columns)
+    assert (mexicans.authors, others.authors) == (["a", "b", "a"], ["a"])
+    assert (mexicans.facts()["resampled"], mexicans.facts()["authors"]) == ("authors", 2)
+    without = labelled(tmp_path / "a.jsonl", **columns)[0].facts()
+    assert (without["resampled"], without["authors"]) == ("texts", None)
+
+
+def test_raw_texts_keep_their_authors(tmp_path):
+    path = write_texts(tmp_path / "mx.jsonl", ["hola ❤", "adiós", "ay 😭"], author=["a", "b", "c"])
+    found = from_raw_texts("mx", Corpus((path,), group_column="author"), 1)
+    assert (found.texts.labels, found.authors) == (["❤", "😭"], ["a", "c"])
 
 
 def test_regions_with_few_texts_are_left_out():
@@ -144,7 +160,7 @@ def test_guesses_are_those_of_the_model_text_by_text(classifier):
     labels = label_names([folder])
     assert labels == list(EMOJI_15)
     texts = LabelledTexts(generate_texts("mx", 40), ["❤"] * 40)
-    found = classify(folder, [LabelledTest("mx", [], texts)], labels, 100, torch.device("cpu"))[0]
+    found = classify(folder, [LabelledTest("mx", [], texts, [None] * 40)], labels, 100, torch.device("cpu"))[0]
     model = folder.open(AutoModelForSequenceClassification, torch.device("cpu"))
     with torch.no_grad():
         one_by_one = [
@@ -184,6 +200,19 @@ def test_cells_and_comparison():
         assert 0 < difference["low"] < difference["value"] < difference["high"]
     (win,) = scores.wins
     assert win["closest"] == min(found, key=lambda other: found[other]["value"])
+
+
+def test_intervals_draw_whole_authors():
+    """Ten authors, whose texts are all right or all wrong: the interval is that of ten."""
+    right = np.zeros(200, int)
+    guessed = np.repeat([0, 1] * 5, 20)
+    authors = [str(number) for number in np.repeat(np.arange(10), 20)]
+    widths = []
+    for test in (labelled_test(*["❤"] * 200), labelled_test(*["❤"] * 200, authors=authors)):
+        (cell,) = score_region(test, {"own": guessed}, LABELS, {"own": "mx"}, 400, seed=0).cells
+        assert cell["accuracy"]["value"] == (right == guessed).mean()
+        widths.append(cell["accuracy"]["high"] - cell["accuracy"]["low"])
+    assert widths[1] == pytest.approx(widths[0] * np.sqrt(20), rel=0.3)
 
 
 def test_macro_f1_of_samples_leaves_out_labels_that_do_not_occur():

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from training.evaluation import intervals
-from training.evaluation.intervals import interval, notes_on_few, resampled_sums
+from training.evaluation.intervals import (
+    clusters_of,
+    interval,
+    mean_over_seeds,
+    notes_on_few,
+    resampled_sums,
+    spread,
+    sums_of_clusters,
+)
 
 
 def test_every_sample_has_as_many_clusters_as_there_are():
@@ -49,3 +57,24 @@ def test_an_interval_from_few_texts_has_a_note():
     assert notes_on_few(30, "test texts of mx") == []
     (note,) = notes_on_few(29, "test texts of mx")
     assert note.startswith("29 test texts of mx are too few")
+
+
+def test_texts_without_an_author_are_clusters_of_their_own():
+    clusters = clusters_of(["b", None, "a", "b", None])
+    assert clusters.tolist() == [0, 1, 2, 0, 3]
+    assert sums_of_clusters(np.array([[1], [2], [4], [8], [16]]), clusters).tolist() == [[9], [2], [4], [16]]
+
+
+def test_samples_draw_seeds_too():
+    """Two seeds that score 0 and 1: a sample draws one of them twice, or both."""
+    by_seed = np.stack([np.zeros(4000), np.ones(4000)])
+    found = mean_over_seeds(by_seed, np.random.default_rng(0))
+    np.testing.assert_allclose([(found == value).mean() for value in (0, 0.5, 1)], [0.25, 0.5, 0.25], atol=0.03)
+    assert (mean_over_seeds(by_seed[1:], np.random.default_rng(0)) == 1).all()
+    two_scores = np.stack([by_seed, 10 * by_seed], axis=-1)
+    assert (mean_over_seeds(two_scores, np.random.default_rng(0)) == np.stack([found, 10 * found], axis=-1)).all()
+
+
+def test_one_seed_has_no_spread():
+    assert spread([0.5]) is None
+    assert spread([0.0, 1.0]) == pytest.approx(np.sqrt(0.5))

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from training.evaluation.mlm_matrix import RegionScores, Targets, matrix_of, score_region
+from training.evaluation.mlm_matrix import RegionScores, Targets, matrix_of, score_region, seed_groups
 from training.evaluation.predictions import Predictions
 from training.evaluation.results import ALL, WORDS
 
@@ -137,3 +137,36 @@ def test_wins_are_corrected_over_the_regions_of_each_score_and_set_of_targets(ta
     for win in matrix.wins:
         assert win["p_holm"] == pytest.approx(min(1, 2 * win["p_value"]))
         assert win["wins"] or win["score"] == "loss"
+
+
+def test_models_of_one_name_and_region_are_seeds_of_each_other():
+    regions = {"bilma": None, "bilma-mx": "mx", "bilma-seed1": None, "bilma-seed1-mx": "mx", "bilma-mx-seed2": "mx"}
+    groups = [["bilma", "bilma-seed1"], ["bilma-mx", "bilma-seed1-mx", "bilma-mx-seed2"], ["bilma-ar"]]
+    assert seed_groups(regions | {"bilma-ar": "ar"}) == groups
+
+
+def test_seeds_are_compared_by_their_mean(targets, given):
+    models = {
+        "own": given["own"],
+        "own-seed1": predictions(targets, 0.4, 4),
+        "body": given["body"],
+        "body-seed1": predictions(targets, 0.25, 5),
+    }
+    regions = {"own": "mx", "own-seed1": "mx", "body": None, "body-seed1": None}
+    scores = score_region(targets, models, regions, 400, seed=0)
+    alone = {(cell["model"], cell["targets"]): cell["masked_accuracy"] for cell in scores.cells}
+    means = {(entry["models"][0], entry["targets"]): entry for entry in scores.seeds}
+    assert set(means) == {(name, kind) for name in ("own", "body") for kind in (WORDS, ALL)}
+    for (_, kind), entry in means.items():
+        of_seeds = [alone[model, kind] for model in entry["models"]]
+        mean = entry["masked_accuracy"]
+        assert mean["value"] == pytest.approx(np.mean([seed["value"] for seed in of_seeds]))
+        assert entry["masked_accuracy_std"] == pytest.approx(np.std([seed["value"] for seed in of_seeds], ddof=1))
+    # Drawing one seed twice leaves the accuracies as far apart as the seeds are.
+    assert means["own", ALL]["masked_accuracy"]["low"] < alone["own-seed1", ALL]["value"]
+    assert means["own", ALL]["masked_accuracy"]["high"] > alone["own", ALL]["value"]
+    (entry,) = [entry for entry in scores.comparisons if entry["targets"] == ALL]
+    assert (entry["own"], entry["other"]) == ("own", "body")
+    difference = means["own", ALL]["masked_accuracy"]["value"] - means["body", ALL]["masked_accuracy"]["value"]
+    assert entry["masked_accuracy_difference"]["value"] == pytest.approx(difference)
+    assert [(win["own"], win["closest"]) for win in scores.wins] == [("own", "body")] * 4
