@@ -59,6 +59,14 @@ def test_classes_are_those_of_the_pipeline(predictor, tmp_path, model_class):
         )
 
 
+@pytest.mark.parametrize("instructions", [True, False])
+def test_auto_is_bf16_where_the_machine_multiplies_in_it(predictor, monkeypatch, instructions):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("training.engine.accelerator.multiplies_bf16", lambda: instructions)
+    model = predictor(BilmaForSequenceClassification)(dtype="auto").model
+    assert model.dtype == (torch.bfloat16 if instructions else torch.float32)
+
+
 def test_several_labels_are_those_above_the_threshold(predictor):
     open_it = predictor(BilmaForSequenceClassification, id2label=NAMES, problem_type="multi_label_classification")
     rows, _ = open_it(all_scores=True)(TEXTS)
