@@ -1,118 +1,14 @@
+"""The numbers of a model, however its texts are laid out, and its losses and gradients."""
+
 import math
 
 import numpy as np
 import pytest
 import torch
-from accelerate import init_empty_weights, load_checkpoint_and_dispatch
-from safetensors.torch import load_file
 from torch import nn
 
-from modeling_bilma import (
-    BilmaConfig,
-    BilmaForMaskedLM,
-    BilmaForSequenceClassification,
-    BilmaForTokenClassification,
-    BilmaModel,
-)
-from modeling_bilma.modeling_bilma import sinusoids
-from tests.conftest import tiny_config
-
-IMPLEMENTATIONS = ("eager", "sdpa", "flex_attention")
-HEADS = (BilmaForMaskedLM, BilmaForSequenceClassification, BilmaForTokenClassification)
-
-
-def tiny(cls=BilmaForMaskedLM, implementation="sdpa", **changes):
-    torch.manual_seed(0)
-    model = cls(tiny_config(**changes)).eval()
-    model.set_attn_implementation(implementation)
-    return model
-
-
-def two_texts() -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and mask of a text of 12 tokens and one of 7, padded."""
-    ids = torch.randint(5, 100, (2, 12))
-    mask = torch.ones_like(ids)
-    ids[1, 7:], mask[1, 7:] = 0, 0
-    return ids, mask
-
-
-def close(a: torch.Tensor, b: torch.Tensor):
-    torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
-
-
-def test_a_default_model_has_the_published_number_of_parameters():
-    with torch.device("meta"):
-        model = BilmaForMaskedLM(BilmaConfig())
-    assert model.num_parameters() == 39_207_265
-
-
-def test_sinusoids_follow_the_published_formula():
-    table = tiny(BilmaModel).embeddings.sinusoids
-    for position, dimension in [(0, 0), (0, 1), (3, 8), (39, 31), (17, 4)]:
-        angle = position / 10000 ** (2 * (dimension // 2) / 32)
-        expected = math.cos(angle) if dimension % 2 else math.sin(angle)
-        assert table[position, dimension].item() == pytest.approx(expected, abs=1e-6)
-
-
-def on_meta(config) -> BilmaForMaskedLM:
-    with torch.device("meta"):
-        return BilmaForMaskedLM(config)
-
-
-def made_empty(config, folder):
-    model = on_meta(config).to_empty(device="cpu")
-    model.load_state_dict(load_file(folder / "model.safetensors"))
-    return model
-
-
-def assigned(config, folder):
-    model = on_meta(config)
-    model.load_state_dict(load_file(folder / "model.safetensors"), assign=True)
-    return model
-
-
-def made_empty_module_by_module(config, folder):
-    """As FSDP does with a model on meta."""
-    model = on_meta(config)
-    for module in model.modules():
-        module.to_empty(device="cpu", recurse=False)
-    model.load_state_dict(load_file(folder / "model.safetensors"))
-    return model
-
-
-def dispatched(config, folder, include_buffers=False):
-    with init_empty_weights(include_buffers=include_buffers):
-        model = BilmaForMaskedLM(config)
-    return load_checkpoint_and_dispatch(model, str(folder / "model.safetensors"), device_map={"": "cpu"})
-
-
-def dispatched_with_buffers(config, folder):
-    return dispatched(config, folder, include_buffers=True)
-
-
-def loaded_in_bf16(config, folder):
-    return BilmaForMaskedLM.from_pretrained(folder, dtype=torch.bfloat16)
-
-
-def moved_to_bf16(config, folder):
-    return BilmaForMaskedLM.from_pretrained(folder).to(torch.bfloat16)
-
-
-WAYS_UP = (made_empty, assigned, made_empty_module_by_module, dispatched, dispatched_with_buffers)
-
-
-@pytest.mark.parametrize("way", [*WAYS_UP, loaded_in_bf16, moved_to_bf16], ids=lambda way: way.__name__)
-@torch.no_grad()
-def test_sinusoids_are_right_whatever_way_a_model_comes_up(way, tmp_path):
-    model = tiny()
-    model.save_pretrained(tmp_path)
-    other = way(model.config, tmp_path).eval()
-    table = other.bilma.embeddings.sinusoids
-    assert table.dtype == torch.float32
-    assert torch.equal(table, sinusoids(40, 32))
-    if other.dtype == torch.float32:
-        ids, mask = two_texts()
-        assert torch.equal(other(ids, attention_mask=mask).logits, model(ids, attention_mask=mask).logits)
+from modeling_bilma import BilmaForSequenceClassification, BilmaForTokenClassification, BilmaModel
+from tests.modeling_bilma.models import IMPLEMENTATIONS, close, tiny, two_texts
 
 
 def test_forward_equals_the_published_equations():
@@ -216,27 +112,6 @@ def test_packed_rows_give_the_gradients_of_the_texts_one_by_one():
         close(a.grad, b.grad)
 
 
-CLASSIFIERS = [
-    ("single_label_classification", 2, torch.tensor([0, 1, 1, 0])),
-    ("regression", 1, torch.tensor([0.0, 0.5, 1.0, 2.0])),
-    ("regression", 2, torch.rand(4, 2)),
-    ("multi_label_classification", 3, torch.tensor([[1.0, 0.0, 1.0]] * 4)),
-]
-
-
-@pytest.mark.parametrize(("problem_type", "num_labels", "labels"), CLASSIFIERS)
-def test_accumulated_batches_give_the_gradient_of_one(problem_type, num_labels, labels):
-    """As Trainer accumulates: it passes how many label values there are in all, and adds up the gradients."""
-    ids = torch.randint(5, 100, (4, 12))
-    settings = {"num_labels": num_labels, "problem_type": problem_type, "hidden_dropout_prob": 0}
-    whole, parts = (tiny(BilmaForSequenceClassification, **settings) for _ in range(2))
-    whole(ids, labels=labels).loss.backward()
-    for rows in ([0], [1, 2, 3]):
-        parts(ids[rows], labels=labels[rows], num_items_in_batch=torch.tensor(labels.numel())).loss.backward()
-    for a, b in zip(parts.parameters(), whole.parameters(), strict=True):
-        close(a.grad, b.grad)
-
-
 def test_unpacked_positions_may_be_given():
     ids, _ = two_texts()
     close(tiny()(ids, position_ids=torch.arange(12)[None]).logits, tiny()(ids).logits)
@@ -316,46 +191,6 @@ def test_return_dict_false_gives_a_tuple():
     assert isinstance(tiny(BilmaModel)(ids, return_dict=False), tuple)
 
 
-@pytest.mark.parametrize("pooling", ["cls", "mean", "max"])
-def test_pooling_leaves_padding_out(pooling):
-    model = tiny(BilmaForSequenceClassification, pooling=pooling, num_labels=4)
-    ids, mask = two_texts()
-    close(model(ids, attention_mask=mask).logits[1], model(ids[1:, :7]).logits[0])
-    states = model.bilma(ids[1:, :7]).last_hidden_state
-    expected = {"cls": states[:, 0], "mean": states.mean(1), "max": states.amax(1)}[pooling]
-    head = model.classifier
-    close(model(ids[1:, :7]).logits, head.out_proj(head.dense_2(head.dense_1(expected).relu()).relu()))
-
-
-@pytest.mark.parametrize("pooling", ["cls", "mask"])
-@pytest.mark.parametrize("attend_to_padding", [False, True])
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS[:2])
-@torch.no_grad()
-def test_a_classifier_of_one_state_computes_no_other_in_the_last_layer(implementation, attend_to_padding, pooling):
-    changes = {"attend_to_padding": attend_to_padding, "pooling": pooling, "num_labels": 4}
-    model = tiny(BilmaForSequenceClassification, implementation, **changes)
-    ids, right = two_texts()
-    embeds = model.get_input_embeddings()(ids)
-    computed = []
-    model.bilma.layers[-1].register_forward_hook(lambda *call: computed.append(call[-1].shape[1]))
-    for mask in (None, right, right.flip(1)):  # padding on either side
-        for inputs in ({"input_ids": ids}, {"inputs_embeds": embeds}):
-            given = {"attention_mask": mask, **inputs}
-            close(model(**given).logits, model(**given, output_hidden_states=True).logits)
-    assert set(computed[::2]) == {1} and min(computed[1::2]) >= 12
-
-
-def test_a_classifier_of_one_state_has_the_gradient_of_all():
-    gradients = []
-    for every in (False, True):
-        model = tiny(BilmaForSequenceClassification, pooling="cls", num_labels=4, hidden_dropout_prob=0).train()
-        ids, mask = two_texts()
-        model(ids, attention_mask=mask, labels=torch.tensor([1, 3]), output_hidden_states=every).loss.backward()
-        gradients.append([parameter.grad for parameter in model.parameters()])
-    for one, all_states in zip(*gradients, strict=True):
-        close(one, all_states)
-
-
 @pytest.mark.parametrize("attend_to_padding", [False, True])
 def test_too_long_an_input_is_refused_with_the_way_out(attend_to_padding):
     model = tiny(attend_to_padding=attend_to_padding)
@@ -380,46 +215,6 @@ def test_inputs_that_contradict_each_other_are_refused():
         tiny(attend_to_padding=True)(ids, position_ids=torch.zeros_like(ids))
 
 
-def test_initial_weights_have_the_intended_spread():
-    model = BilmaForSequenceClassification(tiny_config(vocab_size=2000, hidden_size=128, num_labels=9))
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Embedding):
-            assert module.weight.std().item() == pytest.approx(128**-0.5, rel=0.05), name
-        elif isinstance(module, nn.Linear):
-            assert module.weight.std().item() == pytest.approx(0.02, rel=0.15), name
-            assert not module.bias.any(), name
-        elif isinstance(module, nn.LayerNorm):
-            assert (module.weight == 1).all(), name
-            assert not module.bias.any(), name
-
-
-@pytest.mark.parametrize("tied", [False, True])
-@pytest.mark.parametrize("cls", HEADS)
-def test_saving_and_loading_keeps_every_bit(cls, tied, tmp_path):
-    model = tiny(cls, tie_word_embeddings=tied)
-    model.save_pretrained(tmp_path)
-    loaded, info = cls.from_pretrained(tmp_path, output_loading_info=True)
-    assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"]
-    ids, mask = two_texts()
-    assert torch.equal(loaded.eval()(ids, attention_mask=mask).logits, model(ids, attention_mask=mask).logits)
-
-
-def test_tied_weights_are_one_tensor():
-    model = tiny(tie_word_embeddings=True)
-    assert model.decoder.weight is model.get_input_embeddings().weight
-    assert tiny().num_parameters() - model.num_parameters() == 100 * 32
-
-
-def test_resizing_the_vocabulary_keeps_the_old_rows():
-    model = tiny()
-    ids, _ = two_texts()
-    before = model(ids).logits
-    model.resize_token_embeddings(110, mean_resizing=False)
-    assert model.config.vocab_size == 110
-    close(model(ids).logits[..., :100], before)
-    assert model(torch.tensor([[109]])).logits.shape == (1, 1, 110)
-
-
 @pytest.mark.parametrize("attend_to_padding", [False, True])
 def test_gradient_checkpointing_changes_no_gradient(attend_to_padding):
     ids, mask = two_texts()
@@ -429,18 +224,6 @@ def test_gradient_checkpointing_changes_no_gradient(attend_to_padding):
         model(ids, attention_mask=mask, labels=ids).loss.backward()
     for a, b in zip(plain.parameters(), checkpointed.parameters(), strict=True):
         close(a.grad, b.grad)
-
-
-@pytest.mark.parametrize("attend_to_padding", [False, True])
-def test_bf16_is_near_fp32(attend_to_padding, tmp_path):
-    ids, mask = two_texts()
-    model = tiny(attend_to_padding=attend_to_padding)
-    model.save_pretrained(tmp_path)
-    half = BilmaForMaskedLM.from_pretrained(tmp_path, dtype=torch.bfloat16).eval()
-    logits = half(ids, attention_mask=mask).logits
-    assert logits.dtype == torch.bfloat16
-    torch.testing.assert_close(logits.float(), model(ids, attention_mask=mask).logits, rtol=0.05, atol=0.02)
-    half(ids, attention_mask=mask, labels=ids).loss.backward()
 
 
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
@@ -453,13 +236,3 @@ def test_a_compiled_model_gives_the_same_numbers(backend):
         close(compiled(ids).logits, model(ids).logits)
         close(compiled(ids, position_ids=positions).logits, model(ids, position_ids=positions).logits)
         close(compiled(ids, labels=ids).loss, model(ids, labels=ids).loss)
-
-
-@pytest.mark.parametrize("pooling", ["cls", "mask"])
-@torch.no_grad()
-def test_a_compiled_classifier_gives_the_same_numbers(pooling):
-    model = tiny(BilmaForSequenceClassification, pooling=pooling, num_labels=4)
-    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
-    ids, mask = two_texts()
-    for inputs in ({"input_ids": ids}, {"input_ids": ids, "attention_mask": mask}):
-        close(compiled(**inputs).logits, model(**inputs).logits)

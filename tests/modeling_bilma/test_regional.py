@@ -1,13 +1,10 @@
 """A model with regional parts answers, behind a region's token, as the plain model of that region does without it."""
 
-import json
-import subprocess
-import sys
+from functools import partial
 
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import pipeline
 
 from modeling_bilma import (
     BilmaForMaskedLM,
@@ -17,29 +14,16 @@ from modeling_bilma import (
 from modeling_bilma.regional import NEVER, PARTS, add_regions, log_frequency_ratios, merge_region
 from modeling_bilma.tokenization_bilma import build_tokenizer, load_tokenizer, read_vocabulary, with_region_tokens
 from tests.conftest import TEXTS, tiny_config
+from tests.modeling_bilma import models
+from tests.modeling_bilma.models import IMPLEMENTATIONS, REGIONS, make_regional
 
-REGIONS = ["ar", "mx", "ve"]
-IMPLEMENTATIONS = ("eager", "sdpa", "flex_attention")
 HEADS = (BilmaForSequenceClassification, BilmaForTokenClassification)
-
-
-def close(a: torch.Tensor, b: torch.Tensor):
-    torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
-
-
-def make(tokenizer, dtype=torch.float32, **changes):
-    """A body with parts that are far from zero, and its tokenizer."""
-    torch.manual_seed(0)
-    body = BilmaForMaskedLM(tiny_config(vocab_size=len(tokenizer), **{"tie_word_embeddings": True, **changes}))
-    model, with_regions = add_regions(body.to(dtype), tokenizer, REGIONS)
-    for name in PARTS:
-        torch.nn.init.normal_(model.get_parameter(name))
-    return model.eval(), with_regions
+close = partial(models.close, atol=1e-5)  # of logits that are large
 
 
 @pytest.fixture(scope="module")
 def regional(tokenizer):
-    return make(tokenizer)
+    return make_regional(tokenizer)
 
 
 def ids_of(tokenizer, text: str, **options) -> torch.Tensor:
@@ -55,7 +39,7 @@ def without(ids: torch.Tensor, tokenizer) -> torch.Tensor:
 @pytest.mark.parametrize("region", [*REGIONS, None])
 @torch.no_grad()
 def test_the_plain_model_of_a_region_has_the_logits_of_the_text_behind_its_token(tokenizer, region, tied):
-    model, extended = make(tokenizer, tie_word_embeddings=tied)
+    model, extended = make_regional(tokenizer, tie_word_embeddings=tied)
     plain, plain_tokenizer = merge_region(model, extended, region)
     assert (plain.config.region, plain.config.regions, plain.config.vocab_size) == (region, None, len(tokenizer))
     assert plain_tokenizer.backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str()
@@ -78,7 +62,7 @@ def test_parts_that_are_new_change_nothing(tokenizer):
 
 @torch.no_grad()
 def test_in_bf16_the_plain_model_is_as_near_as_roundings_are(tokenizer):
-    model, extended = make(tokenizer, torch.bfloat16)
+    model, extended = make_regional(tokenizer, torch.bfloat16)
     plain, _ = merge_region(model, extended, "mx")
     assert {parameter.dtype for parameter in plain.parameters()} == {torch.bfloat16}
     ids = ids_of(extended, f"[MX] {TEXTS[0]}")
@@ -99,7 +83,7 @@ def test_in_bf16_the_plain_model_is_as_near_as_roundings_are(tokenizer):
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @torch.no_grad()
 def test_the_first_region_token_decides_wherever_it_is(tokenizer, implementation, text, same_as):
-    model, extended = make(tokenizer)
+    model, extended = make_regional(tokenizer)
     model.set_attn_implementation(implementation)
     found, expected = ids_of(extended, text), ids_of(extended, same_as)
     close(model(found).logits[without(found, extended)], model(expected).logits[without(expected, extended)])
@@ -119,7 +103,7 @@ def test_the_token_of_a_region_without_part_is_text(regional):
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @torch.no_grad()
 def test_packed_rows_of_several_regions_equal_the_texts_one_by_one(tokenizer, implementation):
-    model, extended = make(tokenizer)
+    model, extended = make_regional(tokenizer)
     model.set_attn_implementation(implementation)
     texts = [f"[MX] {TEXTS[0]}", TEXTS[3], f"{TEXTS[4]} [VE]", f"[AR] {TEXTS[5]} [MX]"]
     parts = [ids_of(extended, text)[0] for text in texts]
@@ -134,7 +118,7 @@ def test_packed_rows_of_several_regions_equal_the_texts_one_by_one(tokenizer, im
 @pytest.mark.parametrize("side", ["right", "left"])
 @torch.no_grad()
 def test_a_batch_of_several_regions_equals_the_texts_one_by_one(tokenizer, implementation, side):
-    model, extended = make(tokenizer)
+    model, extended = make_regional(tokenizer)
     model.set_attn_implementation(implementation)
     texts = [f"[MX] {TEXTS[3]}", "[AR] vamos", TEXTS[4]]
     batch = extended(texts, padding=True, padding_side=side, return_tensors="pt")
@@ -156,7 +140,7 @@ def test_a_token_in_the_padding_says_nothing(regional):
 
 @torch.no_grad()
 def test_sparse_prediction_gives_the_same_logits(tokenizer):
-    dense, extended = make(tokenizer)
+    dense, extended = make_regional(tokenizer)
     batch = extended([f"[MX] {TEXTS[3]}", "[AR] vamos", TEXTS[4]], padding=True, return_tensors="pt")
     labels = torch.full_like(batch["input_ids"], -100)
     labels[0, [2, 5]], labels[1, 2], labels[2, 1] = 7, 8, 9
@@ -168,7 +152,7 @@ def test_sparse_prediction_gives_the_same_logits(tokenizer):
 
 
 def test_every_part_learns_from_its_own_texts_alone(tokenizer):
-    model, extended = make(tokenizer)
+    model, extended = make_regional(tokenizer)
     ids = ids_of(extended, f"[MX] {TEXTS[0]}")
     model(ids, labels=torch.where(without(ids, extended), ids, -100)).loss.backward()
     for name in PARTS:
@@ -190,7 +174,7 @@ def test_a_token_takes_no_position(regional):
 
 @torch.no_grad()
 def test_nothing_but_a_token_is_no_text_and_gives_finite_numbers(tokenizer):
-    model, extended = make(tokenizer)
+    model, extended = make_regional(tokenizer)
     for implementation in IMPLEMENTATIONS[:2]:
         model.set_attn_implementation(implementation)
         assert model(ids_of(extended, "[MX]", add_special_tokens=False)).logits.isfinite().all()
@@ -317,41 +301,3 @@ def test_ratios_of_frequencies():
     assert ratios[2, 2] > 1 > 0 > ratios[0, 2]
     with pytest.raises(ValueError, match="give texts of every region"):
         log_frequency_ratios(torch.tensor([[1, 2], [0, 0]]))
-
-
-CLIENT = """
-import sys; sys.modules["modeling_bilma"] = None  # any import of the package fails
-import json, torch
-from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForTokenClassification, AutoTokenizer, pipeline
-folder = sys.argv[1]
-tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-inputs = tokenizer("[MX] vamos a comer [MASK]", return_tensors="pt")
-found = {}
-for auto in (AutoModel, AutoModelForMaskedLM, AutoModelForTokenClassification):
-    model, info = auto.from_pretrained(folder, trust_remote_code=True, output_loading_info=True)
-    found[auto.__name__] = [sorted(info["missing_keys"]), sorted(info["unexpected_keys"])]
-    if auto is AutoModelForMaskedLM:
-        found["logits"] = model.eval()(**inputs).logits.tolist()
-fill = pipeline("fill-mask", model=folder, trust_remote_code=True)
-found["answers"] = [[answer["token"] for answer in fill(f"{token} vamos a comer [MASK]", top_k=3)]
-                    for token in ("[MX]", "[AR]", "")]
-print(json.dumps(found))
-"""
-
-
-def test_opens_in_a_process_without_the_package(regional, tmp_path):
-    model, extended = regional
-    model.save_pretrained(tmp_path)
-    extended.save_pretrained(tmp_path)
-    completed = subprocess.run([sys.executable, "-c", CLIENT, str(tmp_path)], capture_output=True, text=True)
-    assert completed.returncode == 0, completed.stderr
-    found = json.loads(completed.stdout.splitlines()[-1])
-    assert found["AutoModel"] == found["AutoModelForMaskedLM"] == [[], []]
-    assert all(key.startswith("classifier.") for key in found["AutoModelForTokenClassification"][0])
-    ids = ids_of(extended, "[MX] vamos a comer [MASK]")
-    assert torch.equal(torch.tensor(found["logits"]), model(ids).logits)
-    mexico, argentina, nobody = found["answers"]
-    assert mexico != argentina != nobody != mexico
-    plain, plain_tokenizer = merge_region(model, extended, "mx")
-    fill = pipeline("fill-mask", model=plain, tokenizer=plain_tokenizer)
-    assert [answer["token"] for answer in fill("vamos a comer [MASK]", top_k=3)] == mexico

@@ -6,9 +6,12 @@ import sys
 
 import pytest
 import torch
+from transformers import pipeline
 
 from modeling_bilma import BilmaForMaskedLM, BilmaForSequenceClassification
+from modeling_bilma.regional import merge_region
 from tests.conftest import tiny_config
+from tests.modeling_bilma.models import make_regional
 
 AUTO_CLASSES = (
     "AutoModel",
@@ -127,3 +130,41 @@ def test_nothing_runs_without_trust(folder):
     completed = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert completed.returncode != 0
     assert "trust_remote_code=True" in completed.stderr
+
+
+REGIONAL_CLIENT = """
+import sys; sys.modules["modeling_bilma"] = None  # any import of the package fails
+import json, torch
+from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForTokenClassification, AutoTokenizer, pipeline
+folder = sys.argv[1]
+tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+inputs = tokenizer("[MX] vamos a comer [MASK]", return_tensors="pt")
+found = {}
+for auto in (AutoModel, AutoModelForMaskedLM, AutoModelForTokenClassification):
+    model, info = auto.from_pretrained(folder, trust_remote_code=True, output_loading_info=True)
+    found[auto.__name__] = [sorted(info["missing_keys"]), sorted(info["unexpected_keys"])]
+    if auto is AutoModelForMaskedLM:
+        found["logits"] = model.eval()(**inputs).logits.tolist()
+fill = pipeline("fill-mask", model=folder, trust_remote_code=True)
+found["answers"] = [[answer["token"] for answer in fill(f"{token} vamos a comer [MASK]", top_k=3)]
+                    for token in ("[MX]", "[AR]", "")]
+print(json.dumps(found))
+"""
+
+
+def test_a_regional_model_opens_and_answers_by_region(tokenizer, tmp_path):
+    model, extended = make_regional(tokenizer)
+    model.save_pretrained(tmp_path)
+    extended.save_pretrained(tmp_path)
+    completed = subprocess.run([sys.executable, "-c", REGIONAL_CLIENT, str(tmp_path)], capture_output=True, text=True)
+    assert completed.returncode == 0, completed.stderr
+    found = json.loads(completed.stdout.splitlines()[-1])
+    assert found["AutoModel"] == found["AutoModelForMaskedLM"] == [[], []]
+    assert all(key.startswith("classifier.") for key in found["AutoModelForTokenClassification"][0])
+    inputs = extended("[MX] vamos a comer [MASK]", return_tensors="pt")
+    assert torch.equal(torch.tensor(found["logits"]), model(**inputs).logits)
+    mexico, argentina, nobody = found["answers"]
+    assert mexico != argentina != nobody != mexico
+    plain, plain_tokenizer = merge_region(model, extended, "mx")
+    fill = pipeline("fill-mask", model=plain, tokenizer=plain_tokenizer)
+    assert [answer["token"] for answer in fill("vamos a comer [MASK]", top_k=3)] == mexico
