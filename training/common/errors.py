@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from huggingface_hub.constants import HF_HOME
 from safetensors import SafetensorError
 
 from training.common.progress import keep_bars_out_of_logs
@@ -35,7 +36,7 @@ def as_input_error(*errors: type[Exception]) -> Iterator[None]:
     try:
         yield
     except errors as error:
-        raise InputError(" ".join(str(error).split())) from error
+        raise InputError(writing_failure(error) or " ".join(str(error).split())) from error
 
 
 @contextmanager
@@ -59,20 +60,24 @@ def as_write_error(path: Path) -> Iterator[None]:
         ) from error
 
 
-def writing_failure(error: BaseException | None) -> str | None:
-    """Say why a file could not be written, if this or an earlier error that led to it is about that; None if not."""
-    while error is not None:
-        text = " ".join(str(error).split())
-        if isinstance(error, shutil.Error) and isinstance(error.args[0], list):  # of copytree, for every file
-            text = str(error.args[0][0][-1])
-        if any(part in text for part in _UNFINISHED):
-            return "a file could not be finished: is the disk full?"
-        if (isinstance(error, OSError) and error.errno in _NOT_WRITABLE) or any(
-            os.strerror(code) in text for code in _NOT_WRITABLE
-        ):
-            return text
-        error = error.__cause__ or error.__context__
+def writing_failure(error: BaseException) -> str | None:
+    """Say why a file could not be written, if an error is about that; None if not."""
+    text = " ".join(str(error).split())
+    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):  # of copytree, for every file
+        text = str(error.args[0][0][-1])
+    if any(part in text for part in _UNFINISHED):
+        return "a file could not be finished: is the disk full?"
+    in_words = any(os.strerror(code) in text for code in _NOT_WRITABLE)
+    if in_words or (isinstance(error, OSError) and error.errno in _NOT_WRITABLE):
+        return f"{text}; for another cache folder, set HF_HOME" if HF_HOME in text else text
     return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and those that led to it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def run(main: Callable[[], None]) -> NoReturn:
@@ -92,7 +97,7 @@ def run(main: Callable[[], None]) -> NoReturn:
     except BrokenPipeError:
         _end(UNREAD)
     except Exception as error:
-        if (reason := writing_failure(error)) is None:
+        if (reason := next(filter(None, map(writing_failure, _causes(error))), None)) is None:
             raise
         _end(2, f"error: {reason}: make room or give another folder, and run the same command again")
     _end(0)

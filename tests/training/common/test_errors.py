@@ -7,6 +7,7 @@ import shutil
 import sys
 
 import pytest
+from huggingface_hub.constants import HF_HOME
 from safetensors import SafetensorError
 
 from training.common.errors import INTERRUPTED, UNREAD, InputError, as_write_error, run
@@ -50,6 +51,7 @@ def ends(monkeypatch, capsys):
         (READ_ONLY, 2, "/cache/bilma"),
         (SafetensorError(f"I/O error: {FULL} (os error 28)"), 2, FULL),  # of Rust
         (Exception(f"{FULL} (os error 28)"), 2, FULL),  # of tokenizers
+        (OSError(errno.EROFS, "Read-only file system", f"{HF_HOME}/modules"), 2, "set HF_HOME"),
         (shutil.Error([("a", "b", f"{FULL}: 'b'"), ("c", "d", "e")]), 2, f"error: {FULL}: 'b': make room"),
         (OSError("100 requested and 7 written"), 2, "could not be finished"),  # of numpy
         (RuntimeError("[enforce fail at inline_container.cc:672]"), 2, "could not be finished"),  # of torch
