@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,7 @@ from training.texts.synthetic import generate_texts
 
 REGIONS = ("ar", "mx")
 SIZES = {name: value for name, value in TINY.items() if name != "max_position_embeddings"}
-SHARED = {"max_length": 32, "learning_rate": 0.01, "mixed_precision": '"no"', "eval_steps": 0.5, "save_steps": 2}
+SHARED = {"max_length": 32, "learning_rate": 0.01, "mixed_precision": '"no"', "eval_steps": 4, "save_steps": 2}
 BODY = SHARED | {"config_overrides": ",".join(f"{name}={value}" for name, value in SIZES.items())}
 
 
@@ -61,13 +60,27 @@ def test_stages_in_the_order_of_the_recipe(home):
     assert [stage.settings["seed"] for stage in seeded[3:6]] == [0, 1, 2]
 
 
+def test_classifiers_are_compared_with_their_baselines_over_all_seeds(home):
+    stages = {stage.name: stage for stage in planned(home, labelled=["emoji15.jsonl", "tass_es.jsonl"], seeds=3)}
+    assert list(stages)[-5:] == [
+        *("bilma-emoji15", "baselines-emoji15", "bilma-tass", "baselines-tass", "classifier-results")
+    ]
+    assert {flag: [path.name for path in paths] for flag, paths in stages["classifier-results"].inputs.items()} == {
+        "classifiers": ["bilma-emoji15", "bilma-tass"],
+        "baselines": ["baselines-emoji15", "baselines-tass"],
+    }
+    assert {tuple(stages[name].settings["seeds"]) for name in list(stages)[-5:-1]} == {(0, 1, 2)}
+
+
 def test_every_script_accepts_the_flags_of_its_stage(home):
-    flags = {stage.name: stage.resolved() for stage in planned(home, test_fraction=0.1, group_column="author")}
+    changes = {"test_fraction": 0.1, "group_column": "author"}
+    stages = planned(home, labelled=["emoji15.jsonl"], regional_tests="tests", seeds=2, **changes)
+    flags = {stage.name: stage.resolved() for stage in stages}
     assert flags["tokenizer"]["vocab_size"] == 29025
     assert flags["body"]["learning_rate"] == 6e-4  # of the recipe that the stage names
     assert flags["bilma"]["add_regions"] == list(REGIONS)
-    assert {flags[name]["test_fraction"] for name in flags} == {0.1}
-    assert {flags[name]["group_column"] for name in flags} == {"author"}
+    of_results = ("regional-results", "classifier-results")  # which read no corpus
+    assert all(flags[name].items() >= changes.items() for name in flags if name not in of_results)
 
 
 def test_corpora_without_texts_or_regions_are_refused(home, tmp_path):
@@ -101,12 +114,12 @@ def test_a_family_is_interrupted_continued_and_protected(home):
         return subprocess.run([*command, *flags], capture_output=True, text=True, env=environment)
 
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
-    while process.poll() is None and not list((family / "body").glob("unfinished_run/step-*")):
-        time.sleep(0.02)  # polls; the training goes on meanwhile
+    training = next((line for line in process.stdout if line.startswith("step 4: validation loss")), "never trained")
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate()
-    assert process.returncode == STOPPED, output
+    assert process.returncode == STOPPED, training + output
     assert "the same command continues" in output
+    assert list((family / "body").glob("unfinished_run/step-*"))
     assert not (family / "body" / "config.json").exists()
 
     continued = finish()

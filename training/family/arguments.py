@@ -21,7 +21,7 @@ class TrainFamilyArguments:
         default_factory=list,
         metadata={
             "help": "labelled files with the columns text, label and region, and optionally split: each becomes a "
-            "classifier for all regions, named after the file"
+            "classifier for all regions, named after the file, and is compared with simple baselines"
         },
     )
     group_column: str | None = option(
@@ -37,7 +37,7 @@ class TrainFamilyArguments:
     regional_recipe: str = option("family_regional", "recipe of the second stage, which adds the regional parts")
     regional_epochs: float = option(1, "passes of the second stage over the texts of the regions")
     finetune_recipe: str = option("finetune", "recipe of the classifiers")
-    seeds: int = option(1, "number of seeds for the second stage and the classifiers")
+    seeds: int = option(1, "number of seeds for the second stage, the classifiers and their baselines")
     regional_tests: str | None = option(None, "folder of the tests of regional knowledge")
     mask_draws: int = option(4, "number of random maskings of each test text")
     num_threads: int | None = option(None, "CPU threads (default: all cores)")

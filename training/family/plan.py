@@ -58,9 +58,8 @@ def plan(args: TrainFamilyArguments) -> list[Stage]:
     models = [stage.output_dir for stage in family]
     stages = [vocabulary, vectors, body, *family]
     stages += comparisons(args, models, regional_texts, split)
-    for file in args.labelled:
-        stages += classifiers(args, Path(file), models[0], split)
-    return stages
+    trained = [stage for file in args.labelled for stage in classifiers(args, Path(file), models[0], split)]
+    return [*stages, *trained, *classifier_comparison(home, trained)]
 
 
 def seeded(name: str, seeds: int) -> list[str]:
@@ -80,15 +79,25 @@ def comparisons(
 
 
 def classifiers(args: TrainFamilyArguments, file: Path, model: Path, split: dict[str, Any]) -> Iterator[Stage]:
-    """Train a classifier for all regions on a labelled file, and simple baselines."""
+    """Train a classifier for all regions on a labelled file, and simple baselines, with all seeds."""
     home, task = Path(args.output_dir), task_of(str(file))
-    settings = {"task": task, "label_column": "label"} | split
-    training = {"recipe": args.finetune_recipe, "region_tokens": True, "seeds": list(range(args.seeds))}
+    settings = {"task": task, "label_column": "label", "seeds": list(range(args.seeds))} | split
+    training: dict[str, Any] = {"recipe": args.finetune_recipe, "region_tokens": True}
     if args.seeds > 1:
         training["soup"] = True
     inputs = {"train_file": [file], "model": [model]}
     yield Stage("finetune.py", home / f"{FAMILY}-{task}", inputs, settings | training)
     yield Stage("baselines.py", home / f"baselines-{task}", {"train_file": [file]}, settings)
+
+
+def classifier_comparison(home: Path, trained: Sequence[Stage]) -> Iterator[Stage]:
+    """Compare all classifiers with the baselines of their texts, if there are any."""
+    if trained:
+        flags = {"classifiers": "finetune.py", "baselines": "baselines.py"}
+        inputs = {
+            flag: [stage.output_dir for stage in trained if stage.script == script] for flag, script in flags.items()
+        }
+        yield Stage("compare_classifiers.py", home / "classifier-results", inputs)
 
 
 def files_in(folder: str) -> list[Path]:

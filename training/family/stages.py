@@ -12,7 +12,7 @@ from typing import Any
 from training.common.arguments import parse_arguments, public_arguments
 from training.common.errors import InputError, as_input_error
 from training.common.files import file_sha256, write_json
-from training.evaluation.arguments import EvaluateArguments, RegionalTestsArguments
+from training.evaluation.arguments import ClassifierComparisonArguments, EvaluateArguments, RegionalTestsArguments
 from training.evaluation.arguments import check_arguments as check_evaluation
 from training.finetuning.arguments import FinetuneArguments
 from training.finetuning.arguments import check_arguments as check_finetune
@@ -55,6 +55,7 @@ SCRIPTS = {
     "baselines.py": Script(BaselineArguments, check_baselines, f"{METHODS[-1]}/metrics.json"),
     "evaluate_family.py": Script(EvaluateArguments, check_evaluation, "mlm_matrix.json"),
     "regional_tests.py": Script(RegionalTestsArguments, lambda args: None, "regional_tests.json"),
+    "compare_classifiers.py": Script(ClassifierComparisonArguments, lambda args: None, "classifiers.json"),
 }
 
 
