@@ -1,15 +1,17 @@
-"""Say which region a text is from, with a model that has regional parts, and which words decided.
+"""Say which region a text is from, and which words decided.
 
     python training/identify_region.py --model models/bilma "Che, vení que ya sale el bondi"
     python training/identify_region.py --model models/bilma --texts tweets.jsonl.gz > regions.jsonl
     python training/identify_region.py --model models/bilma --fit corpora --group_column author
 
-The first form prints for people, the second one JSON object a line. `--fit` learns prior and temperature from the
-validation part of the corpora and writes them into the model's folder; without them all regions count as equally
-likely, and probabilities are too sure. This runs the model code that lies beside the weights.
+The model is a classifier whose labels are regions, or one with regional parts, whose likelihoods decide. The first
+form prints for people, the second one JSON object a line. `--fit` learns prior and temperature from the validation
+part of the corpora and writes them into the model's folder; without them all regions count as equally likely, and
+probabilities are too sure. This runs the model code that lies beside the weights.
 """
 
 import argparse
+import heapq
 import json
 import sys
 from collections.abc import Iterator
@@ -17,38 +19,37 @@ from itertools import islice
 from pathlib import Path
 
 from training.common.errors import InputError, run
-from training.evaluation.region_identification import (
+from training.evaluation.region_calibration import (
     CALIBRATION_FILE,
     Calibration,
-    Identification,
-    RegionIdentifier,
     fit_calibration,
-    open_regional_model,
     read_calibration,
     uncalibrated,
     write_calibration,
 )
+from training.evaluation.region_identification import Identification, RegionIdentifier, open_identifier
 from training.texts.corpus import Corpus, open_corpora
 from training.texts.files import find_files
 from training.texts.lines import FileFormat
-from training.texts.splits import is_validation, split_hash
+from training.texts.splits import is_validation, split_hash, text_hash
 
 TEXTS_AT_ONCE = 256
 
 
 def main() -> None:
     args = parse()
-    folder = open_regional_model(Path(args.model))
-    if args.fit and (folder.path / CALIBRATION_FILE).exists() and not args.overwrite:
-        raise InputError(f"{folder.path} already holds {CALIBRATION_FILE}: give --overwrite to replace it")
-    calibration = None if args.fit else read_calibration(folder)
-    identifier = RegionIdentifier(folder)
+    model = Path(args.model)
+    if args.fit and (model / CALIBRATION_FILE).exists() and not args.overwrite:
+        raise InputError(f"{model} already holds {CALIBRATION_FILE}: give --overwrite to replace it")
+    identifier = open_identifier(model)
+    fingerprint, regions = identifier.folder.fingerprint, identifier.regions
     if args.fit:
-        print(write_calibration(folder, learn(identifier, args)))
+        print(write_calibration(model, learn(identifier, args)))
         return
+    calibration = read_calibration(model, fingerprint, regions)
     if calibration is None:
         print("not calibrated: learn prior and temperature with --fit", file=sys.stderr)
-        calibration = uncalibrated(folder)
+        calibration = uncalibrated(fingerprint, regions)
     file_format = FileFormat(args.encoding, args.delimiter)
     files = find_files([args.texts]) if args.texts else ()
     corpus = Corpus(files, text_column=args.text_column, file_format=file_format)
@@ -61,7 +62,9 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("text", nargs="*", help="texts to identify")
-    parser.add_argument("--model", required=True, help="folder of a model with regional parts")
+    parser.add_argument(
+        "--model", required=True, help="folder of a classifier of regions, or of a model with regional parts"
+    )
     parser.add_argument("--texts", help="file of texts to identify")
     parser.add_argument("--text_column", default="text", help="column or field that holds the texts")
     parser.add_argument("--encoding", help="encoding of text files, such as latin-1 (default: UTF-8)")
@@ -89,29 +92,31 @@ def identify_all(
 def learn(identifier: RegionIdentifier, args: argparse.Namespace) -> Calibration:
     """Learn prior and temperature from the validation part of each region's corpus.
 
+    Of more than `--max_validation_texts` texts, take those of the lowest hashes.
+
     Raises:
         InputError: if a corpus is of a region that the model lacks, or has no validation text.
     """
-    texts, regions = [], []
+    texts, right = [], []
     file_format = FileFormat(args.encoding, args.delimiter)
     for region, corpus in open_corpora(args.fit, args.text_column, args.group_column, file_format).items():
-        if region not in identifier.folder.regions:
+        if region not in identifier.regions:
             raise InputError(
-                f"{', '.join(corpus.names())}: the model has no part for {region}, only for "
-                f"{', '.join(identifier.folder.regions)}"
+                f"{', '.join(corpus.names())}: the model does not know {region}, only {', '.join(identifier.regions)}"
             )
         held_out = (
-            text
+            (text_hash(text), text)
             for text, group in corpus.grouped()
             if is_validation(split_hash(text, group), args.validation_fraction)
         )
-        found = list(islice(held_out, args.max_validation_texts))
+        found = [text for _, text in heapq.nsmallest(args.max_validation_texts, held_out)]
         print(f"{region}: {len(found)} validation texts; {corpus.report.summary()}", file=sys.stderr)
         if not found:
             raise InputError(f"{', '.join(corpus.names())}: no validation text: raise --validation_fraction")
         texts += found
-        regions += [region] * len(found)
-    return fit_calibration(identifier.folder, identifier.log_likelihoods(texts), regions)
+        right += [region] * len(found)
+    evidence = identifier.evidence(texts)
+    return fit_calibration(identifier.folder.fingerprint, identifier.regions, evidence, right)
 
 
 def as_text(found: Identification) -> str:

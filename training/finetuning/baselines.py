@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from training.texts.corpus import open_corpus
 from training.texts.labelled import LabelledSplits, label_ids
 from training.texts.splits import is_test, split_hash
 from training.texts.tagged import OUTSIDE, TOKEN_TASK, TaggedArguments, TaggedSplits
+
+if TYPE_CHECKING:
+    from sklearn.svm import LinearSVC
 
 WORD = r"[a-z0-9]+|[^\sa-z0-9]"  # what a word is to a BILMA
 METHODS = ("majority", "char_tfidf", "word_tfidf", "tfidf", "regional_tfidf", "pooled_tfidf", "fasttext")
@@ -125,7 +128,13 @@ def majority(labels: Predictions) -> Predictions:
 
 
 def linear(features: Features, labels: Predictions, class_weights: str) -> Predictions:
-    """Train a linear support vector machine, of the strength that is best on the validation texts, and predict."""
+    """Train a linear support vector machine and predict."""
+    machine = best_linear(features, labels, class_weights)
+    return {part: machine.predict(matrix) for part, matrix in features.items()}
+
+
+def best_linear(features: Features, labels: Predictions, class_weights: str) -> "LinearSVC":
+    """Train linear support vector machines of several strengths; return the best one on the validation texts."""
     from sklearn.svm import LinearSVC
 
     weights = None if class_weights == "none" else class_weights
@@ -133,8 +142,7 @@ def linear(features: Features, labels: Predictions, class_weights: str) -> Predi
         LinearSVC(C=strength, class_weight=weights, random_state=0).fit(features["train"], labels["train"])
         for strength in STRENGTHS
     ]
-    best = max(machines, key=lambda machine: machine.score(features["validation"], labels["validation"]))
-    return {part: best.predict(matrix) for part, matrix in features.items()}
+    return max(machines, key=lambda machine: machine.score(features["validation"], labels["validation"]))
 
 
 def regional_tfidf(
