@@ -43,10 +43,9 @@ from training.finetuning.guesses import GUESSES_FILE, Guesses, describe_guesses
 from training.finetuning.loop import cross_validate, score, test_scores, train_seed
 from training.finetuning.scores import describe_folds, describe_result, describe_texts, one_line, summarise
 from training.finetuning.soup import greedy_soup
-from training.finetuning.tasks import Task, tokenise_tagged, tokenise_texts
+from training.finetuning.tasks import Task, open_task
 from training.inference.classify import predict
-from training.texts.labelled import LabelledSplits, open_labelled
-from training.texts.tagged import TOKEN_TASK, TaggedSplits, open_tagged
+from training.texts.labelled import LabelledSplits
 
 
 def main() -> None:
@@ -114,19 +113,6 @@ def check_output_folder(args: FinetuneArguments, output_dir: Path) -> None:
         json.loads(written_with.read_text()) if written_with.exists() else {}
     ):
         raise InputError(f"{output_dir} holds a model that is no classifier of ours: give another --output_dir")
-
-
-def open_task(args: FinetuneArguments, tokenizer: TokenizersBackend) -> tuple[LabelledSplits | TaggedSplits, Task]:
-    """Open the labelled or tagged texts that flags name, and tokenise them.
-
-    Raises:
-        InputError: if they cannot be read, or make no task.
-    """
-    if args.task == TOKEN_TASK:
-        tagged = open_tagged(args)
-        return tagged, tokenise_tagged(tagged, tokenizer, args.max_length)
-    labelled = open_labelled(args)
-    return labelled, tokenise_texts(labelled, tokenizer, args.max_length, args.region_tokens)
 
 
 def average(

@@ -9,12 +9,13 @@ from transformers import TokenizersBackend
 
 from modeling_bilma import BilmaForSequenceClassification, BilmaForTokenClassification
 from modeling_bilma.tokenization_bilma import region_token
+from training.finetuning.arguments import FinetuneArguments
 from training.finetuning.scores import Scores, classification_scores, entity_scores, scores_by_entity
 from training.texts.batches import IGNORED
 from training.texts.encoding import encode
-from training.texts.labelled import LabelledSplits, LabelledTexts, label_ids
+from training.texts.labelled import LabelledSplits, LabelledTexts, label_ids, open_labelled
 from training.texts.regions import region_token_id
-from training.texts.tagged import OUTSIDE, TaggedSplits, TaggedTexts
+from training.texts.tagged import OUTSIDE, TOKEN_TASK, TaggedSplits, TaggedTexts, open_tagged
 
 
 @dataclass
@@ -96,6 +97,19 @@ class TokenTask:
 
 
 Task = TextTask | TokenTask
+
+
+def open_task(args: FinetuneArguments, tokenizer: TokenizersBackend) -> tuple[LabelledSplits | TaggedSplits, Task]:
+    """Open the labelled or tagged texts that flags name, and tokenise them.
+
+    Raises:
+        InputError: if they cannot be read, or make no task.
+    """
+    if args.task == TOKEN_TASK:
+        tagged = open_tagged(args)
+        return tagged, tokenise_tagged(tagged, tokenizer, args.max_length)
+    labelled = open_labelled(args)
+    return labelled, tokenise_texts(labelled, tokenizer, args.max_length, args.region_tokens)
 
 
 def tokenise_texts(
