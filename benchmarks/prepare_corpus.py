@@ -17,7 +17,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def measure_size(seeds: Sequence[str], size: int, dump_texts: int, workers: int,
     script = [sys.executable, ROOT / "training" / "prepare_corpus.py", "--input", folder / "dumps", "--region", "mx"]
     begin = time.perf_counter()
     run = subprocess.Popen([*script, "--workers", str(workers), "--output_dir", folder / "corpus"])
-    memory = watch_memory(run)
+    used = watch(run)
     seconds = time.perf_counter() - begin
     if run.returncode:
         raise RuntimeError(f"prepare_corpus.py ended with status {run.returncode}")
@@ -92,7 +93,8 @@ def measure_size(seeds: Sequence[str], size: int, dump_texts: int, workers: int,
         "seconds": round(seconds, 1),
         "texts per second": round(size / seconds),
         "seconds of work, by stage": {stage: round(sum(steps.values()), 1) for stage, steps in times.items()},
-        **memory,
+        "texts per second of processor time": round(size / used["processor seconds"]),
+        **used,
         "counts": counts,
         "duplicates": judge(pairs, folder / "corpus", counts),
     }
@@ -147,24 +149,28 @@ def changed(draw: random.Random, text: str, change: str) -> str:
     return " ".join(words)
 
 
-def watch_memory(run: subprocess.Popen) -> dict[str, float]:
-    """Wait for a run, and return the most memory that it and that one of its processes held, in MiB."""
+def watch(run: subprocess.Popen) -> dict[str, float]:
+    """Wait for a run, and return its processor time, and the most memory that it and that one process of it held.
+
+    Looking from time to time, it misses the end of each process.
+    """
     together = alone = 0
+    processor: dict[int, float] = {}
     tree = psutil.Process(run.pid)
     while run.poll() is None:
-        shares = list(proportional_sizes([tree, *tree.children(recursive=True)]))
+        shares = []
+        for process in [tree, *tree.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # it has just ended
+                times = process.cpu_times()
+                processor[process.pid] = times.user + times.system
+                shares.append(process.memory_full_info().pss)  # what several share is divided among them
         together, alone = max(together, sum(shares)), max([alone, *shares])
         time.sleep(SAMPLE_SECONDS)
-    return {"peak MiB": round(together / 2**20), "peak MiB of one process": round(alone / 2**20)}
-
-
-def proportional_sizes(processes: Sequence[psutil.Process]) -> Iterator[int]:
-    """Yield the memory of each process that still runs; what several share is divided among them."""
-    for process in processes:
-        try:
-            yield process.memory_full_info().pss
-        except (psutil.NoSuchProcess, psutil.AccessDenied):  # it has just ended
-            continue
+    return {
+        "processor seconds": round(sum(processor.values()), 1),
+        "peak MiB": round(together / 2**20),
+        "peak MiB of one process": round(alone / 2**20),
+    }
 
 
 def measure_steps(seeds: Sequence[str], folder: Path) -> dict[str, int]:
