@@ -5,11 +5,9 @@
 The layouts take turns, with the same texts and masks. Writes benchmarks/results/layouts.json.
 """
 
-import argparse
 from collections import defaultdict
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 
 import torch
 from datasets import Dataset
@@ -19,7 +17,7 @@ from tqdm import tqdm
 from benchmarks.contenders import MAX_LENGTH, clipped_update, timed, with_learnt_vocabulary
 from benchmarks.packed_rows import PAD_ID, texts_of
 from benchmarks.pretraining import TEXTS_PER_STEP, ratio, summary
-from benchmarks.reporting import write_result
+from benchmarks.reporting import text_parser, write_result
 from training.pretraining.loop import forward_backward
 from training.pretraining.steps import StepBatch
 from training.texts.batches import IGNORED
@@ -28,14 +26,6 @@ from training.texts.encoding import encode
 from training.texts.files import find_files
 
 ROUNDS, WARMUP = 12, 4
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--train_file", nargs="+", required=True, help="texts to measure with")
-    output = Path(__file__).parent / "results" / "layouts.json"
-    parser.add_argument("--output", type=Path, default=output)
-    return parser.parse_args()
 
 
 def in_equal_lengths(batch: StepBatch) -> StepBatch:
@@ -62,7 +52,7 @@ def padded(batch: StepBatch) -> StepBatch:
 
 
 def main() -> None:
-    args = parse_arguments()
+    args = text_parser(__doc__.splitlines()[0], "layouts").parse_args()
     texts = list(islice(Corpus(find_files(args.train_file)), 20_000))
     bilma = with_learnt_vocabulary(texts)
     ids = encode(texts[: (WARMUP + ROUNDS) * TEXTS_PER_STEP], bilma.tokenizer, MAX_LENGTH)

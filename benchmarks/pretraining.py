@@ -23,7 +23,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.draw import draw_pretraining
-from benchmarks.reporting import write_result
+from benchmarks.reporting import text_parser, write_result
 from benchmarks.turns import AUTHORS, ROOT, Contender, contender, ratio, summary
 from modeling_bilma.tokenization_bilma import build_tokenizer, read_vocabulary
 from training.texts.corpus import Corpus
@@ -37,8 +37,7 @@ Samples = dict[str, list[float]]
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--train_file", nargs="+", required=True, help="texts to measure with")
+    parser = text_parser(__doc__.splitlines()[0], "pretraining")
     parser.add_argument("--authors_python", default=ROOT / ".venv-parity" / "bin" / "python", type=Path)
     parser.add_argument("--rounds", type=int, default=15, help="number of measurements")
     parser.add_argument("--warmup_rounds", type=int, default=2, help="rounds before them, which are not counted")
@@ -46,7 +45,6 @@ def parse_arguments() -> argparse.Namespace:
         "--growth", type=int, nargs="*", default=[10_000, 100_000, 1_000_000, 2_000_000], help="sizes of the corpus"
     )
     parser.add_argument("--growth_steps", type=int, default=40, help="training steps for each size")
-    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "pretraining.json")
     return parser.parse_args()
 
 

@@ -6,18 +6,18 @@ Runs on one thread, after a warm-up. Writes benchmarks/results/profile.json, wit
 operator of torch takes by itself.
 """
 
-import argparse
 from collections.abc import Callable
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
 from torch.profiler import ProfilerActivity, profile
+from transformers import TokenizersBackend, pipeline
 
 from benchmarks.contenders import MAX_LENGTH, with_learnt_vocabulary
-from benchmarks.reporting import write_result
+from benchmarks.reporting import text_parser, write_result
+from modeling_bilma import BilmaConfig, BilmaForMaskedLM
 from training.texts.corpus import Corpus
 from training.texts.encoding import encode
 from training.texts.files import find_files
@@ -26,14 +26,6 @@ WARMUP, PROFILED = 8, 8  # repetitions
 SHOWN = 12  # operators
 STEPS = 4  # different ones
 TEXTS_PER_STEP = 64  # of the default recipe
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--train_file", nargs="+", required=True, help="texts to measure with")
-    output = Path(__file__).parent / "results" / "profile.json"
-    parser.add_argument("--output", type=Path, default=output)
-    return parser.parse_args()
 
 
 def shares(work: Callable[[int], Any]) -> dict[str, Any]:
@@ -52,23 +44,29 @@ def shares(work: Callable[[int], Any]) -> dict[str, Any]:
     }
 
 
+def answering(tokenizer: TokenizersBackend, dtype: torch.dtype) -> Callable[[int], Any]:
+    """Return what completes a text with the pipeline that users call, on an untrained model."""
+    model = BilmaForMaskedLM(BilmaConfig(vocab_size=len(tokenizer))).eval().to(dtype)
+    fill = pipeline("fill-mask", model=model, tokenizer=tokenizer)
+    return lambda _: fill(f"vamos {tokenizer.mask_token} comer tacos con los primos")
+
+
 def main() -> None:
-    args = parse_arguments()
+    args = text_parser(__doc__.splitlines()[0], "profile").parse_args()
     corpus = Corpus(find_files(args.train_file))
     texts = list(islice(corpus, 20_000))
     bilma = with_learnt_vocabulary(texts)
     torch.set_num_threads(1)
     ids = encode(texts[: STEPS * TEXTS_PER_STEP], bilma.tokenizer, MAX_LENGTH)
     steps = bilma.make_steps(Dataset.from_dict({"input_ids": ids}), TEXTS_PER_STEP)
-    phrase = ["vamos a comer tacos con los primos"]
     write_result(
         args.output,
         torch.device("cpu"),
         vocab_size=len(bilma.tokenizer),
         texts_per_step=TEXTS_PER_STEP,
         training_step=shares(lambda number: bilma.take_step(steps, number % STEPS)),
-        fill_mask_float32=shares(lambda _: bilma.fill_mask(phrase, "float32")),
-        fill_mask_bfloat16=shares(lambda _: bilma.fill_mask(phrase, "bfloat16")),
+        fill_mask_float32=shares(answering(bilma.tokenizer, torch.float32)),
+        fill_mask_bfloat16=shares(answering(bilma.tokenizer, torch.bfloat16)),
     )
     print(args.output)
 

@@ -1,5 +1,6 @@
-"""The JSON file of a benchmark."""
+"""The flags that benchmarks share, and the JSON file of a benchmark."""
 
+import argparse
 import datetime
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,16 @@ import torch
 
 from training.common.files import write_json
 from training.common.provenance import commit, machine, versions
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def text_parser(description: str, name: str) -> argparse.ArgumentParser:
+    """Make a parser with `--train_file`, and `--output`, a JSON file of that name among the results."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--train_file", nargs="+", required=True, help="texts to measure with")
+    parser.add_argument("--output", type=Path, default=RESULTS / f"{name}.json", help="file for the result")
+    return parser
 
 
 def write_result(path: Path, device: torch.device, **found: Any) -> dict[str, Any]:

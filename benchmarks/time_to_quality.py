@@ -25,7 +25,7 @@ import torch
 
 from benchmarks.contenders import Bert
 from benchmarks.layouts import padded
-from benchmarks.reporting import write_result
+from benchmarks.reporting import RESULTS, write_result
 from benchmarks.turns import ROOT
 from modeling_bilma import BilmaConfig
 from modeling_bilma.tokenization_bilma import load_tokenizer
@@ -49,7 +49,7 @@ SCORES = re.compile(r"step ([\d,]+): validation loss ([\d.]+), masked accuracy (
 class TimeToQualityArguments:
     train_file: list[str] = field(metadata={"help": "files of texts, which both learn from and are validated on"})
     minutes: float = option(60, "minutes that the BERT trains; ours is stopped after as many")
-    output: str = option(str(ROOT / "benchmarks" / "results" / "time_to_quality.json"), "file for the result")
+    output: str = option(str(RESULTS / "time_to_quality.json"), "file for the result")
     group_column: str | None = option(None, "column or field that names a text's author, who is on one side only")
     vocab_size: int = option(29025, "tokens of the vocabulary")
     bert_learning_rate: float = option(5e-4, "peak learning rate of the BERT")

@@ -1,7 +1,6 @@
 """The Emoji-15 task: texts with exactly one of fifteen emoji, which becomes the label."""
 
 import re
-from collections.abc import Iterable, Iterator
 
 from modeling_bilma.published import EMOJI_15
 from modeling_bilma.tokenization_bilma import normalize
@@ -24,8 +23,3 @@ def emoji15(text: str) -> tuple[str, str] | None:
     if len(kinds) != 1 or not normalize(rest).strip() or any(emoji in rest for emoji in EMOJI_15):
         return None
     return rest, kinds.pop()
-
-
-def emoji15_task(texts: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield the Emoji-15 task of raw texts: pairs of a text without its emoji and that emoji."""
-    return filter(None, map(emoji15, texts))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from modeling_bilma.tokenization_bilma import region_token
 from training.common.errors import InputError
@@ -104,11 +104,6 @@ def tokens_of_files(files: Sequence[Path], tokenizer: PreTrainedTokenizerBase) -
             "call them, for example, tweets-mx.jsonl.gz, or give the model their regions with --add_regions"
         )
     return tokens
-
-
-def has_region_tokens(config: PreTrainedConfig) -> bool:
-    """Tell whether a model, of any kind, has regional parts."""
-    return getattr(config, "regions", None) is not None
 
 
 def region_of_file(path: Path) -> str:
