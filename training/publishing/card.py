@@ -107,11 +107,11 @@ def example_code(publication: Publication, facts: Facts, folder: Path | None = N
 
 
 def texts_to_try(publication: Publication, facts: Facts) -> list[str]:
-    """Return the examples among the facts, behind the mark of a region if that is how a classifier was trained."""
+    """Return the examples among the facts, behind the token of a region if that is how a classifier was trained."""
     if publication.fills_masks:
         return facts["phrases"]
-    mark = f"{region_token(publication.regions[0])} " if publication.regions else ""
-    return [f"{mark}{text}" for text in facts["texts"]]
+    token = f"{region_token(publication.regions[0])} " if publication.regions else ""
+    return [f"{token}{text}" for text in facts["texts"]]
 
 
 def quoted(text: str) -> str:

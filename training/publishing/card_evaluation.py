@@ -20,7 +20,7 @@ from training.publishing.publication import Publication, repository_name
 from training.texts.regions import ALL_REGIONS
 
 HEAD = ["texts from", "the region's model", "its score there", "this model's score"]
-HEAD_WITH_MARKS = ["texts from", "behind the region's mark", "without a mark"]
+HEAD_WITH_TOKENS = ["texts from", "behind the region's token", "without a token"]
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,13 @@ def card_evaluation(publication: Publication, results: Results) -> CardEvaluatio
     home = at_home(publication, result, own) if publication.region else over_all_regions(publication, results)
     kinds = {cell["kind"]: cast(ItemCell, cell) for cell in regional_cells(publication, results)}
     corpora = {corpus["region"]: corpus for corpus in result["corpora"]}
-    takes_marks = not publication.fills_masks and not publication.region and publication.regions
+    takes_tokens = not publication.fills_masks and not publication.region and publication.regions
     return CardEvaluation(
         texts=corpora[publication.region]["fingerprint"] if publication.region in corpora else None,
         resampled=resampled_on(result, publication.region),
         home=home,
-        head=HEAD_WITH_MARKS if takes_marks else HEAD,
-        rows=(mark_rows if takes_marks else region_rows)(publication, result, own),
+        head=HEAD_WITH_TOKENS if takes_tokens else HEAD,
+        rows=(token_rows if takes_tokens else region_rows)(publication, result, own),
         tests=kinds.get("all"),
         labels=len(result.get("labels", [])),
     )
@@ -175,7 +175,7 @@ def models_of_regions(publication: Publication, result: dict[str, Any]) -> dict[
     """Return the name of the column that is each region's own model, a repository by itself.
 
     Every regional part of a body is merged into one. Of classifiers, columns of the same weights are one classifier
-    behind several marks, unless it is this one.
+    behind several tokens, unless it is this one.
     """
     fingerprints = [model["fingerprint"] for model in result["models"]]
     of_regions = [
@@ -188,8 +188,8 @@ def models_of_regions(publication: Publication, result: dict[str, Any]) -> dict[
     return {model["region"]: model["name"] for model in reversed(of_regions)}  # the first of each region
 
 
-def mark_rows(publication: Publication, result: dict[str, Any], own: str) -> list[list[str]]:
-    """Return one row per region: the headline scores on its texts, behind the region's mark and without one."""
+def token_rows(publication: Publication, result: dict[str, Any], own: str) -> list[list[str]]:
+    """Return one row per region: the headline scores on its texts, behind the region's token and without one."""
     headline = evaluation_of(publication).headline
     rows = []
     for region in regions_own_first(publication, result):

@@ -94,7 +94,7 @@ def name_in(result: dict[str, Any], publication: Publication) -> str:
 def column_on(result: dict[str, Any], publication: Publication, region: str) -> str:
     """Return the name under which a model was evaluated on a region's texts as it is to be used there.
 
-    A classifier that takes marks of regions is one column without a mark and one behind each.
+    A classifier that takes region tokens is one column without one and one behind each.
     """
     for model in result["models"] if not publication.fills_masks and region in publication.regions else ():
         if (model["fingerprint"], model["region"]) == (publication.fingerprint, region):

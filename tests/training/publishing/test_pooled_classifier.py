@@ -102,6 +102,6 @@ def test_the_headline_is_that_of_the_comparison_over_all_regions(card, results, 
 
 
 @pytest.mark.slow
-def test_the_example_is_behind_the_mark_of_a_region(card):
+def test_the_example_is_behind_the_token_of_a_region(card):
     assert 'pipe("[AR] ' in card.text and all(one["text"].startswith("[AR] ") for one in card.data.widget)
     assert {"es-AR", "es-MX"} <= set(card.data.tags)
