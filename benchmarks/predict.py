@@ -109,18 +109,20 @@ def measure(checkouts: dict[str, Path], model: Path, files: dict[int, Path], rou
 
 def time_run(checkout: Path, model: Path, file: Path, dtype: str) -> tuple[float, float]:
     """Run the script of a checkout, and return the seconds, and those of processor time, that it took."""
-    output = file.with_name("answers.csv")
+    output, errors = file.with_name("answers.csv"), file.with_name("errors.txt")
     script = [sys.executable, checkout / "training" / "predict.py", "--overwrite", "--dtype", dtype]
     begin = time.perf_counter()
-    run = subprocess.Popen(
-        [*script, "--model", model, "--input", file, "--output", output],
-        env=os.environ | {"PYTHONPATH": str(checkout)},
-        stderr=subprocess.DEVNULL,
-    )
-    _, status, usage = os.wait4(run.pid, 0)
+    with errors.open("w") as opened:
+        run = subprocess.Popen(
+            [*script, "--model", model, "--input", file, "--output", output],
+            env=os.environ | {"PYTHONPATH": str(checkout)},
+            stderr=opened,
+        )
+        _, status, usage = os.wait4(run.pid, 0)
     seconds = time.perf_counter() - begin
     if status:
-        raise SystemExit(f"{checkout}: predict.py ended with status {os.waitstatus_to_exitcode(status)}")
+        ended = f"{checkout}: predict.py ended with status {os.waitstatus_to_exitcode(status)}"
+        raise SystemExit(f"{ended}: {errors.read_text()}")
     return seconds, usage.ru_utime + usage.ru_stime
 
 
