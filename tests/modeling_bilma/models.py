@@ -1,5 +1,6 @@
 """Small random models, two texts for them, and a comparison of their numbers."""
 
+import pytest
 import torch
 
 from modeling_bilma import BilmaForMaskedLM
@@ -7,7 +8,11 @@ from modeling_bilma.regional import PARTS, add_regions
 from tests.conftest import tiny_config
 
 REGIONS = ["ar", "mx", "ve"]
-IMPLEMENTATIONS = ("eager", "sdpa", "flex_attention")
+# There the kernel that torch 2.13 compiles gives NaN for lengths such as 40, without any model.
+FLEX_IS_WRONG = pytest.mark.skipif(
+    torch.backends.cpu.get_cpu_capability() == "AVX2", reason="flex attention of torch is wrong on CPUs with AVX2 only"
+)
+IMPLEMENTATIONS = ("eager", "sdpa", pytest.param("flex_attention", marks=FLEX_IS_WRONG))
 
 
 def tiny(cls=BilmaForMaskedLM, implementation="sdpa", **changes):
