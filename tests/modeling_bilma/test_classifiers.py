@@ -70,6 +70,7 @@ def test_a_classifier_of_one_state_has_the_gradient_of_all():
 @pytest.mark.parametrize("pooling", ["cls", "mask"])
 @torch.no_grad()
 def test_a_compiled_classifier_gives_the_same_numbers(pooling):
+    torch.compiler.reset()  # of what other tests compiled, which counts against a limit
     model = tiny(BilmaForSequenceClassification, pooling=pooling, num_labels=4)
     compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
     ids, mask = two_texts()
