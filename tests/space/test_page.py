@@ -76,6 +76,14 @@ def words_of(folder) -> dict[str, int]:
     return {token: number for token, number in vocabulary.items() if WORD.match(token)}
 
 
+# Without VNNI, ONNX Runtime adds pairs of int8 products in 16 bits, which saturate; WebAssembly does not.
+EXACT_IN_PYTHON = pytest.mark.skipif(
+    not any(torch.cpu.get_capabilities().get(name) for name in ("avx512_vnni", "avx_vnni")),
+    reason="int8 products of ONNX Runtime saturate on this CPU, which has no VNNI",
+)
+
+
+@EXACT_IN_PYTHON
 def test_answers_are_those_of_python(page, address, page_folder):
     words = words_of(page_folder)
     for text in SENTENCES:
@@ -90,6 +98,7 @@ def test_answers_are_those_of_python(page, address, page_folder):
     assert page.errors == []
 
 
+@EXACT_IN_PYTHON
 @torch.no_grad()
 def test_the_graph_of_the_page_answers_as_the_model(model_folder, page_folder):
     model = BilmaForMaskedLM.from_pretrained(model_folder, dtype=torch.float32).eval()
