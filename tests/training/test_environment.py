@@ -2,6 +2,8 @@
 
 import json
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -79,16 +81,18 @@ def start(family, home, tmp_path, capfd):
     return start
 
 
-@pytest.fixture
-def full_disk():
-    """For files that grow over `ROOM`; unlike one of a small disk, this limit needs no rights."""
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """For files that grow over `ROOM`; unlike one of a small disk, this limit needs no rights.
+
+    It ends with the block, since pytest itself may write into a long file.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def fill():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, before[1]))
-
-    yield fill
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.slow
@@ -110,11 +114,11 @@ def full_disk():
     ],
     ids=lambda script: script.__name__.removeprefix("training."),
 )
-def test_a_log_has_no_bars_and_a_full_disk_leaves_nothing_half_written(start, script, tmp_path, full_disk):
+def test_a_log_has_no_bars_and_a_full_disk_leaves_nothing_half_written(start, script, tmp_path):
     status, log = start(script, tmp_path / "whole")
     assert (status, "\r" in log) == (0, False)
-    full_disk()
-    status, log = start(script, tmp_path / "full")
+    with full_disk():
+        status, log = start(script, tmp_path / "full")
     assert status == 2
     assert log.count("pytest: error: ") == 1
     assert "Traceback" not in log
@@ -126,11 +130,11 @@ def test_a_log_has_no_bars_and_a_full_disk_leaves_nothing_half_written(start, sc
             json.loads(path.read_text())
 
 
-def test_a_cache_that_cannot_be_written_is_named(start, tmp_path, full_disk):
+def test_a_cache_that_cannot_be_written_is_named(start, tmp_path):
     (tmp_path / "file").write_text("")
-    full_disk()
     for cache in (tmp_path / "cache", tmp_path / "file" / "cache"):
-        status, log = start(train_word_vectors, tmp_path, cache_dir=cache)
+        with full_disk():
+            status, log = start(train_word_vectors, tmp_path, cache_dir=cache)
         assert (status, f"{cache}: " in log, "--cache_dir" in log) == (2, True, True)
     assert {path.name for path in tmp_path.rglob("*")} == {"file", "cache"}
 
