@@ -40,6 +40,11 @@ def tiny_config(**changes) -> BilmaConfig:
     return BilmaConfig(**{"vocab_size": 100, **TINY, **changes})
 
 
+def assert_same_numbers(found: torch.Tensor, expected: torch.Tensor) -> None:
+    """Compare what two processes computed of the same weights; how memory is aligned may choose another kernel."""
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
 @pytest.fixture(autouse=True)
 def fixed_seed_and_threads():
     """Scripts that run in this process set the number of threads, on which the last bits of a sum depend."""

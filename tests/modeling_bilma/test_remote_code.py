@@ -10,7 +10,7 @@ from transformers import pipeline
 
 from modeling_bilma import BilmaForMaskedLM, BilmaForSequenceClassification
 from modeling_bilma.regional import merge_region
-from tests.conftest import tiny_config
+from tests.conftest import assert_same_numbers, tiny_config
 from tests.modeling_bilma.models import make_regional
 
 AUTO_CLASSES = (
@@ -162,7 +162,7 @@ def test_a_regional_model_opens_and_answers_by_region(tokenizer, tmp_path):
     assert found["AutoModel"] == found["AutoModelForMaskedLM"] == [[], []]
     assert all(key.startswith("classifier.") for key in found["AutoModelForTokenClassification"][0])
     inputs = extended("[MX] vamos a comer [MASK]", return_tensors="pt")
-    assert torch.equal(torch.tensor(found["logits"]), model(**inputs).logits)
+    assert_same_numbers(torch.tensor(found["logits"]), model(**inputs).logits)
     mexico, argentina, nobody = found["answers"]
     assert mexico != argentina != nobody != mexico
     plain, plain_tokenizer = merge_region(model, extended, "mx")
