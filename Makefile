@@ -61,11 +61,13 @@ publish: .venv/installed
 		$(if $(DRY_RUN),--dry_run $(DRY_RUN)) $(FLAGS) \
 		--org $(or $(ORG),$(error give the organization of the Hub: make publish ORG=NAME))
 
+# Two at a time, each with one thread; a file's tests share what the first of them makes.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 test: .venv/installed
-	$(BIN)/pytest
+	$(PYTEST)
 
 test-fast: .venv/installed
-	$(BIN)/pytest -m "not slow and not parity and not browser"
+	$(PYTEST) -m "not slow and not parity and not browser"
 
 PORT ?= 8000
 ONNX := build/onnx
