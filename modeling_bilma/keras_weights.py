@@ -54,7 +54,7 @@ def read_keras_file(path: str | Path, with_input_length: bool = True) -> KerasFi
     """
     path = Path(path)
     if h5py is None:
-        raise ValueError("reading Keras files needs h5py: pip install 'modeling-bilma[convert]'")
+        raise ValueError("reading Keras files needs h5py: pip install -e '.[convert]'")
     if not path.is_file():
         raise ValueError(f"{path} does not exist or is not a file")
     if not h5py.is_hdf5(path):

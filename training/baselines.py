@@ -12,7 +12,7 @@ a linear classifier; of both, for texts of several regions, with a classifier of
 alone (`regional_tfidf`); of both, learnt from the texts of all regions (`pooled_tfidf`, which differs only with
 --region); the mean fastText vector of a text's words with a linear classifier. For tags of words: `O` for every word,
 and a conditional random field. Validation accuracy chooses how strongly a linear classifier is regularised. Needs
-`pip install "modeling-bilma[baselines,tagging]"`.
+`pip install -e ".[baselines,tagging]"`.
 """
 
 from dataclasses import replace

@@ -67,7 +67,7 @@ def check_arguments(args: FinetuneArguments) -> None:
         raise InputError("--soup averages several trainings: give two --seeds or more")
     tags_words = args.task == TOKEN_TASK
     if tags_words and not find_spec("seqeval"):
-        raise InputError('seqeval is not installed: pip install "modeling-bilma[tagging]"')
+        raise InputError('seqeval is not installed: pip install -e ".[tagging]"')
     if tags_words and args.region_tokens:
         raise InputError(f"--region_tokens is for classes of texts: leave it out with --task {TOKEN_TASK}")
     if tags_words and args.pooling == "mask":

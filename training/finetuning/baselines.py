@@ -76,7 +76,7 @@ def check_arguments(args: BaselineArguments) -> None:
     needed = ("sklearn_crfsuite", "seqeval") if args.task == TOKEN_TASK else ("sklearn", "gensim")
     for package in needed:
         if not find_spec(package):
-            raise InputError(f'{package} is not installed: pip install "modeling-bilma[baselines,tagging]"')
+            raise InputError(f'{package} is not installed: pip install -e ".[baselines,tagging]"')
     check_each(args, "1 or more", "vector_size", "fasttext_epochs")
     check_seeds(args.seeds)
     check_folds(args.folds, args.task)

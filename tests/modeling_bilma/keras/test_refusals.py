@@ -166,7 +166,7 @@ def test_sizes_that_do_not_make_a_model(refused, tmp_path, monkeypatch):
 def test_h5py_missing(refused, tmp_path, monkeypatch):
     write_h5(tmp_path / "m.h5", full_layout())
     monkeypatch.setattr(keras_weights, "h5py", None)
-    refused("modeling-bilma[convert]")
+    refused(".[convert]")
 
 
 @pytest.mark.parametrize(

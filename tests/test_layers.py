@@ -1,4 +1,4 @@
-"""The rooms of the code: imports look down only, and the diagram in CONTRIBUTING.md shows the same order."""
+"""The folders of the code: imports look down only, and the diagram in CONTRIBUTING.md shows the same order."""
 
 import re
 import subprocess
@@ -18,13 +18,13 @@ def test_imports_look_down_only():
 def test_the_diagram_agrees_with_the_contract():
     settings = ConfigParser()
     settings.read(ROOT / "setup.cfg", encoding="utf-8")
-    layers = settings["importlinter:contract:rooms"]["layers"].split("\n")[1:]
-    levels = {room.strip().split(".")[-1]: number for number, layer in enumerate(layers) for room in layer.split("|")}
+    layers = settings["importlinter:contract:layers"]["layers"].split("\n")[1:]
+    levels = {folder.strip().split(".")[-1]: number for number, layer in enumerate(layers) for folder in layer.split("|")}
     diagram = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("```mermaid")[1].split("```")[0]
     edges = re.findall(r"^\s+(\w+)(?:\[.*?\])? --> (.+)$", diagram, re.MULTILINE)
     assert edges
     levels["verbs"] = 0
-    for room, below in edges:
-        assert all(levels[room] < levels[other.strip()] for other in below.split("&")), room
-    shown = {room for room, _ in edges} | {other.strip() for _, below in edges for other in below.split("&")}
-    assert shown == {"verbs", *(room for room, level in levels.items() if level > 0)}
+    for folder, below in edges:
+        assert all(levels[folder] < levels[other.strip()] for other in below.split("&")), folder
+    shown = {folder for folder, _ in edges} | {other.strip() for _, below in edges for other in below.split("&")}
+    assert shown == {"verbs", *(folder for folder, level in levels.items() if level > 0)}
