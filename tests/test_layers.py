@@ -19,7 +19,9 @@ def test_the_diagram_agrees_with_the_contract():
     settings = ConfigParser()
     settings.read(ROOT / "setup.cfg", encoding="utf-8")
     layers = settings["importlinter:contract:layers"]["layers"].split("\n")[1:]
-    levels = {folder.strip().split(".")[-1]: number for number, layer in enumerate(layers) for folder in layer.split("|")}
+    levels = {
+        folder.strip().split(".")[-1]: number for number, layer in enumerate(layers) for folder in layer.split("|")
+    }
     diagram = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("```mermaid")[1].split("```")[0]
     edges = re.findall(r"^\s+(\w+)(?:\[.*?\])? --> (.+)$", diagram, re.MULTILINE)
     assert edges
