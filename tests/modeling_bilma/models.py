@@ -12,7 +12,7 @@ REGIONS = ["ar", "mx", "ve"]
 FLEX_IS_WRONG = pytest.mark.skipif(
     torch.backends.cpu.get_cpu_capability() == "AVX2", reason="flex attention of torch is wrong on CPUs with AVX2 only"
 )
-IMPLEMENTATIONS = ("eager", "sdpa", pytest.param("flex_attention", marks=FLEX_IS_WRONG))
+IMPLEMENTATIONS = ("eager", "sdpa", pytest.param("flex_attention", marks=(FLEX_IS_WRONG, pytest.mark.slow)))
 
 
 def tiny(cls=BilmaForMaskedLM, implementation="sdpa", **changes):

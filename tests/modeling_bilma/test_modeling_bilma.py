@@ -226,7 +226,7 @@ def test_gradient_checkpointing_changes_no_gradient(attend_to_padding):
         close(a.grad, b.grad)
 
 
-@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
 def test_a_compiled_model_gives_the_same_numbers(backend):
     model = tiny(sparse_prediction=True)
     compiled = torch.compile(model, backend=backend)

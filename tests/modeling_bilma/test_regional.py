@@ -239,7 +239,7 @@ def test_a_classifier_of_one_state_needs_no_other(tokenizer, side, pooling):
     close(model(ids).logits, model(ids, output_hidden_states=True).logits)
 
 
-@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
 @torch.no_grad()
 def test_a_compiled_model_gives_the_same_numbers(regional, backend):
     model, extended = regional
