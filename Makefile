@@ -56,6 +56,7 @@ present: .venv/installed
 
 # What is published is shown first and confirmed; DRY_RUN=FOLDER writes it there instead.
 publish: .venv/installed
+	@$(if $(wildcard build/space),,echo "There is no build/space, so the page is left out; make page builds it.")
 	HF_HUB_OFFLINE=0 $(BIN)/python training/publish.py --models models/bilma $(CLASSIFIERS) \
 		--regional_tests regional_tests $(if $(wildcard build/space),--space build/space) \
 		$(if $(DRY_RUN),--dry_run $(DRY_RUN)) $(FLAGS) \

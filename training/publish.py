@@ -2,7 +2,7 @@
 
     python training/publish.py --org ORG --models models/bilma --dry_run trees
     python training/publish.py --org ORG --models models/bilma runs/bilma-mx-emoji --tag v1.0 \
-        --regional_tests regional_tests --space space
+        --regional_tests regional_tests --space build/space
 
 A body with regional parts becomes ORG/bilma and, merged, ORG/bilma-ar ... ORG/bilma-ve; a folder of pretrain.py
 ORG/bilma-REGION; one of finetune.py ORG/bilma-REGION-emoji. Before anything is pushed, everything is checked,

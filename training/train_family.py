@@ -6,7 +6,8 @@
 The recipe is training/recipes/family.yaml and those that it names. Every stage is one of the other scripts; its
 command is printed and runs alone as well. After an interruption the same command continues: finished stages are
 skipped, and an unfinished training resumes from its checkpoint. A stage that was begun with another recipe, corpus or
-body is refused. SIGTERM and Ctrl-C reach the running script, which writes a checkpoint; the exit status is then 75.
+body is refused. SIGTERM and Ctrl-C reach the running script: a pretraining writes a checkpoint, any other stage starts again; the
+exit status is then 75.
 """
 
 from pathlib import Path
@@ -29,7 +30,7 @@ def main() -> None:
     with only_run_in(Path(args.output_dir)):
         if not args.estimate:
             run_all(stages, args.num_threads)
-            say(f"{args.output_dir}: finished; show it with training/present_family.py --family {args.output_dir}")
+            say(f"{args.output_dir}: finished; the models are in {args.output_dir}/bilma, the report is {args.output_dir}/results/report.md")
             return
         pretraining = next(
             (
@@ -41,7 +42,7 @@ def main() -> None:
         )
         if pretraining is None:
             raise InputError(f"{args.output_dir}: every pretraining is finished, nothing to estimate")
-        run_all(stages[:pretraining], args.num_threads)  # vocabulary and word vectors
+        run_all(stages[:pretraining], args.num_threads)  # which may be trainings, too
         run_script([*stages[pretraining].command(args.num_threads), "--estimate"])
 
 

@@ -27,7 +27,7 @@ from training.corpus_preparation.reading import ReadShard
 
 EXACT_TASKS = 8  # parts of the hashes among which exact duplicates are looked for
 WRITTEN = "written"  # name of the step that counts what goes out
-ROW_GROUP = 10_000  # texts; as docs/cluster.md recommends for --streaming
+ROW_GROUP = 10_000  # texts; what --streaming reads at once
 _SCHEMA = pa.schema(
     [
         ("text", pa.string()),

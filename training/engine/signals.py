@@ -1,7 +1,7 @@
 """Stop a run from outside: record the signal.
 
-The loops save a checkpoint at their next step (`pretraining/loop.py`: `TrainingLoop.run`), and their scripts end with
-the status `STOPPED`.
+The pretraining loop saves a checkpoint at its next step (`pretraining/loop.py`: `TrainingLoop.run`), and `pretrain.py`
+ends with the status `STOPPED`.
 """
 
 import ctypes
