@@ -47,9 +47,6 @@ class PrepareArguments(FormatArguments):
     input: list[str] = field(metadata={"help": "files or folders of the dumps"})
     output_dir: str = field(metadata={"help": "folder for the corpus; must not exist, or be empty"})
     text_column: str = option("text", "column or field of the texts; text finds the whole text of a tweet")
-    encoding: str | None = option(
-        None, "encoding of .csv and .tsv files without a byte-order mark, such as latin-1 (default: UTF-8)"
-    )
     group_column: str | None = option(
         None, "column or field that names the author, such as user.id_str (default: the Twitter API's)"
     )

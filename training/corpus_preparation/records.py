@@ -3,20 +3,19 @@
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PosixPath
 from typing import Any
 
 import pyarrow as pa
 
 from training.common.errors import InputError
 from training.inference.tables import Table, read_rows
-from training.texts.files import NOTICES, find_files
-from training.texts.lines import FileFormat
+from training.texts.files import NOTICES, find_files, readable
+from training.texts.lines import BOMB_BYTES, BOMB_RATIO, FileFormat, TextFile
 from training.texts.report import LeaveOut
 
 Record = dict[str, Any]
-LINE_BYTES = 2**24  # of the longest JSON record
-MOST_UNREADABLE = 0.02  # share of the lines of a file; with more of them, it is no JSONL
+MOST_UNREADABLE = 0.02  # share of the lines of a file that are no JSON objects; with more of them, it is no JSONL
 _JSON = (".jsonl", ".json")
 _TABLES = (".csv", ".tsv", ".parquet")
 # Where the Twitter API keeps the whole text, the author and the program that posted, in its versions 1.1 and 2.
@@ -52,41 +51,67 @@ def read_records(
 
     Args:
         text_column: column of a table that should be there.
-        file_format: how tables are written; JSON is in UTF-8.
-        leave_out: called for every line of a table that is not decodable or too long.
+        leave_out: called for every line that is not decodable or too long.
 
     Raises:
-        InputError: if the file is damaged, or over `MOST_UNREADABLE` of its lines are no JSON objects.
+        InputError: if the file is damaged or in another encoding, or over `MOST_UNREADABLE` of its lines are no JSON
+            objects.
     """
     if _format(path) == "jsonl":
-        return _json_records(path)
+        return _json_records(path, file_format.encoding, leave_out)
     return read_rows(Table(str(path), _format(path), file_format), text_column, leave_out)
 
 
-def _json_records(path: Path) -> Iterator[Record | None]:
+def _json_records(path: Path, encoding: str | None, leave_out: LeaveOut) -> Iterator[Record | None]:
     number = unreadable = 0
-    try:
-        with pa.input_stream(str(path), compression="detect") as file:  # knows a truncated stream from its end
-            lines = io.BufferedReader(file)
-            while line := lines.readline(LINE_BYTES):
-                number += 1
-                if len(line) == LINE_BYTES and not line.endswith(b"\n"):
-                    raise InputError(f"{path}, line {number}: over {LINE_BYTES // 2**20} MiB: no record is so long")
-                if line.strip():
-                    record = _parsed(line)
-                    unreadable += record is None
-                    yield record
-    except OSError as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}, after line {number}: damaged ({reason}): fetch or pack it again") from error
+    with readable(path):
+        file = TextFile(_ZstPath(path) if path.suffix == ".zst" else path, encoding, leave_out)
+        for _, line in file.lines():
+            if line.strip():
+                record = _parsed(line)
+                number, unreadable = number + 1, unreadable + (record is None)
+                yield record
     if unreadable > max(1, MOST_UNREADABLE * number):  # a download that broke off damages one line
-        raise InputError(f"{path}: {unreadable:,} of {number:,} lines are no JSON objects: give JSON lines in UTF-8")
+        raise InputError(f"{path}: {unreadable:,} of {number:,} lines are no JSON objects: give JSON lines")
 
 
-def _parsed(line: bytes) -> Record | None:
+class _ZstPath(PosixPath):
+    """The path of a file packed with zstd, which opens unpacked."""
+
+    def open(self, *_: Any) -> io.BufferedReader:  # type: ignore[override]
+        return io.BufferedReader(_Zst(self))
+
+
+class _Zst(io.RawIOBase):
+    """The content of a file packed with zstd.
+
+    Raises:
+        InputError: if the file is damaged, or unpacks without end.
+    """
+
+    def __init__(self, path: Path):
+        self.path, self.unpacked = path, 0
+        self.file = pa.input_stream(str(path), compression="zstd")  # knows a truncated stream from its end
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            length = self.file.readinto(buffer)
+        except OSError as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"{self.path}: damaged zst file ({reason}): fetch or pack it again") from error
+        self.unpacked += length
+        if self.unpacked > BOMB_BYTES and self.unpacked > BOMB_RATIO * self.path.stat().st_size:
+            raise InputError(f"{self.path}: unpacks to over {BOMB_RATIO} times its size: no text does, it is damaged")
+        return length
+
+
+def _parsed(line: str) -> Record | None:
     try:
-        record = json.loads(line.decode("utf-8-sig"))
-    except (ValueError, RecursionError):  # UnicodeDecodeError is a ValueError
+        record = json.loads(line)
+    except (ValueError, RecursionError):  # ValueError also for a number of thousands of digits
         return None
     return _unwrapped(record) if isinstance(record, dict) else None
 

@@ -1,7 +1,6 @@
 """Records of dumps, in the forms that they are found in."""
 
 import csv
-import gzip
 import json
 
 import pyarrow as pa
@@ -9,8 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from training.common.errors import InputError
+from training.corpus_preparation import records
 from training.corpus_preparation.records import find_dumps, is_retweet, read_records, value_at
-from training.texts.lines import UTF8, FileFormat
+from training.texts import lines
+from training.texts.lines import LINE_LIMIT, UTF8, FileFormat
 from training.texts.report import ReadingReport
 
 RECORDS = [{"text": "¡Qué frío!", "author": "a"}, {"text": "Vamos, che", "author": "b"}]
@@ -22,15 +23,16 @@ def read(path, report=None, file_format=UTF8):
     return list(read_records(path, "text", file_format, lambda reason, _: report.count(reason)))
 
 
-def zst(path, content):
-    with pa.output_stream(str(path), compression="zstd") as file:
+def pack(path, content):
+    """Write a file, packed as its name says."""
+    with pa.output_stream(str(path), compression="detect") as file:
         file.write(content)
 
 
 def test_every_kind_of_dump_gives_the_same_records(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(LINES)
-    (tmp_path / "b.json.gz").write_bytes(gzip.compress(LINES))
-    zst(tmp_path / "c.jsonl.zst", LINES)
+    pack(tmp_path / "b.json.gz", LINES)
+    pack(tmp_path / "c.jsonl.zst", LINES)
     pq.write_table(pa.Table.from_pylist(RECORDS), tmp_path / "d.parquet")
     with (tmp_path / "e.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["text", "author"])
@@ -43,17 +45,16 @@ def test_every_kind_of_dump_gives_the_same_records(tmp_path):
 
 
 def test_zst_of_several_frames_is_read_to_its_end(tmp_path):
-    for name in ("one", "two"):
-        zst(tmp_path / name, LINES)
     path = tmp_path / "x.jsonl.zst"
-    path.write_bytes((tmp_path / "one").read_bytes() + (tmp_path / "two").read_bytes())
+    pack(path, LINES)
+    path.write_bytes(path.read_bytes() * 2)
     assert read(path) == RECORDS * 2
 
 
 @pytest.mark.parametrize("suffix", ["gz", "zst"])
 def test_a_truncated_file_is_an_error(tmp_path, suffix):
     path = tmp_path / f"x.jsonl.{suffix}"
-    zst(path, LINES * 50) if suffix == "zst" else path.write_bytes(gzip.compress(LINES * 50))
+    pack(path, LINES * 50)
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(InputError, match="damaged"):
         read(path)
@@ -65,6 +66,39 @@ def test_a_broken_line_is_none_and_many_are_an_error(tmp_path):
     assert read(path) == [*RECORDS, None]
     path.write_bytes(LINES + b"no\n" * 3)
     with pytest.raises(InputError, match="3 of 5 lines are no JSON objects"):
+        read(path)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+@pytest.mark.parametrize(
+    ("written", "encoding"),
+    [("utf-16", None), ("utf-8-sig", None), ("latin-1", "latin-1"), ("utf-16-le", "utf-16-le")],
+)
+def test_json_lines_are_read_in_their_encoding(tmp_path, written, encoding, suffix):
+    path = tmp_path / f"x.jsonl{suffix}"
+    text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in RECORDS * 20)
+    pack(path, text.encode(written))
+    assert read(path, file_format=FileFormat(encoding)) == RECORDS * 20
+    if encoding:
+        with pytest.raises(InputError, match=f"seems to be {encoding}.*: read it with --encoding {encoding}"):
+            read(path)
+
+
+def test_lines_that_are_not_decodable_or_too_long_are_counted_and_the_others_read(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(LINES * 50 + b'{"text": "ni\xf1o"}\n' + b'{"text": "' + b"a" * 17 * LINE_LIMIT + b'"}\n' + LINES)
+    report = ReadingReport()
+    assert read(path, report) == RECORDS * 51
+    assert (report.invalid, report.too_long) == (1, 1)
+
+
+@pytest.mark.parametrize(("suffix", "module"), [("gz", lines), ("zst", records)])
+def test_a_file_that_unpacks_without_end_is_refused(tmp_path, monkeypatch, suffix, module):
+    path = tmp_path / f"x.jsonl.{suffix}"
+    pack(path, b"\n" * 2**22)
+    assert read(path) == []
+    monkeypatch.setattr(module, "BOMB_BYTES", 10_000)
+    with pytest.raises(InputError, match="unpacks to over 500 times its size"):
         read(path)
 
 
@@ -90,7 +124,7 @@ def test_a_table_is_read_as_its_format_says_and_lines_left_out_are_counted(tmp_p
 
 
 def test_a_table_in_zst_is_refused(tmp_path):
-    zst(tmp_path / "x.csv.zst", b"text\nhola\n")
+    pack(tmp_path / "x.csv.zst", b"text\nhola\n")
     with pytest.raises(InputError, match="JSON lines only"):
         find_dumps([str(tmp_path / "x.csv.zst")])
 
