@@ -6,6 +6,11 @@ The mean of such checkpoints is closer to the minimum than each of them, since t
 folder gets the configuration, the code and the tokenizer of the first model.
 """
 
+if __name__ == "__main__":
+    from training.common.beginning import begin
+
+    begin()  # the other imports take seconds
+
 import argparse
 from pathlib import Path
 

@@ -15,6 +15,11 @@ and a conditional random field. Validation accuracy chooses how strongly a linea
 `pip install -e ".[baselines,tagging]"`.
 """
 
+if __name__ == "__main__":
+    from training.common.beginning import begin
+
+    begin()  # the other imports take seconds
+
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

@@ -10,6 +10,11 @@ Reads the test_guesses.json that finetune.py and baselines.py wrote on the same 
 tests of each classifier against each simple method, in all and for regions with enough test texts.
 """
 
+if __name__ == "__main__":
+    from training.common.beginning import begin
+
+    begin()  # the other imports take seconds
+
 from pathlib import Path
 
 import torch

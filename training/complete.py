@@ -7,6 +7,11 @@ Models are folders or Hub ids; one with regional parts answers once for each of 
 model is run.
 """
 
+if __name__ == "__main__":
+    from training.common.beginning import begin
+
+    begin()  # the other imports take seconds
+
 import argparse
 
 from training.common.arguments import check_each

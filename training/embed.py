@@ -10,6 +10,11 @@ or over 1 MB is left out and counted, or refused where a .npy file is written. T
 BERT paper (arXiv 1810.04805, section 5.3), for two layers.
 """
 
+if __name__ == "__main__":
+    from training.common.beginning import begin
+
+    begin()  # the other imports take seconds
+
 from dataclasses import dataclass, field
 from typing import Literal
 

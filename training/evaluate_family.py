@@ -11,6 +11,11 @@ figures in `figures`, and `report.md`, which shows ours beside the published res
 `pretrain.py` held out. This runs the model code that lies beside foreign weights.
 """
 
+if __name__ == "__main__":
+    from training.common.beginning import begin
+
+    begin()  # the other imports take seconds
+
 from pathlib import Path
 
 import torch

@@ -11,6 +11,11 @@ A masked language model becomes two graphs, a classifier the first of them:
 The int8 graphs are `*_quantized.onnx`. docs/onnx.md shows both in use. Needs the extra `onnx`.
 """
 
+if __name__ == "__main__":
+    from training.common.beginning import begin
+
+    begin()  # the other imports take seconds
+
 import argparse
 import logging
 from pathlib import Path

@@ -17,6 +17,11 @@ for classes of texts test_guesses.json with what they guess of each test text, f
 A run takes minutes and is not resumed: the same command starts an interrupted one again.
 """
 
+if __name__ == "__main__":
+    from training.common.beginning import begin
+
+    begin()  # the other imports take seconds
+
 import json
 import time
 from pathlib import Path
@@ -35,7 +40,6 @@ from training.common.provenance import base_fingerprint
 from training.engine.accelerator import make_accelerator, say
 from training.engine.models import save_model
 from training.engine.run_folder import WORK_DIR, check_output_dir, prepare_work_dir, put_in_place
-from training.engine.signals import stop_with_launcher
 from training.finetuning.arguments import FinetuneArguments, check_arguments
 from training.finetuning.classifier import Classifier
 from training.finetuning.folds import all_tests, authors_of, cross_validation
@@ -51,7 +55,6 @@ from training.texts.labelled import LabelledSplits
 def main() -> None:
     args = parse_arguments(FinetuneArguments, __doc__.splitlines()[0])
     check_arguments(args)
-    stop_with_launcher()
     with only_run_in(Path(args.output_dir)):
         check_output_folder(args, Path(args.output_dir))
         train(args, Path(args.output_dir))

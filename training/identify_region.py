@@ -10,6 +10,11 @@ part of the corpora and writes them into the model's folder; without them all re
 probabilities are too sure. This runs the model code that lies beside the weights.
 """
 
+if __name__ == "__main__":
+    from training.common.beginning import begin
+
+    begin()  # the other imports take seconds
+
 import argparse
 import heapq
 import json

@@ -6,6 +6,11 @@ The folder opens by the Auto classes, with its code and a tokenizer without regi
 those of the model with parts for the text behind `[MX]`. `--region none` writes the body alone, of no region.
 """
 
+if __name__ == "__main__":
+    from training.common.beginning import begin
+
+    begin()  # the other imports take seconds
+
 import argparse
 from pathlib import Path
 

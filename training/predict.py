@@ -11,6 +11,11 @@ language model. Lists are JSON in CSV, TSV and Parquet. A row without text has e
 lines that are left out, as they are not decodable or over 1 MB.
 """
 
+if __name__ == "__main__":
+    from training.common.beginning import begin
+
+    begin()  # the other imports take seconds
+
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -9,6 +9,11 @@ well. What people write there, facts.yaml and the page outside its two marks, st
 that are not given, which are named. Everything is made and checked before anything is replaced.
 """
 
+if __name__ == "__main__":
+    from training.common.beginning import begin
+
+    begin()  # the other imports take seconds
+
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -10,6 +10,11 @@ metrics.json and loss_curve.png. On SIGTERM, SIGINT (Ctrl-C) or the death of its
 and exits with status 75; a second SIGINT ends it at once. The same command with `--resume` continues it.
 """
 
+if __name__ == "__main__":
+    from training.common.beginning import begin
+
+    begin()  # the other imports take seconds
+
 import dataclasses
 import sys
 from pathlib import Path
@@ -40,7 +45,7 @@ from training.engine.run_folder import (
     is_finished,
     prepare_work_dir,
 )
-from training.engine.signals import STOPPED, stop_with_launcher
+from training.engine.signals import STOPPED
 from training.pretraining.arguments import PretrainArguments, check_arguments
 from training.pretraining.data import load_data, make_steps
 from training.pretraining.estimate import estimate
@@ -54,7 +59,6 @@ from training.texts.regions import Region, get_region
 
 
 def main() -> None:
-    stop_with_launcher()
     args = parse_arguments(PretrainArguments, __doc__.splitlines()[0])
     region = get_region(args.region)
     check_arguments(args, region)

@@ -12,6 +12,11 @@ has are not sent again. Log in with `hf auth login`, or set HF_TOKEN. The exit s
 nothing was pushed because the input is wrong, 130 after Ctrl-C.
 """
 
+if __name__ == "__main__":
+    from training.common.beginning import begin
+
+    begin()  # the other imports take seconds
+
 import re
 import sys
 from collections import Counter

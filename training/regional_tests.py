@@ -8,6 +8,11 @@ and behind the token of each. `regional_tests.json` gets the results, `figures` 
 shows them beside the other results of the folder. This runs the model code that lies beside foreign weights.
 """
 
+if __name__ == "__main__":
+    from training.common.beginning import begin
+
+    begin()  # the other imports take seconds
+
 from pathlib import Path
 
 import torch

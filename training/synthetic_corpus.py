@@ -6,6 +6,11 @@ Each region gets a file. The words and sentences are in texts/synthetic_lexicon.
 give the same bytes on every machine.
 """
 
+if __name__ == "__main__":
+    from training.common.beginning import begin
+
+    begin()  # the other imports take seconds
+
 from dataclasses import dataclass, field
 from pathlib import Path
 

@@ -6,9 +6,14 @@
 The recipe is training/recipes/family.yaml and those that it names. Every stage is one of the other scripts; its
 command is printed and runs alone as well. After an interruption the same command continues: finished stages are
 skipped, and an unfinished training resumes from its checkpoint. A stage that was begun with another recipe, corpus or
-body is refused. SIGTERM and Ctrl-C reach the running script: a pretraining writes a checkpoint, any other stage starts again; the
-exit status is then 75.
+body is refused. SIGTERM and Ctrl-C reach the running script: a pretraining writes a checkpoint, any other stage starts
+again; the exit status is then 75.
 """
+
+if __name__ == "__main__":
+    from training.common.beginning import begin
+
+    begin()  # the other imports take seconds
 
 from pathlib import Path
 
@@ -30,7 +35,9 @@ def main() -> None:
     with only_run_in(Path(args.output_dir)):
         if not args.estimate:
             run_all(stages, args.num_threads)
-            say(f"{args.output_dir}: finished; the models are in {args.output_dir}/bilma, the report is {args.output_dir}/results/report.md")
+            say(
+                f"{args.output_dir}: finished; the models are in {args.output_dir}/bilma, the report is {args.output_dir}/results/report.md"
+            )
             return
         pretraining = next(
             (

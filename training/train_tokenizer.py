@@ -6,6 +6,11 @@
 be compared. A vocabulary file as the authors publish it becomes a tokenizer with `--vocab_file`.
 """
 
+if __name__ == "__main__":
+    from training.common.beginning import begin
+
+    begin()  # the other imports take seconds
+
 from pathlib import Path
 
 from modeling_bilma.tokenization_bilma import (

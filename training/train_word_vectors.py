@@ -8,6 +8,11 @@ word_vectors.safetensors, (tokens, --size) float32, centred and each of length 1
 what they were made from. The same seed gives the same vectors with one worker only.
 """
 
+if __name__ == "__main__":
+    from training.common.beginning import begin
+
+    begin()  # the other imports take seconds
+
 import time
 from pathlib import Path
 

@@ -12,10 +12,10 @@ from typing import NoReturn
 from huggingface_hub.constants import HF_HOME
 from safetensors import SafetensorError
 
+from training.common.beginning import AGAIN, INTERRUPTED, end_of_imports, tell
 from training.common.progress import keep_bars_out_of_logs
 
-# Exit statuses that shells give for SIGINT and SIGPIPE.
-INTERRUPTED, UNREAD = 130, 141
+UNREAD = 141  # the exit status that shells give for SIGPIPE
 # What the system says of a disk or folder that takes no more; libraries in C++ and Rust repeat its words.
 _NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 # What torch and numpy make of it.
@@ -88,24 +88,25 @@ def run(main: Callable[[], None]) -> NoReturn:
     """
     keep_bars_out_of_logs()
     try:
+        end_of_imports()
         main()
         sys.stdout.flush()
     except InputError as error:
         _end(2, f"error: {error}")
     except KeyboardInterrupt:
-        _end(INTERRUPTED, "interrupted: run the same command again")
+        _end(INTERRUPTED, f"interrupted: {AGAIN}")
     except BrokenPipeError:
         _end(UNREAD)
     except Exception as error:
         if (reason := next(filter(None, map(writing_failure, _causes(error))), None)) is None:
             raise
-        _end(2, f"error: {reason}: make room or give another folder, and run the same command again")
+        _end(2, f"error: {reason}: make room or give another folder, and {AGAIN}")
     _end(0)
 
 
 def _end(status: int, message: str | None = None) -> NoReturn:
     if message:
-        print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
+        tell(message)
     try:
         sys.stdout.flush()
     except OSError:  # Python would try it once more at its end, and take another status

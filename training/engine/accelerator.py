@@ -22,10 +22,10 @@ from transformers.utils import logging as transformers_logging
 from modeling_bilma.modeling_bilma import multiplies_bf16
 from modeling_bilma.regional import PARTS
 from training.common import progress
+from training.common.beginning import is_launched
 from training.common.errors import InputError, as_input_error
 from training.engine.arguments import EngineArguments
 from training.engine.run_folder import LOG_DIR
-from training.engine.signals import is_launched
 
 # From glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3

@@ -4,10 +4,7 @@ The pretraining loop saves a checkpoint at its next step (`pretraining/loop.py`:
 ends with the status `STOPPED`.
 """
 
-import ctypes
-import os
 import signal
-import sys
 from types import FrameType
 from typing import Any
 
@@ -16,9 +13,6 @@ from accelerate import Accelerator
 
 # EX_TEMPFAIL of sysexits.h, "try again later": the exit status of a run that was stopped and can be resumed.
 STOPPED = 75
-# Set by `accelerate launch` and by torchrun for the processes that they start.
-_SET_BY_LAUNCHERS = ("ACCELERATE_MIXED_PRECISION", "TORCHELASTIC_RUN_ID")
-_PR_SET_PDEATHSIG = 1  # from Linux's prctl.h
 
 
 class StopSignals:
@@ -40,20 +34,6 @@ class StopSignals:
         self.received = signal.Signals(number).name
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def is_launched() -> bool:
-    """Whether `accelerate launch` or torchrun started this process."""
-    return any(name in os.environ for name in _SET_BY_LAUNCHERS)
-
-
-def stop_with_launcher() -> None:
-    """Have Linux send this process SIGTERM when its launcher dies, so that no training continues unnoticed.
-
-    A run started without a launcher outlives its parent, as `nohup` requires.
-    """
-    if sys.platform == "linux" and is_launched():
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def any_process(accelerator: Accelerator, *flags: bool) -> list[bool]:
