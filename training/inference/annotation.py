@@ -37,7 +37,8 @@ from training.inference.tables import (
 )
 from training.texts.columns import Columns
 from training.texts.corpus import is_blank
-from training.texts.lines import LINE_LIMIT, unicode_error
+from training.texts.decoding import unicode_error
+from training.texts.lines import LINE_LIMIT
 from training.texts.report import IN_WORDS, ReadingReport, Reason
 
 ROWS_PER_PART = 8192  # are read, sorted by length, answered and written together

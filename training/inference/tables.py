@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from training.common.errors import InputError
+from training.texts.decoding import unicode_error
 from training.texts.files import json_objects, readable
-from training.texts.lines import STANDARD_INPUT, UTF8, FileFormat, TextFile, source_name, unicode_error
+from training.texts.lines import STANDARD_INPUT, UTF8, FileFormat, TextFile, source_name
 from training.texts.report import LeaveOut
 from training.texts.tables import csv_table, open_parquet, record_batches, tsv_table
 

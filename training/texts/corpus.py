@@ -14,8 +14,9 @@ from training.common.arguments import option
 from training.common.errors import InputError, as_input_error
 from training.common.files import file_sha256
 from training.texts.columns import Columns, Row
+from training.texts.decoding import DecodingCheck, unicode_error
 from training.texts.files import file_rows, find_files, hub_rows
-from training.texts.lines import LINE_LIMIT, UTF8, FileFormat, unicode_error
+from training.texts.lines import LINE_LIMIT, UTF8, FileFormat
 from training.texts.regions import region_of_file
 from training.texts.report import HARMLESS, ReadingReport, Reason
 
@@ -93,8 +94,9 @@ class Corpus:
         """Yield every usable text, stripped.
 
         Raises:
-            InputError: if a file cannot be read as what its name says (with the line) or lacks the text column; with
-                `strict`, for a text that is left out but neither empty nor a notice.
+            InputError: if a file cannot be read as what its name says (with the line), lacks the text column, or is
+                not decodable in more than a small share; with `strict`, for a text that is left out but neither empty
+                nor a notice.
         """
         for text, *_ in self.rows():
             yield text
@@ -107,11 +109,17 @@ class Corpus:
             InputError: as iterating does, and if the label column is missing.
         """
         self.report.forget_left_out()
+        for source, rows in self._rows_of_sources():
+            decoding = DecodingCheck(source)
+            yield from self.usable(rows, source, decoding)
+            decoding.check()
+
+    def _rows_of_sources(self) -> Iterator[tuple[str, Iterator[Row]]]:
         if self.dataset_name:
-            rows = hub_rows(self.dataset_name, self.dataset_config_name, self.split, self.dataset_commit, self.columns)
-            yield from self.usable(rows, self.dataset_name)
+            dataset = (self.dataset_name, self.dataset_config_name, self.split, self.dataset_commit)
+            yield self.dataset_name, hub_rows(*dataset, self.columns)
         for path in self.files:
-            yield from self.usable(file_rows(path, self.columns, self.file_format, self.leave_out), str(path))
+            yield str(path), file_rows(path, self.columns, self.file_format, self.leave_out)
 
     def grouped(self) -> Iterator[GroupedText]:
         """Yield every usable text with its group; None where it has none.
@@ -123,16 +131,22 @@ class Corpus:
             return ((text, None) for text in self)
         return ((row[0], row[-1]) for row in self.rows())
 
-    def usable(self, rows: Iterable[Row], source: str) -> Iterator[tuple[str, *Row]]:
-        """Yield the rows with a text, stripped; count the others in the report.
+    def usable(
+        self, rows: Iterable[Row], source: str, decoding: DecodingCheck | None = None
+    ) -> Iterator[tuple[str, *Row]]:
+        """Yield the rows with a text, stripped; count the others in the report, and all of them in `decoding`.
 
         Raises:
-            InputError: with `strict`, for a text that is left out but not empty.
+            InputError: with `strict`, for a text that is left out but not empty; and as `decoding` does.
         """
         for text, *values in rows:
+            whole = "\n".join(filter(None, (text, *values)))
+            error = unicode_error(whole)
+            if decoding:
+                decoding.count(whole, error)
             if text is None or is_blank(text := text.strip()):
                 self.leave_out(Reason.EMPTY, source)
-            elif any(map(unicode_error, filter(None, (text, *values)))):
+            elif error:
                 self.leave_out(Reason.INVALID, f"{source}: a text is not Unicode ({_shown(text)})")
             elif len(text) > LINE_LIMIT:
                 self.leave_out(Reason.TOO_LONG, f"{source}: a text of over 1 MB ({_shown(text)})")

@@ -9,16 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from charset_normalizer import from_bytes
-
 from training.common.errors import InputError
+from training.texts.decoding import SAMPLE_BYTES, DecodingCheck, unicode_error
 from training.texts.report import LeaveOut, Reason
 
 STANDARD_INPUT = Path("-")
 LINE_LIMIT = 2**20  # characters of the longest line, and of the longest text
-MOST_UNDECODABLE = 0.02  # share of the lines of a file; with more of them, the file is in another encoding
-FIRST_CHECK = 1000  # lines after which that share is looked at for the first time
-SAMPLE_BYTES = 2**16  # what an encoding is guessed from
 START_BYTES = 2**18  # what is looked at before a file is read
 # A text compresses five to ten times; deflate's limit is about a thousand.
 BOMB_RATIO, BOMB_BYTES = 500, 2**32
@@ -29,8 +25,6 @@ _MARKS = {  # those of UTF-32 first: they begin with those of UTF-16
     codecs.BOM_UTF16_BE: "utf-16",
     codecs.BOM_UTF8: "utf-8-sig",
 }
-# Encodings in which Spanish is found; others differ from them in the letters of other languages.
-_CANDIDATES = ["utf_16_le", "utf_16_be", "cp1252", "latin_1", "cp850", "mac_roman"]
 
 
 @dataclass(frozen=True)
@@ -83,8 +77,7 @@ class TextFile:
         self.wide = codecs.lookup(self.encoding).name.startswith(("utf-16", "utf-32"))
         self.errors = "surrogatepass" if self.wide else "surrogateescape"  # undecodable bytes: lone surrogates
         self.encoding_name = self.encoding.upper().removesuffix("-SIG")
-        self.checked = self.undecodable = 0
-        self.sample = bytearray()
+        self.decoding = DecodingCheck(self.name, self.encoding, counts_lines=True)
 
     @property
     def is_longer_than_start(self) -> bool:
@@ -145,32 +138,22 @@ class TextFile:
         """Tell whether all of a line or record was decoded; if not, leave it out.
 
         Raises:
-            InputError: as `check_encoding` does, once, after the first `FIRST_CHECK` lines.
+            InputError: as `DecodingCheck.count` does.
         """
-        self.checked += 1
         error = unicode_error(text)
         if error:
-            self.undecodable += 1
-            if not self.wide and len(self.sample) < SAMPLE_BYTES:
-                self.sample += text[:SAMPLE_BYTES].encode(self.encoding, "surrogateescape") + b"\n"
             byte = f"byte 0x{ord(text[error.start]) & 0xFF:02x} at {error.start}"
             self.leave_out(Reason.INVALID, f"{where}: not {self.encoding_name} ({byte})")
-        if self.checked == FIRST_CHECK:
-            self.check_encoding()
+        self.decoding.count(text, error)
         return error is None
 
     def check_encoding(self) -> None:
         """Check that few lines so far could not be decoded.
 
         Raises:
-            InputError: if their share is over `MOST_UNDECODABLE`, with the encoding that the file seems to have.
+            InputError: as `DecodingCheck.check` does.
         """
-        if self.undecodable > MOST_UNDECODABLE * self.checked:
-            found = likely_encoding(bytes(self.sample))
-            advice = f"it seems to be {found}: read it with --encoding {found}" if found else "convert it to UTF-8"
-            raise InputError(
-                f"{self.name}: {self.undecodable:,} of {self.checked:,} lines are not {self.encoding_name}: {advice}"
-            )
+        self.decoding.check()
 
 
 def _skip_line(file: IO[str], part: str, ends: tuple[str, ...], quote: str | None) -> bool:
@@ -180,25 +163,6 @@ def _skip_line(file: IO[str], part: str, ends: tuple[str, ...], quote: str | Non
         part = file.readline(LINE_LIMIT)
         quotes += part.count(quote) if quote else 0
     return quotes % 2 == 1
-
-
-def unicode_error(text: str) -> UnicodeEncodeError | None:
-    """Return the error of the first character that is no Unicode: half a surrogate pair, or an undecodable byte."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        return error
-    return None
-
-
-def likely_encoding(sample: bytes) -> str | None:
-    """Guess the encoding of bytes that are not UTF-8; None if it is none that is used for Spanish."""
-    best = from_bytes(sample, cp_isolation=_CANDIDATES).best()
-    if best is None:
-        return None
-    if best.encoding == "cp1252" and not any(0x80 <= byte < 0xA0 for byte in sample):
-        return "latin-1"  # the two differ in these bytes only
-    return best.encoding.replace("_", "-")
 
 
 def _wide_encoding(start: bytes) -> str | None:

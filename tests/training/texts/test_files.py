@@ -32,6 +32,12 @@ def write(path, texts=TEXTS, column="text"):
     return path
 
 
+def write_bytes(path, texts):
+    """A Parquet file whose strings are these bytes."""
+    pq.write_table(pa.table({"text": pa.array(texts, pa.binary()).view(pa.string())}), path)
+    return path
+
+
 def read(*paths, **options):
     return list(Corpus(files=find_files(paths), **options))
 
@@ -108,10 +114,8 @@ def test_a_bad_byte_inside_quotes_costs_one_record(tmp_path):
 
 
 def test_parquet_texts_that_are_not_utf8_or_missing(tmp_path):
-    bad = pa.array([b"uno", b"d\xf3s", None, b"tres"], pa.binary()).view(pa.string())
-    pq.write_table(pa.table({"text": bad}), tmp_path / "a.parquet")
-    corpus = Corpus(files=(tmp_path / "a.parquet",))
-    assert list(corpus) == ["uno", "tres"]
+    corpus = Corpus(files=(write_bytes(tmp_path / "a.parquet", [b"uno", b"d\xf3s", None, *[b"tres"] * 98]),))
+    assert list(corpus) == ["uno"] + ["tres"] * 98
     assert (corpus.report.invalid, corpus.report.empty) == (1, 1)
     pq.write_table(pa.table({"text": pa.array(["uno", "uno"]).dictionary_encode()}), tmp_path / "b.parquet")
     assert read(tmp_path / "b.parquet") == ["uno", "uno"]
@@ -119,10 +123,22 @@ def test_parquet_texts_that_are_not_utf8_or_missing(tmp_path):
 
 def test_half_a_surrogate_pair_is_invalid_text(tmp_path):
     path = tmp_path / "a.jsonl"
-    path.write_text('{"text": "uno \\ud83d"}\n{"text": "dos \\ud83d\\ude0d"}\n')
+    path.write_text('{"text": "uno \\ud83d"}\n' + '{"text": "dos \\ud83d\\ude0d"}\n' * 99)
     corpus = Corpus(files=(path,))
-    assert list(corpus) == ["dos 😍"]
+    assert list(corpus) == ["dos 😍"] * 99
     assert corpus.report.invalid == 1
+
+
+@pytest.mark.parametrize("bad", [90, 3])
+def test_texts_that_are_not_unicode_are_refused_when_they_are_many(tmp_path, bad):
+    path = write_bytes(tmp_path / "a.parquet", ["qué más".encode("latin-1")] * bad + [b"uno"] * (100 - bad))
+    with pytest.raises(InputError, match=rf"a.parquet: {bad} of 100 texts are not Unicode: .* latin-1: write them as"):
+        read(path)
+    (tmp_path / "a.jsonl").write_text('{"text": "uno \\ud83d"}\n' * bad + '{"text": "dos"}\n' * (100 - bad))
+    with pytest.raises(
+        InputError, match=rf"a.jsonl: {bad} of 100 texts are not Unicode: .* halves of surrogate pairs"
+    ):
+        read(tmp_path / "a.jsonl")
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import pytest
 from training.common.errors import InputError
 from training.texts import lines
 from training.texts.corpus import Corpus
+from training.texts.decoding import likely_encoding
 from training.texts.files import find_files
-from training.texts.lines import FileFormat, likely_encoding
+from training.texts.lines import FileFormat
 
 TEXT = "El niño está aquí, ¿qué tal?"
 
