@@ -155,10 +155,15 @@ class StreamedData(Data):
     def describe(self) -> str:
         names = self.corpus.names()
         return (
-            f"{names[0]}{' and others' * (len(names) > 1)}: {self.report.texts:,} texts in "
+            f"{names[0]}{' and others' * (len(names) > 1)}: {self.report.texts:,} rows in "
             f"{self.report.row_groups:,} row groups of {self.report.shards:,} Parquet files, "
             f"{len(self.validation_texts):,} of them to validate on"
         )
+
+    def describe_left_out(self, processes: int) -> str:
+        """Say what reading left out so far: the files are read while the model is trained."""
+        by = f", by the first of {processes} processes" if processes > 1 else ""
+        return f"rows read to train on since the last start, in every epoch anew{by}: {self.corpus.report.summary()}"
 
     def make_train_steps(self, args: PretrainArguments, settings: StepSettings) -> StreamedSteps:
         validation_hashes = hashes_of(self.validation_tokens)
@@ -218,6 +223,7 @@ def load_stream(
     if validation_corpus is None:
         validation_corpus = HeldOutTexts.of(stream, args.validation_fraction, args.max_validation_texts)
     tokens, _ = load_on_each_machine(args, validation_corpus, tokenizer, accelerator)
+    stream.corpus.report.forget_left_out()  # what is counted from here on is for training
     return StreamedData(
         corpus=stream.corpus,
         report=stream.report,

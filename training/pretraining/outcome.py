@@ -16,7 +16,7 @@ from training.engine.models import give_default_modes
 from training.engine.run_folder import TEXTS, WORK_DIR, put_in_place
 from training.engine.run_state import BestScores, RunState
 from training.pretraining.arguments import OPERATIONAL, PretrainArguments
-from training.pretraining.data import Data
+from training.pretraining.data import Data, StreamedData
 from training.pretraining.loss_curve import draw_loss_curve
 from training.pretraining.start import vectors_fingerprint
 from training.texts.corpus import Corpus
@@ -65,6 +65,8 @@ def finish(
     draw_loss_curve(metrics, folder / "loss_curve.png")
     give_default_modes(folder)
     put_in_place(folder, output_dir)
+    if isinstance(data, StreamedData):
+        say(data.describe_left_out(accelerator.num_processes))
     if warning := doubt_about(state.best, state.history):
         say(warning)
     say(

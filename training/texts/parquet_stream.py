@@ -30,6 +30,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from training.common.errors import InputError, as_input_error
 from training.texts.corpus import Corpus
+from training.texts.decoding import FIRST_CHECK, DecodingCheck, unicode_error
 from training.texts.splits import is_validation, text_hash
 from training.texts.tables import PARQUET_ERRORS, decoded, first_line, strings_as_bytes
 
@@ -174,6 +175,7 @@ class ParquetStream:
         if not len(self):
             raise InputError(f"{', '.join(corpus.names())}: no row in these Parquet files")
         self._windows: tuple[Order, list[Window]] | None = None  # of the current epoch
+        self._decoding = {shard.url: DecodingCheck(shard.url) for shard in self.shards}
 
     def __len__(self) -> int:
         return self.report.texts
@@ -210,10 +212,26 @@ class ParquetStream:
         """Return the texts of a window in the order of an epoch, not yet decoded.
 
         Raises:
-            InputError: for a file that changed since the stream was opened, or cannot be read.
+            InputError: for a file that changed since the stream was opened, cannot be read, or is not decodable in
+                more than a small share of what was read of it.
         """
-        texts = pa.concat_arrays([read_row_group(*row_group, self.corpus) for row_group in window.row_groups])
+        parts = []
+        for shard, number in window.row_groups:
+            parts.append(read_row_group(shard, number, self.corpus))
+            self._check_decoding(shard, parts[-1])
+        texts = pa.concat_arrays(parts)
         return texts.take(pa.array(np.random.default_rng((*order, window.number)).permutation(len(texts))))
+
+    def _check_decoding(self, shard: Shard, texts: pa.LargeBinaryArray) -> None:
+        check = self._decoding[shard.url]
+        try:
+            texts.cast(pa.large_string())
+            check.checked += len(texts)
+        except pa.ArrowInvalid:  # which does not say how many of them
+            for text in decoded(texts):
+                check.count(text or "", unicode_error(text or ""))
+        if check.checked >= min(FIRST_CHECK, sum(shard.rows)):
+            check.check()
 
 
 class Lane:

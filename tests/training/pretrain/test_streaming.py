@@ -51,6 +51,21 @@ def test_streaming_trains_on_the_texts_and_validates_on_the_side_that_a_whole_re
     assert streamed["training"]["texts_seen"] == whole["training"]["texts"]  # 13 streamed steps are an epoch
 
 
+@pytest.mark.slow
+def test_a_streamed_run_says_at_its_end_what_it_left_out(train, refused, shards, capsys):
+    texts = [text.encode() for text in pq.read_table(shards)["text"].to_pylist()]
+    flags = ("--streaming", "--tokenizer", shards.parent / "tokenizer", "--max_steps", 13)  # an epoch
+    for bad, path in ((4, shards.parent / "few.parquet"), (300, shards.parent / "many.parquet")):
+        column = pa.array(["qué más".encode("latin-1")] * bad + texts[bad:], pa.binary()).view(pa.string())
+        pq.write_table(pa.table({"text": column}), path, row_group_size=50)
+    train(*flags, name="few", train_file=shards.parent / "few.parquet")
+    assert "rows read to train on since the last start, in every epoch anew: left out: 4 not decodable" in (
+        capsys.readouterr().out
+    )
+    message = refused(*flags, train_file=shards.parent / "many.parquet")
+    assert "many.parquet: 300 of 400 texts are not Unicode: they seem to be latin-1" in message
+
+
 def test_streaming_asks_for_what_it_needs(refused, shards, texts):
     assert "--streaming needs --tokenizer or --init_from" in refused("--streaming", train_file=shards)
     flags = ("--streaming", "--tokenizer", shards.parent / "tokenizer")

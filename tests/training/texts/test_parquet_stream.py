@@ -187,14 +187,26 @@ def test_validation_texts_are_gathered_once_and_are_the_same_for_every_run(folde
     assert len(fingerprints) == 3
 
 
-def test_rows_without_a_text_are_left_out(tmp_path, tokenizer):
+def write_bytes(path, texts):
+    path.parent.mkdir(exist_ok=True)
+    pq.write_table(pa.table({"text": pa.array(texts, pa.binary()).view(pa.string())}), path, row_group_size=50)
+
+
+def test_rows_without_a_text_are_left_out_and_counted(tmp_path, tokenizer):
     path = tmp_path / "corpus" / "a.parquet"
-    raw = pa.array([b"hola", None, b"  ", b"\xff\xfe", b"adios amigo"], pa.binary())
-    path.parent.mkdir()
-    strings = pa.StringArray.from_buffers(5, *raw.buffers()[1:], raw.buffers()[0])
-    pq.write_table(pa.table({"text": strings}), path)
-    batch = steps(path.parent, tokenizer, lanes=1)[0]
-    assert sorted(originals(batch)) == sorted(map(tuple, tokenizer(["hola", "adios amigo"])["input_ids"]))
+    write_bytes(path, [b"hola", None, b"  ", b"\xff\xfe", *[b"adios amigo"] * 96])
+    run = steps(path.parent, tokenizer, lanes=1, texts_per_step=100)
+    assert sorted(originals(run[0])) == sorted(map(tuple, tokenizer(["hola", *["adios amigo"] * 96])["input_ids"]))
+    assert run.stream.corpus.report.summary() == "left out: 2 empty, 1 not decodable"
+
+
+def test_a_file_in_another_encoding_is_refused_by_name(folder, tokenizer):
+    """However few of all texts are in it."""
+    write_bytes(folder / "4.parquet", ["qué más".encode("latin-1")] * 3 + [b"hola"] * 97)
+    run = steps(folder, tokenizer)
+    with pytest.raises(InputError, match=r"4.parquet: 3 of 100 texts are not Unicode: they seem to be latin-1"):
+        for step in range(run.steps_per_epoch):
+            run[step]
 
 
 @pytest.mark.parametrize("kind", [pa.large_string(), pa.dictionary(pa.int32(), pa.string()), pa.string_view()])
