@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from training.common.arguments import check_each, option, parse_arguments, public_arguments
-from training.common.errors import InputError, run
+from training.common.errors import InputError, as_write_error, run
 from training.common.locks import only_run_in
 from training.corpus_preparation.executors import run_locally, run_on_ray, silence_log, submit_to_slurm
 from training.corpus_preparation.folder import dump_facts, open_folder
@@ -86,7 +86,8 @@ def main() -> None:
             submit_to_slurm(stages, folder.logs, args.workers, slurm_settings(args))
             print(f"jobs are submitted; the last one writes {args.output_dir}; after a failure run this with --resume")
             return
-        (run_on_ray if args.executor == "ray" else run_locally)(stages, folder.logs, args.workers)
+        with as_write_error(folder.path):
+            (run_on_ray if args.executor == "ray" else run_locally)(stages, folder.logs, args.workers)
         folder.remove()
         print((Path(args.output_dir) / REPORT).read_text(encoding="utf-8"))
 

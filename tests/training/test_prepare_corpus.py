@@ -1,8 +1,10 @@
 """A corpus of dumps, by the script itself: what is left out, what is found again, and what an interruption costs."""
 
+import errno
 import json
 import os
 import random
+import resource
 from pathlib import Path
 
 import dill
@@ -12,6 +14,7 @@ import pytest
 from tests.training.conftest import run_main
 from training import prepare_corpus
 from training.common.errors import InputError
+from training.common.locks import only_run_in
 from training.corpus_preparation import reading
 from training.corpus_preparation.report import TIMES
 from training.texts.corpus import Corpus
@@ -139,8 +142,9 @@ def test_a_preparation_that_broke_off_continues_with_the_shards_that_are_missing
 
     reading_records = reading.read_records
     monkeypatch.setattr(reading, "read_records", breaking)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as interruption:
         prepare(dumps, tmp_path / "out", "--anonymise")
+    assert interruption.value.__notes__ == ["continue with the same command and --resume"]
     assert not (tmp_path / "out").exists()
     with pytest.raises(InputError, match="is unfinished: continue with --resume"):
         prepare(dumps, tmp_path / "out", "--anonymise")
@@ -185,6 +189,31 @@ def test_a_folder_with_files_is_not_written_to(refusal, dumps, corpus):
     before = contents(corpus)
     assert "exists already" in refusal(prepare_corpus, lambda: prepare(dumps, corpus, "--overwrite"))
     assert contents(corpus) == before
+
+
+def test_a_second_run_into_one_folder_is_refused_and_changes_nothing(refusal, dumps, tmp_path):
+    with only_run_in(tmp_path / "out"):
+        for more in ((), ("--resume",), ("--overwrite",)):
+            message = refusal(prepare_corpus, lambda more=more: prepare(dumps, tmp_path / "out", *more))
+            assert message.startswith(f"{tmp_path / 'out'}: another run writes there (process {os.getpid()} on ")
+        assert [path.name for path in tmp_path.iterdir()] == [".out.lock"]
+
+
+def test_a_full_disk_is_one_line_that_names_the_path_and_resume_goes_on(refusal, dumps, corpus, tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def prepare_on_full_disk():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))  # smaller than a shard or a log
+        try:
+            prepare(dumps, tmp_path / "out", "--anonymise")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    message = refusal(prepare_corpus, prepare_on_full_disk)
+    assert message.startswith(f"{tmp_path / '.out.preparing'} could not be written ([Errno {errno.EFBIG}]")
+    assert "--resume" in message
+    assert [path.name for path in tmp_path.iterdir()] == [".out.preparing"]
+    assert contents(prepare(dumps, tmp_path / "out", "--anonymise", "--resume")) == contents(corpus)
 
 
 def test_slurm_jobs_wait_for_one_another_and_do_the_same_work(dumps, corpus, tmp_path, monkeypatch):
