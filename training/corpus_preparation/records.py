@@ -16,7 +16,7 @@ from training.texts.report import LeaveOut
 
 Record = dict[str, Any]
 MOST_UNREADABLE = 0.02  # share of the lines of a file that are no JSON objects; with more of them, it is no JSONL
-_JSON = (".jsonl", ".json")
+_JSON = (".jsonl", ".ndjson", ".json")
 _TABLES = (".csv", ".tsv", ".parquet")
 # Where the Twitter API keeps the whole text, the author and the program that posted, in its versions 1.1 and 2.
 TWEET_TEXTS = ("extended_tweet.full_text", "full_text", "text")
@@ -34,13 +34,13 @@ def find_dumps(paths: Sequence[str]) -> tuple[Path, ...]:
         raise InputError("--input: give the files or folders of the dumps")
     files = sorted(find_files(paths, (*_JSON, *_TABLES, ".zst")))
     for file in files:
-        if file.suffix == ".zst" and _format(file) != "jsonl":
+        if file.suffix.lower() == ".zst" and _format(file) != "jsonl":
             raise InputError(f"{file}: .zst is known for JSON lines only: unpack it, or pack it with gzip")
     return tuple(files)
 
 
 def _format(path: Path) -> str:
-    name = path.name.removesuffix(".gz").removesuffix(".zst")
+    name = path.name.lower().removesuffix(".gz").removesuffix(".zst")
     return "jsonl" if name.endswith(_JSON) else Path(name).suffix.removeprefix(".")
 
 
@@ -65,7 +65,7 @@ def read_records(
 def _json_records(path: Path, encoding: str | None, leave_out: LeaveOut) -> Iterator[Record | None]:
     number = unreadable = 0
     with readable(path):
-        file = TextFile(_ZstPath(path) if path.suffix == ".zst" else path, encoding, leave_out)
+        file = TextFile(_ZstPath(path) if path.suffix.lower() == ".zst" else path, encoding, leave_out)
         for _, line in file.lines():
             if line.strip():
                 record = _parsed(line)

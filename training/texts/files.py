@@ -3,7 +3,9 @@
 import gzip
 import json
 import os
+import sys
 import zlib
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,6 +66,7 @@ def json_objects(file: TextFile, example: str) -> Iterator[tuple[str, dict[str, 
 READERS: dict[str, Reader] = {
     ".txt": text_rows,
     ".jsonl": json_rows,
+    ".ndjson": json_rows,
     ".csv": csv_rows,
     ".tsv": tsv_rows,
     ".parquet": parquet_rows,
@@ -73,7 +76,8 @@ READERS: dict[str, Reader] = {
 def find_files(paths: Sequence[str | Path], suffixes: Collection[str] = tuple(READERS)) -> tuple[Path, ...]:
     """Find the files that paths name, in order, each once; of a folder, all with a known suffix, sorted.
 
-    Hidden files, editors' backups and what is in hidden folders are not looked for in a folder.
+    Links to folders are followed. Hidden files, editors' backups and what is in hidden folders are not looked for in a
+    folder; other files there are counted in a message.
 
     Args:
         suffixes: kinds of files that are known; each but .parquet may be packed with gzip, with .gz behind.
@@ -84,29 +88,50 @@ def find_files(paths: Sequence[str | Path], suffixes: Collection[str] = tuple(RE
     """
     known = f"{', '.join(suffixes)}, each but .parquet also with .gz"
     files: list[Path] = []
+    others: dict[Path, list[Path]] = {}
     with as_input_error(OSError):  # a name too long, a folder that may not be entered
         for path in map(Path, paths):
             if path.is_dir():
-                inside = sorted(file for file in _visible_files(path) if _suffix(file, suffixes))
+                visible = sorted(_visible_files(path))
+                inside = [file for file in visible if _is_known(file, suffixes)]
                 if not inside:
                     raise InputError(f"{path}: no corpus file in this folder (looked for {known}; not hidden ones)")
                 for file in inside:
                     _check_regular(file)
                 files += inside
+                others[path] = [file for file in visible if not _is_known(file, suffixes)]
             elif not path.exists() and not path.is_symlink():
                 raise InputError(f"{path}: no such file or folder (for a dataset on the Hub use --dataset_name)")
-            elif not _suffix(path, suffixes):
+            elif not _is_known(path, suffixes):
                 raise InputError(f"{path}: unknown kind of file (known: {known})")
             else:
                 _check_regular(path)
                 files.append(path)
+    _say_others({folder: unread for folder, unread in others.items() if unread})
     return tuple(dict.fromkeys(files))
 
 
 def _visible_files(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder, onerror=_refuse_folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    entered = {os.path.realpath(folder)}
+    for parent, folders, names in os.walk(folder, onerror=_refuse_folder, followlinks=True):
+        visible = sorted(name for name in folders if not name.startswith("."))
+        folders.clear()
+        for name in sorted(visible, key=lambda name: Path(parent, name).is_symlink()):
+            if (real := os.path.realpath(Path(parent, name))) not in entered:  # else a link leads back
+                entered.add(real)
+                folders.append(name)
         yield from (Path(parent, name) for name in names if not name.startswith((".", "~", "#")))
+
+
+def _say_others(others: dict[Path, list[Path]]) -> None:
+    """Say how many files of folders are not read, in one line of the first process."""
+    if others and int(os.environ.get("RANK", 0)) == 0:
+        kinds = Counter(file.suffix or "no suffix" for unread in others.values() for file in unread)
+        named = ", ".join(kind for kind, _ in kinds.most_common(5)) + " ..." * (len(kinds) > 5)
+        print(
+            f"{', '.join(map(str, others))}: files of other kinds, which are not read: {kinds.total():,} ({named})",
+            file=sys.stderr,
+        )
 
 
 def _refuse_folder(error: OSError) -> NoReturn:
@@ -120,11 +145,13 @@ def _check_regular(path: Path) -> None:
         raise InputError(f"{path}: a pipe or device, not a file: write the texts to a file first")
 
 
-def _suffix(path: Path, suffixes: Collection[str]) -> str:
-    """Return the suffix that says the kind of a file, without .gz; "" if it is none of these."""
-    packed = path.name.endswith(".gz")
-    suffix = Path(path.name.removesuffix(".gz")).suffix
-    return suffix if suffix in suffixes and not (packed and suffix == ".parquet") else ""
+def kind_of(path: Path) -> str:
+    """Return the suffix that says the kind of a file, in lower case and without .gz."""
+    return Path(path.name.lower().removesuffix(".gz")).suffix
+
+
+def _is_known(path: Path, suffixes: Collection[str]) -> bool:
+    return kind_of(path) in suffixes and not path.name.lower().endswith(".parquet.gz")
 
 
 def file_rows(path: Path, columns: Columns, file_format: FileFormat, on_left_out: LeaveOut) -> Iterator[Row]:
@@ -137,7 +164,7 @@ def file_rows(path: Path, columns: Columns, file_format: FileFormat, on_left_out
         InputError: if the file cannot be read as what its name says, with the line.
     """
     with readable(path):
-        yield from READERS[_suffix(path, READERS)](path, columns, file_format, on_left_out)
+        yield from READERS[kind_of(path)](path, columns, file_format, on_left_out)
 
 
 @contextmanager

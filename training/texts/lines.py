@@ -195,7 +195,7 @@ def open_bytes(path: Path) -> io.BufferedReader:
     if path == STANDARD_INPUT:
         file: Any = open(sys.stdin.fileno(), "rb", closefd=False)  # noqa: SIM115
     else:
-        file = _Gzip(path, "rb") if path.suffix == ".gz" else path.open("rb")
+        file = _Gzip(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")
     # The inner stream is a buffered one too: it fills the buffer whole, which a raw one, of a pipe above all, may not.
     return io.BufferedReader(file, START_BYTES)
 

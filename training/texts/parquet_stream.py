@@ -82,7 +82,7 @@ def find_shards(corpus: Corpus) -> list[str]:
     else:
         urls = list(map(str, corpus.files))
     for url in urls:
-        if not url.endswith(".parquet"):
+        if not url.lower().endswith(".parquet"):
             raise InputError(f"{url}: --streaming reads Parquet files only: convert it, or leave out --streaming")
     if not urls:
         raise InputError(f"dataset {corpus.dataset_name}: no Parquet files in its split {corpus.split!r}")

@@ -14,7 +14,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from training.common.arguments import check_each, option
 from training.common.errors import InputError, as_input_error
-from training.texts.files import find_files, json_objects, readable
+from training.texts.files import find_files, json_objects, kind_of, readable
 from training.texts.labelled import LabelledArguments
 from training.texts.lines import TextFile
 from training.texts.report import ReadingReport, Reason
@@ -24,7 +24,7 @@ from training.texts.tables import open_parquet, record_batches
 TOKEN_TASK = "tokens"
 OUTSIDE = "O"
 PARTS = ("train", "validation", "test")
-SUFFIXES = (".conll", ".jsonl", ".parquet")
+SUFFIXES = (".conll", ".jsonl", ".ndjson", ".parquet")
 _TAG = re.compile("O|[BI]-.+")
 
 
@@ -155,12 +155,12 @@ def file_records(args: TaggedArguments, report: ReadingReport) -> Iterator[_Reco
     """
     for path, part in _files(args).items():
         (file,) = find_files([path], SUFFIXES)
-        if file.suffix == ".parquet":
+        if kind_of(file) == ".parquet":
             yield from _parquet_records(path, args, part, report)
             continue
         with readable(file):
             opened = TextFile(file, args.encoding, _refuse)
-            if ".conll" in file.suffixes[-2:]:
+            if kind_of(file) == ".conll":
                 yield from _conll_records(opened.lines(), path, part)
             else:
                 example = f'{{"{args.tokens_column}": ["..."], "{args.tags_column}": ["O"]}}'

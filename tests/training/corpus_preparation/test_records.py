@@ -38,8 +38,10 @@ def test_every_kind_of_dump_gives_the_same_records(tmp_path):
         writer = csv.DictWriter(file, ["text", "author"])
         writer.writeheader()
         writer.writerows(RECORDS)
+    for name in ("a.jsonl", "c.jsonl.zst", "d.parquet", "e.csv"):
+        (tmp_path / name.upper()).write_bytes((tmp_path / name).read_bytes())
     files = find_dumps([str(tmp_path)])
-    assert [file.name[0] for file in files] == list("abcde")
+    assert [file.name[0] for file in files] == list("ACDEabcde")
     for file in files:
         assert read(file) == RECORDS, file
 

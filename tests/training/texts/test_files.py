@@ -186,6 +186,37 @@ def test_hidden_files_and_backups_in_a_folder_are_no_corpus(tmp_path):
     assert read(tmp_path / ".a.txt") == ["dos"], "it was named"
 
 
+def test_suffixes_in_upper_case_and_ndjson_are_known(tmp_path):
+    for number, kind in enumerate(("csv", "csv.gz", "jsonl", "parquet", "tsv", "txt")):
+        write(tmp_path / f"{number}.{kind}", [kind]).rename(tmp_path / f"{number}.{kind.upper()}")
+    write(tmp_path / "6.jsonl", ["ndjson"]).rename(tmp_path / "6.ndjson")
+    assert read(tmp_path) == ["csv", "csv.gz", "jsonl", "parquet", "tsv", "txt", "ndjson"]
+
+
+def test_linked_folders_are_read_once_whatever_they_link_to(tmp_path):
+    (tmp_path / "corpus" / "inside").mkdir(parents=True)
+    write(tmp_path / "corpus" / "inside" / "a.txt", ["uno"])
+    (tmp_path / "elsewhere").mkdir()
+    write(tmp_path / "elsewhere" / "a.txt", ["dos"])
+    for name, target in (("again", "inside"), ("loop", "."), ("more", "../elsewhere"), ("inside/up", "..")):
+        (tmp_path / "corpus" / name).symlink_to(target)
+    assert read(tmp_path / "corpus") == ["uno", "dos"]
+
+
+def test_other_files_of_a_folder_are_counted_in_a_line(tmp_path, capsys, monkeypatch):
+    write(tmp_path / "a.txt")
+    find_files([tmp_path])
+    assert capsys.readouterr().err == ""
+    for name in ("b.docx", "c.docx", "LICENSE", ".hidden"):
+        (tmp_path / name).touch()
+    find_files([tmp_path, tmp_path / "a.txt"])
+    line = f"{tmp_path}: files of other kinds, which are not read: 3 (.docx, no suffix)\n"
+    assert capsys.readouterr().err == line
+    monkeypatch.setenv("RANK", "1")
+    find_files([tmp_path])
+    assert capsys.readouterr().err == "", "another process says it"
+
+
 def test_what_cannot_be_read_is_refused_by_name(tmp_path):
     os.mkfifo(tmp_path / "pipe.txt")
     with pytest.raises(InputError, match="pipe.txt: a pipe or device, not a file"):
@@ -202,7 +233,7 @@ def test_what_cannot_be_read_is_refused_by_name(tmp_path):
 
 
 def test_a_folder_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
-    def walk(folder, onerror):
+    def walk(folder, onerror, **_):
         onerror(PermissionError(errno.EACCES, "Permission denied", str(folder)))
         return iter(())
 
