@@ -12,15 +12,20 @@ continues with those that are not finished. The corpus is OUTPUT_DIR/REGION/{tra
 OUTPUT_DIR/README.md counts what was left out, and why.
 """
 
+if __name__ == "__main__":
+    from training.common.beginning import begin
+
+    begin()  # the other imports take seconds
+
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from training.common.arguments import check_each, option, parse_arguments, public_arguments
-from training.common.errors import InputError, as_write_error, run
+from training.common.errors import InputError, as_write_error, resumable, run
 from training.common.locks import only_run_in
 from training.corpus_preparation.executors import run_locally, run_on_ray, silence_log, submit_to_slurm
-from training.corpus_preparation.folder import dump_facts, open_folder
+from training.corpus_preparation.folder import WorkFolder, dump_facts, open_folder
 from training.corpus_preparation.reading import ReadDumps
 from training.corpus_preparation.records import find_dumps
 from training.corpus_preparation.regions import RegionOf, region_finder
@@ -76,20 +81,21 @@ def main() -> None:
     silence_log()
     files = find_dumps(args.input)
     region_of = region_finder(args.region, args.region_column, args.region_rules, files)
-    with only_run_in(Path(args.output_dir)):
-        folder = open_folder(Path(args.output_dir), run_identity(args, files), args.resume, args.overwrite)
+    output_dir = Path(args.output_dir)
+    with only_run_in(output_dir), resumable(WorkFolder(output_dir.absolute()).path.exists):
+        folder = open_folder(output_dir, run_identity(args, files), args.resume, args.overwrite)
         steps = cleaning_steps(args, files, region_of)
         stages = preparation_stages(
             steps, len(files), folder, args.duplicates, args.within_regions, FinishCorpus(folder)
         )
         if args.executor == "slurm":
             submit_to_slurm(stages, folder.logs, args.workers, slurm_settings(args))
-            print(f"jobs are submitted; the last one writes {args.output_dir}; after a failure run this with --resume")
+            print(f"jobs are submitted; the last one writes {output_dir}; after a failure run this with --resume")
             return
         with as_write_error(folder.path):
             (run_on_ray if args.executor == "ray" else run_locally)(stages, folder.logs, args.workers)
         folder.remove()
-        print((Path(args.output_dir) / REPORT).read_text(encoding="utf-8"))
+        print((output_dir / REPORT).read_text(encoding="utf-8"))
 
 
 def cleaning_steps(args: PrepareArguments, files: tuple[Path, ...], region_of: RegionOf) -> list[Any]:

@@ -27,7 +27,7 @@ from modeling_bilma import BilmaForMaskedLM
 from modeling_bilma.regional import PARTS
 from modeling_bilma.tokenization_bilma import with_region_tokens
 from training.common.arguments import parse_arguments, public_arguments
-from training.common.errors import InputError, as_input_error, as_write_error, run
+from training.common.errors import InputError, as_input_error, as_write_error, resumable, run
 from training.common.locks import only_run_in
 from training.engine.accelerator import (
     as_lost_process_error,
@@ -37,7 +37,7 @@ from training.engine.accelerator import (
     make_scheduler,
     say,
 )
-from training.engine.checkpoints import load_checkpoint
+from training.engine.checkpoints import checkpoints, load_checkpoint
 from training.engine.run_folder import (
     WORK_DIR,
     check_output_dir,
@@ -67,7 +67,7 @@ def main() -> None:
             start(dataclasses.replace(args, output_dir=folder, resume=False, report_to=None), region)
         return
     output_dir = Path(args.output_dir)
-    with only_run_in(output_dir):
+    with only_run_in(output_dir), resumable(lambda: checkpoints(output_dir / WORK_DIR)):
         if is_finished(output_dir) and args.resume:
             print(
                 f"{output_dir}: this run is finished, nothing to resume; to train the model further, start another "

@@ -6,7 +6,7 @@ import pytest
 from modeling_bilma import BilmaForSequenceClassification
 from tests.conftest import TEXTS, tiny_config
 from training import predict
-from training.common.errors import InputError
+from training.common.errors import INTERRUPTED, InputError, run
 from training.common.locks import only_run_in
 
 
@@ -52,6 +52,19 @@ def test_a_run_is_continued_with_its_own_flags_only(answer, tmp_path, monkeypatc
     with pytest.raises(InputError, match="all_scores was False and is now True"):
         answer("--resume", "--all_scores")
     assert answer("--resume", "--texts_per_batch", 3) == whole
+
+
+@pytest.mark.parametrize("flags", [(), ("--overwrite",)])
+def test_the_advice_after_an_interruption_is_followed(answer, monkeypatch, capsys, flags):
+    whole = answer(name="whole.csv")
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop:
+        patch.setattr("training.inference.annotation.join_parts", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        run(lambda: answer(*flags))
+    assert stop.value.code == INTERRUPTED
+    instead = " in place of --overwrite" if flags else ""
+    line = f"predict.py: interrupted: continue with the same command and --resume{instead}"
+    assert capsys.readouterr().err.splitlines()[-1] == line
+    assert answer("--resume") == whole
 
 
 def test_wrong_flags_are_named(answer, tmp_path):

@@ -55,9 +55,24 @@ def as_write_error(path: Path) -> Iterator[None]:
         reason = reason or " ".join(str(error).split())
         free = shutil.disk_usage(path.parent).free / 2**20
         raise InputError(
-            f"{path} could not be written ({reason}; {free:,.1f} MiB free on that disk): mend that and go on with "
-            "--resume; what was written before is kept"
+            f"{path} could not be written ({reason}; {free:,.1f} MiB free on that disk): make room, or permit it"
         ) from error
+
+
+@contextmanager
+def resumable(is_begun: Callable[[], object]) -> Iterator[None]:
+    """Have Ctrl-C or a full disk in the block end with the advice to use --resume, if there is something to continue.
+
+    Args:
+        is_begun: whether there is.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if (isinstance(error, KeyboardInterrupt) or _reason(error)) and is_begun():
+            instead = " in place of --overwrite" if "--overwrite" in sys.argv else ""
+            error.add_note(f"continue with the same command and --resume{instead}")
+        raise
 
 
 def writing_failure(error: BaseException) -> str | None:
@@ -71,6 +86,16 @@ def writing_failure(error: BaseException) -> str | None:
     if in_words or (isinstance(error, OSError) and error.errno in _NOT_WRITABLE):
         return f"{text}; for another cache folder, set HF_HOME" if HF_HOME in text else text
     return None
+
+
+def _reason(error: BaseException) -> str | None:
+    """Say why a file could not be written, if that led to an error; None if not."""
+    return next(filter(None, map(writing_failure, _causes(error))), None)
+
+
+def _notes(error: BaseException) -> list[str]:
+    """Return the advice of `resumable`."""
+    return getattr(error, "__notes__", [])
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -92,15 +117,16 @@ def run(main: Callable[[], None]) -> NoReturn:
         main()
         sys.stdout.flush()
     except InputError as error:
-        _end(2, f"error: {error}")
-    except KeyboardInterrupt:
-        _end(INTERRUPTED, f"interrupted: {AGAIN}")
+        _end(2, "; ".join([f"error: {error}", *_notes(error)]))
+    except KeyboardInterrupt as error:
+        _end(INTERRUPTED, f"interrupted: {'; '.join(_notes(error)) or AGAIN}")
     except BrokenPipeError:
         _end(UNREAD)
     except Exception as error:
-        if (reason := next(filter(None, map(writing_failure, _causes(error))), None)) is None:
+        if (reason := _reason(error)) is None:
             raise
-        _end(2, f"error: {reason}: make room or give another folder, and {AGAIN}")
+        advice = "; ".join(_notes(error)) or AGAIN
+        _end(2, f"error: {reason}: make room or give another folder, and {advice}")
     _end(0)
 
 

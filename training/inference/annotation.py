@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, count, islice
@@ -19,7 +20,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from training.common.arguments import public_arguments
-from training.common.errors import InputError, as_input_error
+from training.common.errors import InputError, as_input_error, resumable
 from training.common.files import read_json, write_json
 from training.common.locks import only_run_in
 from training.common.progress import ProgressBar
@@ -123,7 +124,7 @@ def annotate(
         if output.path == STANDARD:
             counts = _print_parts(chain([first], chunks), answered, output.format, schema)
         else:
-            with only_run_in(Path(output.path)):
+            with only_run_in(Path(output.path)), _kept_to_resume(source, parts_folder(output.path)):
                 counts = _write_parts(chain([first], chunks), answered, output, schema, run, resume)
     return counts + Counter({f"left out as {IN_WORDS[reason]}": number for reason, number in report.left_out.items()})
 
@@ -247,6 +248,17 @@ def _write_parts(
         os.replace(joined, output.path)
         shutil.rmtree(folder)
     return total
+
+
+@contextmanager
+def _kept_to_resume(source: Table, folder: Path) -> Iterator[None]:
+    """Keep the parts of a run that breaks off, unless its texts are from standard input, which has no second time."""
+    with resumable(folder.exists):
+        try:
+            yield
+        finally:
+            if source.path == STANDARD:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _prepare(folder: Path, run: dict[str, Any], resume: bool) -> None:

@@ -5,12 +5,13 @@ import io
 import os
 import shutil
 import sys
+from functools import partial
 
 import pytest
 from huggingface_hub.constants import HF_HOME
 from safetensors import SafetensorError
 
-from training.common.errors import INTERRUPTED, UNREAD, InputError, as_write_error, run
+from training.common.errors import INTERRUPTED, UNREAD, InputError, as_write_error, resumable, run
 
 
 def raising(error):
@@ -86,8 +87,8 @@ def test_a_reader_that_has_gone_is_no_error(ends, monkeypatch):
         assert ends(lambda: print("answers")) == (UNREAD, [])
 
 
-def test_a_checkpoint_that_does_not_fit_says_how_to_go_on(tmp_path):
-    line = rf"step-1 could not be written .*{FULL}.* MiB free.*--resume"
+def test_a_checkpoint_that_does_not_fit_is_named_with_the_room_there_is(tmp_path):
+    line = rf"step-1 could not be written .*{FULL}.* MiB free.*: make room"
     with pytest.raises(InputError, match=line), as_write_error(tmp_path / "step-1"):
         raise OSError(errno.ENOSPC, FULL)
     with pytest.raises(RuntimeError, match="a mistake"), as_write_error(tmp_path / "step-1"):
@@ -100,3 +101,30 @@ def test_bars_of_libraries_stay_out_of_logs(ends, monkeypatch):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     ends(lambda: None)
     assert called
+
+
+@pytest.mark.parametrize("is_begun", [True, False])
+@pytest.mark.parametrize(
+    ("error", "otherwise"),
+    [
+        (KeyboardInterrupt, "run the same command again"),
+        (partial(OSError, errno.ENOSPC, FULL), "run the same command again"),
+        (partial(InputError, f"step-1: {FULL}"), FULL),
+        (partial(InputError, "mend it"), None),
+    ],
+)
+def test_what_can_be_resumed_says_so(ends, error, otherwise, is_begun):
+    def main():
+        with resumable(lambda: is_begun):
+            raise error()
+
+    _, (line,) = ends(main)
+    advice = "continue with the same command and --resume" if is_begun and otherwise else otherwise or "mend it"
+    assert line.endswith(advice)
+
+
+def test_a_run_is_not_both_resumed_and_overwritten(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["script.py", "--overwrite"])
+    with pytest.raises(KeyboardInterrupt) as interruption, resumable(lambda: True):
+        raise KeyboardInterrupt
+    assert interruption.value.__notes__ == ["continue with the same command and --resume in place of --overwrite"]

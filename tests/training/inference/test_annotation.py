@@ -201,6 +201,19 @@ def test_an_interrupted_run_goes_on_after_its_last_part(tmp_path, answer, output
     assert not parts_folder(str(tmp_path / output)).exists()
 
 
+def test_answers_to_standard_input_are_not_kept_for_a_second_run(tmp_path, monkeypatch):
+    (tmp_path / "a.txt").write_text("dos\ntres\nuno\n")
+    tables = (
+        table_at("-", "--input", INPUT_FORMATS, "txt"),
+        table_at(str(tmp_path / "b.csv"), "--output", OUTPUT_FORMATS),
+    )
+    with open(tmp_path / "a.txt") as source, pytest.raises(KeyboardInterrupt) as interruption:
+        monkeypatch.setattr("sys.stdin", source)
+        annotate(*tables, "text", Length(deadly="uno"), {})
+    assert not hasattr(interruption.value, "__notes__")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
 def test_vectors_alone_have_a_row_for_each_row_of_the_input(tmp_path, answer):
     write(tmp_path / "a.csv")
     answer("a.csv", "b.npy", Vectors(), keep_columns=False)

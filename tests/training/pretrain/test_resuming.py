@@ -47,6 +47,17 @@ def test_an_unfinished_run_is_neither_lost_nor_mixed_up(train, refused, monkeypa
     monkeypatch.undo()
 
 
+def test_an_interruption_says_resume_where_there_is_a_checkpoint(train, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    for function, advice in {"load_data": [], "finish": ["continue with the same command and --resume"]}.items():
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as interruption:
+            patch.setattr(pretrain, function, interrupt)
+            train()
+        assert getattr(interruption.value, "__notes__", []) == advice
+
+
 @pytest.mark.slow
 def test_an_interrupted_overwrite_can_be_resumed(train, monkeypatch):
     before = (train() / "model.safetensors").read_bytes()
