@@ -25,7 +25,7 @@ from training.common.errors import run
 from training.inference.annotation import annotate, check_output, describe_counts, run_identity
 from training.inference.embeddings import Embedder
 from training.inference.outputs import check_max_length, open_model
-from training.inference.tables import INPUT_FORMATS, table_at
+from training.inference.tables import input_at, table_at
 from training.texts.corpus import FormatArguments
 
 
@@ -50,7 +50,7 @@ def main() -> None:
     args = parse_arguments(EmbedArguments, __doc__.splitlines()[0])
     check_each(args, ROOM_FOR_A_TOKEN, "max_length")
     check_each(args, "1 or more", "texts_per_batch")
-    source = table_at(args.input_file, "--input_file", INPUT_FORMATS, file_format=args.file_format)
+    source = input_at(args.input_file, "--input_file", file_format=args.file_format)
     output = table_at(args.output_file, "--output_file", ("parquet", "jsonl", "npy"))
     check_output(args.output_file, args.resume, args.overwrite)
     model, tokenizer = open_model(AutoModel, args.model, dtype="float32")

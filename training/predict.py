@@ -25,7 +25,7 @@ from training.common.arguments import ROOM_FOR_A_TOKEN, check_each, option, pars
 from training.common.errors import InputError, run
 from training.inference.annotation import annotate, check_output, describe_counts, run_identity
 from training.inference.predictors import make_predictor
-from training.inference.tables import INPUT_FORMATS, OUTPUT_FORMATS, table_at
+from training.inference.tables import OUTPUT_FORMATS, input_at, table_at
 from training.texts.corpus import FormatArguments
 
 
@@ -57,10 +57,10 @@ class PredictArguments(FormatArguments):
 
 def main() -> None:
     args = parse_arguments(PredictArguments, __doc__.splitlines()[0])
-    check_arguments(args)
-    source = table_at(args.input, "--input", INPUT_FORMATS, args.input_format, args.file_format)
+    source = input_at(args.input, "--input", args.input_format, args.file_format)
     output = table_at(args.output, "--output", OUTPUT_FORMATS, args.output_format)
     check_output(args.output, args.resume, args.overwrite)
+    check_arguments(args)
     predictor = make_predictor(
         args.model,
         args.dtype,

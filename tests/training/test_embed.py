@@ -1,3 +1,4 @@
+import os
 import sys
 
 import numpy as np
@@ -51,6 +52,11 @@ def test_wrong_input_is_named_and_nothing_is_overwritten(write_vectors, folder):
     with pytest.raises(InputError, match="vectors.csv: unknown format"):
         write_vectors(name="vectors.csv")
     assert not list(folder.glob("*vectors*"))
+    os.mkfifo(folder / "pipe.txt")
+    with pytest.raises(InputError, match="pipe.txt: a pipe or device, not a file"):
+        write_vectors("--input_file", folder / "pipe.txt")
+    with pytest.raises(InputError, match="File name too long"):
+        write_vectors(name="x" * 300 + ".npy")
     write_vectors()
     with pytest.raises(InputError, match="vectors.parquet exists already"):
         write_vectors()

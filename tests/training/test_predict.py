@@ -1,4 +1,5 @@
 import csv
+import os
 import sys
 
 import pytest
@@ -65,6 +66,23 @@ def test_the_advice_after_an_interruption_is_followed(answer, monkeypatch, capsy
     line = f"predict.py: interrupted: continue with the same command and --resume{instead}"
     assert capsys.readouterr().err.splitlines()[-1] == line
     assert answer("--resume") == whole
+
+
+def test_paths_that_cannot_be_read_or_written_are_named(answer, tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "folder").mkdir()
+    long = tmp_path / ("x" * 300 + ".csv")
+    for flags, message in (
+        (("--input", tmp_path / "pipe.csv"), "pipe.csv: a pipe or device, not a file"),
+        (("--input", tmp_path / "folder"), "folder: a folder: give a file"),
+        (("--input", tmp_path / "gone.csv"), "gone.csv: no such file"),
+        (("--input", long), "File name too long"),
+        (("--output", long), "File name too long"),
+        (("--output", tmp_path / ("x" * 250 + ".csv")), "File name too long"),
+        (("--output", tmp_path / "out.csv.gz"), "out.csv.gz: is not written packed: leave out .gz"),
+    ):
+        with pytest.raises(InputError, match=message):
+            answer(*flags)
 
 
 def test_wrong_flags_are_named(answer, tmp_path):

@@ -56,6 +56,7 @@ class Answerer(Protocol):
         ...
 
 
+@as_input_error(OSError)  # a name too long
 def check_output(output: str, resume: bool, overwrite: bool) -> None:
     """Check that nothing of the user's would be overwritten.
 
@@ -69,6 +70,8 @@ def check_output(output: str, resume: bool, overwrite: bool) -> None:
     if resume and overwrite:
         raise InputError("give --resume or --overwrite, not both")
     file = Path(output)
+    if file.suffix.lower() == ".gz":
+        raise InputError(f"{file}: is not written packed: leave out .gz")
     if file.is_dir():
         raise InputError(f"{file} is a folder: give a file")
     if file.exists() and not overwrite:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from training.common.errors import InputError
 from training.texts.decoding import unicode_error
-from training.texts.files import json_objects, readable
+from training.texts.files import check_file, json_objects, kind_of, readable
 from training.texts.lines import STANDARD_INPUT, UTF8, FileFormat, TextFile, source_name
 from training.texts.report import LeaveOut
 from training.texts.tables import csv_table, open_parquet, record_batches, tsv_table
@@ -60,10 +60,22 @@ def table_at(
     Raises:
         InputError: for an unknown format.
     """
-    suffix = default if path == STANDARD else Path(path.removesuffix(".gz")).suffix.removeprefix(".")
+    suffix = default if path == STANDARD else kind_of(Path(path)).removeprefix(".")
+    suffix = "jsonl" if suffix == "ndjson" else suffix
     if suffix not in known:
         raise InputError(f"{flag} {path}: unknown format (known: {', '.join(f'.{name}' for name in known)})")
     return Table(path, str(suffix), file_format)
+
+
+def input_at(path: str, flag: str, default: str | None = None, file_format: FileFormat = UTF8) -> Table:
+    """Return the table at a path that is to be read; arguments are those of `table_at`.
+
+    Raises:
+        InputError: as `table_at` and `check_file` do.
+    """
+    if path != STANDARD:
+        check_file(Path(path))
+    return table_at(path, flag, INPUT_FORMATS, default, file_format)
 
 
 def read_rows(table: Table, text_column: str, leave_out: LeaveOut) -> Iterator[Row]:

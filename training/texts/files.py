@@ -86,7 +86,6 @@ def find_files(paths: Sequence[str | Path], suffixes: Collection[str] = tuple(RE
         InputError: if a path does not exist or cannot be read, is neither file nor folder, is of an unknown kind, or
             is a folder without any such file.
     """
-    known = f"{', '.join(suffixes)}, each but .parquet also with .gz"
     files: list[Path] = []
     others: dict[Path, list[Path]] = {}
     with as_input_error(OSError):  # a name too long, a folder that may not be entered
@@ -95,20 +94,40 @@ def find_files(paths: Sequence[str | Path], suffixes: Collection[str] = tuple(RE
                 visible = sorted(_visible_files(path))
                 inside = [file for file in visible if _is_known(file, suffixes)]
                 if not inside:
-                    raise InputError(f"{path}: no corpus file in this folder (looked for {known}; not hidden ones)")
+                    raise InputError(
+                        f"{path}: no corpus file in this folder (looked for {_known(suffixes)}; not hidden ones)"
+                    )
                 for file in inside:
                     _check_regular(file)
                 files += inside
                 others[path] = [file for file in visible if not _is_known(file, suffixes)]
             elif not path.exists() and not path.is_symlink():
                 raise InputError(f"{path}: no such file or folder (for a dataset on the Hub use --dataset_name)")
-            elif not _is_known(path, suffixes):
-                raise InputError(f"{path}: unknown kind of file (known: {known})")
             else:
-                _check_regular(path)
+                check_file(path, suffixes)
                 files.append(path)
     _say_others({folder: unread for folder, unread in others.items() if unread})
     return tuple(dict.fromkeys(files))
+
+
+def check_file(path: Path, suffixes: Collection[str] = tuple(READERS)) -> None:
+    """Check that a path names a file of a known kind, which can be opened.
+
+    Raises:
+        InputError: if it does not.
+    """
+    with as_input_error(OSError):  # a name too long
+        if path.is_dir():
+            raise InputError(f"{path}: a folder: give a file")
+        if not path.exists() and not path.is_symlink():
+            raise InputError(f"{path}: no such file")
+        if not _is_known(path, suffixes):
+            raise InputError(f"{path}: unknown kind of file (known: {_known(suffixes)})")
+        _check_regular(path)
+
+
+def _known(suffixes: Collection[str]) -> str:
+    return f"{', '.join(suffixes)}, each but .parquet also with .gz"
 
 
 def _visible_files(folder: Path) -> Iterator[Path]:
