@@ -11,7 +11,8 @@ MOST_UNDECODABLE = 0.02  # share of the lines or texts of a file; with more of t
 FIRST_CHECK = 1000  # lines or texts after which that share is looked at for the first time
 SAMPLE_BYTES = 2**16  # what an encoding is guessed from
 # Encodings in which Spanish is found; others differ from them in the letters of other languages.
-_CANDIDATES = ["utf_16_le", "utf_16_be", "cp1252", "latin_1", "cp850", "mac_roman"]
+_CANDIDATES = ["cp1252", "latin_1", "cp850", "mac_roman"]
+_WIDE_CANDIDATES = ["utf_16_le", "utf_16_be"]  # a byte of every Latin character is zero
 
 
 def unicode_error(text: str) -> UnicodeEncodeError | None:
@@ -77,7 +78,8 @@ class DecodingCheck:
 
 def likely_encoding(sample: bytes) -> str | None:
     """Guess the encoding of bytes that are not UTF-8; None if it is none that is used for Spanish."""
-    best = from_bytes(sample, cp_isolation=_CANDIDATES).best()
+    candidates = _WIDE_CANDIDATES + _CANDIDATES if 0 in sample else _CANDIDATES
+    best = from_bytes(sample, cp_isolation=candidates).best()
     if best is None:
         return None
     if best.encoding == "cp1252" and not any(0x80 <= byte < 0xA0 for byte in sample):

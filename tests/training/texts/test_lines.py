@@ -74,6 +74,12 @@ def test_the_encodings_of_spanish_are_recognised(encoding, expected):
     assert likely_encoding(f"{text}\n".encode(encoding) * 10) == expected
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("text", ["qué", "año", "É", "¿qué tal?", "sí"])
+def test_a_word_is_not_taken_for_two_bytes_a_character_and_two_bytes_not_for_one(text, encoding):
+    assert likely_encoding(f"{text}\n".encode(encoding)) == encoding
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
