@@ -200,13 +200,17 @@ def test_interrupted_while_the_commit_was_on_its_way(publish, flags, loopback_hu
     flags = flags | {"models": None}
     process = start(flags, loopback_hub)
     loopback_hub.faults.before("commit", lambda: os.kill(process.pid, signal.SIGINT))
-    process.communicate(timeout=300)
+    printed, _ = process.communicate(timeout=300)
     assert process.returncode == 130
+    said, line = printed.splitlines()[-2:]
+    assert line == "publish.py: interrupted: run the same command again"
     first = published_commits(loopback_hub, "datasets/org/bilma-regional-tests")
     status, _ = publish(models=None)
     assert status == 0
     commits = published_commits(loopback_hub, "datasets/org/bilma-regional-tests")
     assert len(commits) == 1 and first in ([], commits)
+    arrived = {f"but commit {commits[0][:8]} has arrived, without the tag v1.0", "no commit has arrived so far"}
+    assert said in {f"org/bilma-regional-tests: interrupted, {what}" for what in arrived}  # the Hub is asked meanwhile
     assert loopback_hub.tags("datasets/org/bilma-regional-tests") == {"v1.0": commits[0]}
 
 

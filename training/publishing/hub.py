@@ -131,17 +131,35 @@ def plan(api: HfApi, upload: Upload, *, private: bool, tag: str | None) -> Plan:
 def push(api: HfApi, planned: Plan, *, private: bool, say: Callable[[str], None]) -> Outcome:
     """Carry out a plan: make one commit, then tag it.
 
-    If a run breaks off, the next one completes it and sends only what is missing.
+    If a run breaks off, the next one completes it and sends only what is missing. After Ctrl-C, which passes through,
+    it is said what has arrived.
 
     Raises:
         InputError: if the Hub refuses or does not answer; the message says what has arrived.
     """
     upload = planned.upload
-    remote = planned.remote or create(api, upload, private)
-    commit = send(api, upload, remote, say) if planned.changes else remote.tip
-    if planned.new_tag:
-        add_tag(api, upload, planned.new_tag, commit)
+    try:
+        remote = planned.remote or create(api, upload, private)
+        commit = send(api, upload, remote, say) if planned.changes else remote.tip
+        if planned.new_tag:
+            add_tag(api, upload, planned.new_tag, commit)
+    except KeyboardInterrupt:
+        say(f"{upload.repo_id}: {arrived_so_far(api, planned)}")
+        raise
     return Outcome(upload.repo_id, commit, str(planned))
+
+
+def arrived_so_far(api: HfApi, planned: Plan) -> str:
+    """Read the repository once more, and say what of a plan it holds: a commit may have been on its way."""
+    try:
+        now = read(api, planned.upload)
+    except InputError as unread:
+        return f"interrupted, and it is unknown whether the commit has arrived ({unread})"
+    if now is None or now.changes:
+        return "interrupted, no commit has arrived so far"
+    tag = planned.new_tag
+    without = f", without the tag {tag}" if tag and tag not in now.tags else ""
+    return f"interrupted, but commit {now.tip[:8]} has arrived{without}"
 
 
 def create(api: HfApi, upload: Upload, private: bool) -> Remote:

@@ -1,5 +1,6 @@
 """Pushing to a loopback Hub: what arrives and what is reported, with and without a fault at every step."""
 
+import re
 import threading
 
 import pytest
@@ -320,3 +321,33 @@ def test_a_file_that_the_hub_leaves_out_is_noticed(loopback_hub, publish, monkey
     monkeypatch.setattr(loopback_hub.store, "add_commit", without_the_last)
     with pytest.raises(InputError, match="differs from what was sent: look at its results/mlm_matrix.json"):
         publish()
+
+
+@pytest.mark.parametrize(
+    ("has_arrived", "can_be_read", "said"),
+    [
+        (True, True, "but commit .{8} has arrived, without the tag v1.0$"),
+        (False, True, "no commit has arrived so far$"),
+        (True, False, "and it is unknown whether the commit has arrived"),
+    ],
+)
+def test_after_an_interruption_it_is_said_what_has_arrived(
+    publish, api, loopback_hub, monkeypatch, has_arrived, can_be_read, said
+):
+    upload = api.upload_folder
+
+    def interrupted(**settings):
+        if has_arrived:
+            upload(**settings)
+        if not can_be_read:
+            loopback_hub.faults.answer("info", 500, times=100)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(api, "upload_folder", interrupted)
+        publish()
+    (line,) = publish.said
+    assert re.match(f"{REPO}: interrupted, {said}", line)
+    loopback_hub.faults.clear()
+    publish()
+    assert loopback_hub.tags(REPO) == {"v1.0": loopback_hub.commits(REPO)[0].oid}
