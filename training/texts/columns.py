@@ -11,7 +11,7 @@ from training.common.errors import InputError
 
 # A text, then its values in the label column, the optional ones and the group column; None where there is no value.
 Row = tuple[str | None, ...]
-MISSING = ("", "nan", "<na>")  # as pandas writes missing values
+MISSING = ("", "nan", "<na>", "na", "n/a")  # as pandas, R and spreadsheets write missing values
 _DECIMAL = re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+(?=e))(e[-+]?\d+)?", re.IGNORECASE | re.ASCII)
 # Fields in which the Twitter API keeps the text of a tweet that has no field `text`.
 _TWEET_FIELDS = {

@@ -100,11 +100,29 @@ def _is_written_in(file: TextFile, dialect: type[csv.Dialect]) -> bool:
     except csv.Error:
         if not cut or rows.line_num < len(lines):
             return False
-    return len(set(widths[: -1 if cut else None])) == 1
+    header, *records = widths[: -1 if cut else None] or [0]
+    return len(set(records)) <= 1 and (not records or records[0] in (header, header + 1))  # R may add row names
+
+
+def _has_row_names(file: TextFile, dialect: type[csv.Dialect], delimiter: str) -> bool:
+    """Tell whether a table begins as R writes it: with quoted numbers of rows, for which the header has no name."""
+    lines = list(io.StringIO(file.head(), newline=""))
+    rows = csv.reader(lines, dialect, delimiter=delimiter)
+    try:
+        width = len(next(rows, []))
+        start = rows.line_num
+        first = next(rows, [])
+    except csv.Error:
+        return False
+    quoted = all(line.startswith('"') for line in (lines[0], lines[start])) if first else False
+    padded = lines[rows.line_num - 1].rstrip("\r\n").endswith(delimiter) if first else False
+    return quoted and not padded and len(first) == width + 1 and first[0].isdigit()
 
 
 class DelimitedTable:
     """A table of delimited text; its first line, the `header`, names the columns.
+
+    R's numbers of rows, which have no name there, are the column `row.names`.
 
     Args:
         text_column: a column that should be there.
@@ -121,6 +139,8 @@ class DelimitedTable:
         self.first_line = ""
         self.reader = csv.reader(self._lines(), dialect, delimiter=delimiter)
         self.header = self._header(text_column)
+        if self.quote and _has_row_names(file, dialect, delimiter):
+            self.header.insert(0, "row.names")
 
     def _lines(self) -> Iterator[str]:
         """Yield the lines of the records.
@@ -168,7 +188,9 @@ class DelimitedTable:
         places = {column: self.header.index(column) for column in columns if column in self.header}
         while (record := self._next()) is not None:
             if record and len(record) != width:
-                raise InputError(f"{self.where}: {len(record)} fields where the header has {width}: {self._advice()}")
+                raise InputError(
+                    f"{self.where}: {len(record)} fields where the header has {width}: {self._advice(record)}"
+                )
             values = {column: record[place] if record else None for column, place in places.items()}
             if self.file.is_decoded("\n".join(filter(None, values.values())), self.where):
                 yield self.where, values
@@ -200,10 +222,14 @@ class DelimitedTable:
                 f"{delimiter!r}, not {self.delimiter!r}: give --delimiter {delimiter!r}"
             )
 
-    def _advice(self) -> str:
+    def _advice(self, record: list[str]) -> str:
         if self.quote:
-            return "put the field in quotation marks or mend the line"
-        return "a text with a tab or line break cannot be written in a table without quotes: write .jsonl or .csv"
+            advice = "put the field in quotation marks or mend the line"
+        else:
+            advice = (
+                "a text with a tab or line break cannot be written in a table without quotes: write .jsonl or .csv"
+            )
+        return f"{advice}; if R wrote it, use row.names=FALSE" if len(record) == len(self.header) + 1 else advice
 
 
 def parquet_rows(path: Path, columns: Columns, file_format: FileFormat, leave_out: LeaveOut) -> Iterator[Row]:

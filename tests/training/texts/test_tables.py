@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from training.common.errors import InputError
+from training.inference.tables import input_at, read_rows
 from training.texts.columns import category, sorted_names
 from training.texts.corpus import Corpus
 from training.texts.files import find_files
@@ -32,6 +33,29 @@ def test_tables_of_pandas_are_read_as_written(tmp_path):
 def test_a_table_of_r_is_read_as_written(tmp_path):
     rows = ['"text"\t"label"', '"dijo \\"hola\\" y se fue"\t"a"', '"\\"hola\\""\t"b"', '"llano"\t"a"']
     assert list(open_table(tmp_path / "a.tsv", "\n".join(rows))) == [TEXTS[0], TEXTS[1], "llano"]
+
+
+@pytest.mark.parametrize(("name", "separator"), [("a.tsv", "\t"), ("a.csv", ",")])
+def test_a_table_of_r_with_row_names_is_read_without_them(tmp_path, name, separator):
+    rows = [["text", "label"], ["1", "hola, amigo", "a"], ["2", "a\nb", "b"], ["17", "NA", "b"]]
+    content = "".join(separator.join(f'"{field}"' for field in row) + "\n" for row in rows)
+    corpus = open_table(tmp_path / name, content, label_column="label")
+    assert list(corpus.rows()) == [("hola, amigo", "a"), ("a\nb", "b"), ("NA", "b")]
+    table = input_at(str(tmp_path / name), "--input")
+    assert next(read_rows(table, "text", print)) == {"row.names": "1", "text": "hola, amigo", "label": "a"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param("text,label\n1,hola,a\n", id="without quotes, as a text with a comma"),
+        pytest.param('"text","label"\n"hola", amigo,a\n', id="a text that is not quoted whole"),
+        pytest.param('"text","label"\n"1","a",\n', id="an empty field too many"),
+    ],
+)
+def test_what_may_be_no_row_names_is_refused_with_the_advice(tmp_path, content):
+    with pytest.raises(InputError, match="line 2: 3 fields where the header has 2: .*; if R wrote it, use row.names"):
+        list(open_table(tmp_path / "a.csv", content))
 
 
 @pytest.mark.parametrize("text", ['"hola" dijo', '"hola"', 'dijo: "sí"', '"sin cerrar', "C:\\nuevo"])
@@ -104,6 +128,7 @@ def write_labels(path, frame: pd.DataFrame) -> Corpus:
         ([1.0, 0.0, None], ["1", "0"]),
         (["pos", "neg", None], ["pos", "neg"]),
         (["1.0", "nan", " x "], ["1", "x"]),
+        (["NA", "n/a", "NONE"], ["NONE"]),
         (pd.Categorical(["b", "a", None]), ["b", "a"]),
         (pd.Categorical([2, 1, 2]), ["2", "1", "2"]),
         (pd.array([True, None, False], dtype="boolean"), ["true", "false"]),
