@@ -33,6 +33,7 @@ from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from .configuration_bilma import BilmaConfig
+from .file_modes import give_default_modes
 from .keras_weights import KerasFile, Weights, assign_weights, one_line, read_keras_file
 from .modeling_bilma import BilmaForMaskedLM, BilmaForSequenceClassification, BilmaPreTrainedModel
 from .published import EMOJI_15, PUBLISHED_MAX_LENGTH, REGIONS, check_region, config_from_published
@@ -189,6 +190,7 @@ def whole_folders(finals: Sequence[Path]) -> Iterator[list[Path]]:
             partial.mkdir(parents=True)
         yield partials
         for partial, final in zip(partials, finals, strict=True):
+            give_default_modes(partial)
             replaced = final.with_name(f".{final.name}.replaced")
             if final.exists():
                 shutil.rmtree(replaced, ignore_errors=True)

@@ -21,7 +21,7 @@ from modeling_bilma.tokenization_bilma import load_tokenizer
 from training.common.errors import InputError, as_input_error, run
 from training.common.files import write_folder
 from training.common.locks import only_run_in
-from training.engine.models import give_default_modes, open_whole
+from training.engine.models import open_whole
 
 
 def main() -> None:
@@ -39,7 +39,6 @@ def main() -> None:
         with as_input_error(ValueError), write_folder(output_dir) as folder:
             mean.save_pretrained(folder)
             load_tokenizer(args.models[0]).save_pretrained(folder)
-            give_default_modes(folder)
         print(f"{output_dir}: the mean of {len(args.models)} models, {mean.num_parameters():,} parameters")
 
 

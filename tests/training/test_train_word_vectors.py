@@ -40,6 +40,7 @@ def test_vectors_have_the_scale_of_a_models_and_say_what_they_are_of(learn):
     out = learn(group_column="author", test_fraction=0.3)
     facts = json.loads((out / "word_vectors.json").read_text())
     vectors = vectors_in(out)
+    assert (out / "word_vectors.safetensors").stat().st_mode == (out / "word_vectors.json").stat().st_mode
     assert vectors.shape[1] == 16 and vectors.dtype == np.float32
     assert vectors.std() == pytest.approx(16**-0.5, rel=0.05)
     assert 0 < facts["texts"] < 0.9 * len(TEXTS) and facts["settings"]["group_column"] == "author"

@@ -9,17 +9,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from modeling_bilma.file_modes import give_default_modes
 from training.common.errors import InputError, writing_failure
 
 
 @contextmanager
 def replace_folder(folder: Path) -> Iterator[Path]:
-    """Yield a new folder that replaces `folder` at the end of the block, or is removed if the block fails."""
+    """Yield a new folder that replaces `folder` at the end of the block, or is removed if the block fails.
+
+    Its files get the modes that the umask gives.
+    """
     beside, replaced = (folder.with_name(f".{folder.name}.{state}") for state in ("writing", "replaced"))
     _settle(folder, beside, replaced)  # after a run that was killed
     beside.mkdir(parents=True)
     try:
         yield beside
+        give_default_modes(beside)
         if folder.exists():
             folder.rename(replaced)
         beside.rename(folder)

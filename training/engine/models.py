@@ -1,6 +1,5 @@
 """Open and save BILMA models: float32 in memory during training, bfloat16 in the folders that are published."""
 
-import os
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,6 +8,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 
 from modeling_bilma import BilmaPreTrainedModel
+from modeling_bilma.file_modes import give_default_modes
 from training.common.errors import InputError, as_input_error
 from training.common.weights import check_weights
 
@@ -41,12 +41,3 @@ def save_model(model: BilmaPreTrainedModel, folder: Path) -> None:
     published.config.sparse_prediction = False
     published.save_pretrained(folder)
     give_default_modes(folder)
-
-
-def give_default_modes(folder: Path) -> None:
-    """Set the modes of the files in a folder by the umask: safetensors makes its files private."""
-    umask = os.umask(0)
-    os.umask(umask)
-    for file in folder.iterdir():
-        if file.is_file():
-            file.chmod(0o666 & ~umask)

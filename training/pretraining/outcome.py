@@ -8,11 +8,11 @@ from typing import Any
 from accelerate import Accelerator
 from transformers import TokenizersBackend
 
+from modeling_bilma.file_modes import give_default_modes
 from training.common.arguments import public_arguments
 from training.common.files import write_json
 from training.common.progress import say
 from training.common.provenance import base_fingerprint, commit, machine, versions
-from training.engine.models import give_default_modes
 from training.engine.run_folder import TEXTS, WORK_DIR, put_in_place
 from training.engine.run_state import BestScores, RunState
 from training.pretraining.arguments import OPERATIONAL, PretrainArguments

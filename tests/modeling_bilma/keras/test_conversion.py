@@ -52,6 +52,9 @@ def test_mlm_file(tmp_path, vocab):
     assert expected.items() <= config.items()
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"model.safetensors", "tokenizer.json", "modeling_bilma.py", "configuration_bilma.py"} <= names
+    (tmp_path / "plain").write_text("")
+    modes = {path.stat().st_mode for path in (tmp_path / "out").iterdir()}
+    assert modes == {(tmp_path / "plain").stat().st_mode}
 
 
 def test_hub_layout_gives_the_same_model_and_280_positions_by_default(tmp_path, vocab):

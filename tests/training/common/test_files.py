@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from training.common.files import replace_file, replace_folder, write_json
@@ -16,6 +18,19 @@ def test_a_new_folder_takes_the_place_of_the_old_one(folder):
         assert [file.name for file in folder.iterdir()] == ["old"]
     assert [file.name for file in folder.iterdir()] == ["new"]
     assert list(folder.parent.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_files_have_the_mode_that_the_umask_gives(folder, umask, mode):
+    before = os.umask(umask)
+    try:
+        with replace_folder(folder) as beside:
+            (beside / "onnx").mkdir()
+            for name in ("new", "onnx/new"):  # as safetensors does it
+                os.close(os.open(beside / name, os.O_CREAT, 0o600))
+    finally:
+        os.umask(before)
+    assert [(folder / name).stat().st_mode & 0o777 for name in ("new", "onnx/new")] == [mode, mode]
 
 
 def test_the_old_folder_stays_when_writing_fails(folder):
