@@ -11,7 +11,8 @@ from datatrove.utils.typeshelper import StatHints
 from training.common.errors import InputError
 from training.corpus_preparation.records import TWEET_TEXTS, Record, first_value, is_notice, read_records
 from training.texts.corpus import is_blank
-from training.texts.lines import LINE_LIMIT, UTF8, FileFormat, unicode_error
+from training.texts.decoding import DecodingCheck, unicode_error
+from training.texts.lines import LINE_LIMIT, UTF8, FileFormat
 from training.texts.report import IN_WORDS, Reason
 
 UNREADABLE = "not a JSON object"
@@ -39,7 +40,7 @@ class ReadDumps(PipelineStep):
         """Yield the usable texts of a dump, stripped; count the other records by their reason.
 
         Raises:
-            InputError: if the dump cannot be read, or has no such column.
+            InputError: if the dump cannot be read, has no such column, or is not decodable in more than a small share.
         """
         documents = self._documents(self.files[rank])
         while True:
@@ -50,7 +51,7 @@ class ReadDumps(PipelineStep):
             yield document
 
     def _documents(self, path: Path) -> Iterator[Document]:
-        checked = False
+        checked, decoding = False, DecodingCheck(str(path))
         records = read_records(path, self.text_column, self.file_format, self._leave_out_line)
         for number, record in enumerate(records, start=1):
             self.stat_update(StatHints.total)
@@ -61,12 +62,15 @@ class ReadDumps(PipelineStep):
             else:
                 checked = checked or self._has_text(record, f"{path}, record {number}")
                 text = first_value(record, self.text_paths)
-                if reason := _unusable(text, f"{path}, record {number}"):
+                reason = _unusable(text, f"{path}, record {number}")
+                decoding.count(text or "", unicode_error(text) if reason is Reason.INVALID else None)
+                if reason:
                     self._leave_out(IN_WORDS[reason])
                 else:
                     self.stat_update(StatHints.forwarded)
                     metadata = {"record": record, "path": str(path)}
                     yield Document(text.strip(), id=f"{path.name}:{number}", metadata=metadata)
+        decoding.check()
 
     def _has_text(self, record: Record, where: str) -> bool:
         """Check the first record of a dump for the column of the texts."""

@@ -134,11 +134,11 @@ def _included(record: Record, path: str, number: Any) -> Any:
     return next((one for one in objects if one.get("id") == number), None)
 
 
-def value_at(record: Mapping[str, Any], path: str) -> Any:
+def value_at(record: Any, path: str) -> Any:
     """Return the value of a column, or of a field inside fields, such as `user.location`; None if there is none."""
-    if path in record:
+    if isinstance(record, Mapping) and path in record:
         return record[path]
-    value: Any = record
+    value = record
     for name in path.split("."):
         if not isinstance(value, Mapping) or name not in value:
             return None

@@ -16,6 +16,8 @@ from py3langid.langid import MODEL_FILE, LanguageIdentifier
 from training.common.errors import InputError
 from training.corpus_preparation.records import TWEET_AUTHORS, first_value, is_retweet
 from training.texts.columns import category
+from training.texts.decoding import unicode_error
+from training.texts.report import IN_WORDS, Reason
 from training.texts.splits import group_hash, is_test, is_validation, split_hash
 
 # Those found in the tweets of the eight regions beside Spanish, and those that short Spanish texts are taken for.
@@ -122,12 +124,14 @@ class AssignSplit(BaseFilter):
         self.paths: Sequence[str] = (group_column,) if group_column else TWEET_AUTHORS
         self.validation_fraction, self.test_fraction = validation_fraction, test_fraction
 
-    def filter(self, doc: Document) -> bool:
-        """Keep every document."""
+    def filter(self, doc: Document) -> bool | tuple[bool, str]:
+        """Return True, or False and the reason if the author's name is not Unicode."""
         try:
             author = category(first_value(doc.metadata["record"], self.paths))
         except ValueError as error:
             raise InputError(f"{doc.metadata['path']}, {doc.id}: {self.paths[0]!r} {error}") from error
+        if author and unicode_error(author):
+            return False, IN_WORDS[Reason.INVALID]
         number = split_hash(doc.text, author)
         split = "train"
         if is_validation(number, self.validation_fraction):

@@ -125,6 +125,13 @@ def test_a_table_is_read_as_its_format_says_and_lines_left_out_are_counted(tmp_p
     assert report.invalid == 1
 
 
+@pytest.mark.parametrize("name", ["x.ndjson", "x.NDJSON.ZST", "x.Json.gz", "X.CSV"])
+def test_names_in_capitals_and_of_other_tools_are_known(tmp_path, name):
+    pack(tmp_path / name.lower(), b"text,author\nhola,a\n" if name == "X.CSV" else LINES)
+    (tmp_path / name.lower()).rename(tmp_path / name)
+    assert len(read(*find_dumps([str(tmp_path)]))) == (1 if name == "X.CSV" else 2)
+
+
 def test_a_table_in_zst_is_refused(tmp_path):
     pack(tmp_path / "x.csv.zst", b"text\nhola\n")
     with pytest.raises(InputError, match="JSON lines only"):
@@ -149,6 +156,6 @@ def test_retweets(record):
     assert is_retweet(record, record.get("text", "hola"))
 
 
-@pytest.mark.parametrize("record", [{"retweeted_status": None}, {"referenced_tweets": [{"type": "quoted"}]}, {}])
+@pytest.mark.parametrize("record", [{"retweeted_status": None}, {"referenced_tweets": [{"type": "quoted"}, 7]}, {}])
 def test_quotations_and_plain_tweets_are_no_retweets(record):
     assert not is_retweet(record, "RT si te gusta")

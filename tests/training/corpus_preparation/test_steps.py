@@ -81,6 +81,11 @@ def test_the_split_is_that_of_the_author_as_everywhere():
         assert documents[0].metadata["author_hash"] == group_hash(author)
 
 
+def test_an_author_that_is_not_unicode_is_counted():
+    step = AssignSplit(None, validation_fraction=0.5, test_fraction=0.0)
+    assert step.filter(document("hola", user={"id": "ana\ud83d"})) == (False, "not decodable")
+
+
 def test_without_an_author_the_text_decides():
     doc = document("hola")
     AssignSplit(None, validation_fraction=0.5, test_fraction=0.0).filter(doc)
