@@ -4,10 +4,12 @@ import csv
 import gzip
 import io
 import json
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,8 +19,18 @@ from training.texts.synthetic import generate_texts
 
 WORDS = generate_texts("mx", 300)
 ENCODINGS = ("utf-8",) * 6 + ("utf-8-sig", "utf-16", "utf-32", "latin-1", "utf-16-le")
+ODD_RECORDS: list[dict[str, Any]] = [
+    {"delete": {}},
+    {"text": math.nan},
+    {"text": "la mitad de un emoji \ud83d"},
+    {"text": "yo no sé", "user": {"id": "\ud83d"}, "data": 1},
+    {"text": "yo no sé", "user": [], "source": 3, "referenced_tweets": [1]},
+    {"data": {"text": "yo no sé", "geo": 1}, "includes": {"users": {}, "places": [1]}},
+    {"text": "RT @a: yo no sé"},
+]
 ODD_BYTES = [b"\0", b"\xff", b"\xed\xa0\x80", b'"', b'""', b"\\", b"\n", b"\r", b"\t", b",", b";", b"{", b"[" * 3000]
-ODD_BYTES += [b"\xff\xfe", b"\xef\xbb\xbf", "\u200b".encode(), b"9" * 5000, b'{"delete": {}}\n', b"\x1f\x8b\x08"]
+ODD_BYTES += [b"\xff\xfe", b"\xef\xbb\xbf", "\u200b".encode(), b"9" * 5000, b"\x1f\x8b\x08"]
+ODD_BYTES += [json.dumps(record).encode() + b"\n" for record in ODD_RECORDS]
 
 
 def lines(texts: list[str], draw: random.Random) -> str:
@@ -29,6 +41,22 @@ def records(texts: list[str], draw: random.Random) -> str:
     ascii_only = draw.random() < 0.3
     labels = ["a", 1, 1.0, True, None]
     rows = ({"text": text, "label": draw.choice(labels), "id": 7} for text in texts)
+    return "".join(json.dumps(row, ensure_ascii=ascii_only) + "\n" for row in rows)
+
+
+def tweets(texts: list[str], draw: random.Random) -> str:
+    """Return lines of a dump, in the forms of both versions of the Twitter API, with notices between them."""
+    user = {"id_str": "7", "location": "Lima"}
+    forms: list[Callable[[str], dict[str, Any]]] = [
+        lambda text: {"text": text, "user": user, "source": "<a href='x'>Web</a>", "retweeted_status": None},
+        lambda text: {"full_text": text, "user": user, "referenced_tweets": [{"type": "quoted"}]},
+        lambda text: {"text": text[:9], "extended_tweet": {"full_text": text}, "user": {"id": 7}},
+        lambda text: {"data": {"text": text, "author_id": "1"}, "includes": {"users": [{"id": "1"}]}},
+    ]
+    rows = [draw.choice(forms)(text) for text in texts]
+    for _ in range(draw.choice([0, 0, 1, 2])):
+        rows.insert(draw.randint(0, len(rows)), {"delete": {"status": {"id": 1}}})
+    ascii_only = draw.random() < 0.3
     return "".join(json.dumps(row, ensure_ascii=ascii_only) + "\n" for row in rows)
 
 
@@ -76,7 +104,8 @@ def repeat(content: bytearray, draw: random.Random) -> None:
 
 
 def insert(content: bytearray, draw: random.Random) -> None:
-    place = draw.choice([0, draw.randrange(len(content))])
+    place = draw.randrange(len(content))
+    place = draw.choice([0, place, content.find(b"\n", place) + 1])  # the last at the beginning of a line
     content[place:place] = draw.choice(ODD_BYTES) * draw.randint(1, 3)
 
 
@@ -124,25 +153,33 @@ class Kind:
 
     Attributes:
         readers: names of readers of `fuzz_readers.py`, each as often as it is to be drawn.
+        packing: suffixes of `PACK`, one of which a packed file has.
     """
 
     suffix: str
     write: Callable[[list[str], random.Random], str | bytes]
     readers: tuple[str, ...]
-    packed: bool = True  # may be packed with gzip
+    packing: tuple[str, ...] = (".gz",)
 
 
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": lambda content: gzip.compress(content, 1),
+    ".zst": lambda content: pa.compress(content, "zstd", asbytes=True),
+}
 TEXTS = ("corpus", "corpus", "corpus", "table")
+TABLES = (*TEXTS, "dump")
 KINDS = [
     Kind(".txt", lines, TEXTS),
-    Kind(".jsonl", records, TEXTS),
-    Kind(".csv", table, TEXTS),
-    Kind(".tsv", tabs, TEXTS),
-    Kind(".parquet", parquet, ("corpus", "corpus", "stream", "table"), packed=False),
+    Kind(".jsonl", records, TABLES),
+    Kind(".csv", table, TABLES),
+    Kind(".tsv", tabs, TABLES),
+    Kind(".parquet", parquet, ("corpus", "corpus", "stream", "table", "dump"), packing=()),
     Kind(".conll", conll, ("tagged",)),
     Kind(".jsonl", tagged_records, ("tagged",)),
-    Kind(".parquet", tagged_parquet, ("tagged",), packed=False),
-    Kind(".vocab", vocabulary, ("vocabulary",), packed=False),
+    Kind(".parquet", tagged_parquet, ("tagged",), packing=()),
+    Kind(".vocab", vocabulary, ("vocabulary",), packing=()),
+    Kind(".json", tweets, ("dump",), packing=(".gz", ".zst")),
+    Kind(".ndjson", tweets, ("dump",), packing=(".gz", ".zst")),
 ]
 
 
@@ -166,17 +203,17 @@ def make_file(folder: Path, draw: random.Random) -> DrawnFile:
         encoding = draw.choice(ENCODINGS)
         content = content.encode(encoding, "replace")
     damaged = bytearray(content)
-    packed = kind.packed and draw.random() < 0.25
-    packed_first = packed and draw.random() < 0.5
+    packing = draw.choice(kind.packing) if kind.packing and draw.random() < 0.25 else ""
+    packed_first = bool(packing) and draw.random() < 0.5
     if packed_first:
-        damaged = bytearray(gzip.compress(damaged, 1))
+        damaged = bytearray(PACK[packing](bytes(damaged)))
     number = draw.choice([0, 1, 1, 2, 3, 4])
     for _ in range(number):
         if damaged:
             draw.choice(MUTATIONS)(damaged, draw)
-    if packed and not packed_first:
-        damaged = bytearray(gzip.compress(damaged, 1))
-    path = folder / f"texts{kind.suffix}{'.gz' * packed}"
+    if packing and not packed_first:
+        damaged = bytearray(PACK[packing](bytes(damaged)))
+    path = folder / f"texts{kind.suffix}{packing}"
     path.write_bytes(damaged)
     is_good = number == 0 and encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-32")
-    return DrawnFile(path, reader, texts if is_good and reader in ("corpus", "stream") else None)
+    return DrawnFile(path, reader, texts if is_good and reader in ("corpus", "stream", "dump") else None)

@@ -27,15 +27,20 @@ from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from datatrove.utils.typeshelper import StatHints
 
 from benchmarks.fuzz_files import DrawnFile, make_file
 from benchmarks.reporting import write_result
 from modeling_bilma.tokenization_bilma import read_vocabulary
 from training.common.errors import InputError, as_input_error
 from training.common.progress import ProgressBar
+from training.corpus_preparation.records import find_dumps
+from training.corpus_preparation.regions import region_finder
 from training.inference.tables import INPUT_FORMATS, read_rows, table_at
+from training.prepare_corpus import PrepareArguments, cleaning_steps
 from training.texts.corpus import Corpus
 from training.texts.files import find_files
 from training.texts.parquet_stream import Lane, ParquetStream
@@ -99,12 +104,28 @@ def read_words(path: Path, draw: random.Random) -> Found:
         return Found(len(read_vocabulary(path)))
 
 
+def read_dump(path: Path, draw: random.Random) -> Found:
+    """Read a dump, and take its texts through the steps that each goes through by itself."""
+    args = PrepareArguments(input=[str(path)], output_dir="", region="mx", anonymise=draw.random() < 0.5)
+    files = find_dumps(args.input)
+    reader, *filters = cleaning_steps(args, files, region_finder(args.region, None, None, files))
+    documents = list(reader.run())
+    texts = [document.text for document in documents]
+    for step in filters:
+        documents = list(step.run(documents))
+    dropped = f"{StatHints.dropped}_"
+    counts = ((name, stat.total) for step in (reader, *filters) for name, stat in step.stats.stats.items())
+    left_out = {name.removeprefix(dropped): count for name, count in counts if name.startswith(dropped)}
+    return Found(len(documents), texts, Counter(left_out))
+
+
 READERS: dict[str, Callable[[Path, random.Random], Found]] = {
     "corpus": read_corpus,
     "stream": read_stream,
     "table": read_table,
     "tagged": read_tagged,
     "vocabulary": read_words,
+    "dump": read_dump,
 }
 
 
@@ -112,7 +133,7 @@ def counts_by_another_way(path: Path, reader: str) -> set[int]:
     """Return the numbers of records that a file may be said to have, found without its reader."""
     if path.suffix == ".parquet":
         return {pq.ParquetFile(path).metadata.num_rows}
-    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    content = unpacked(path)
     marks = {b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
     wide = next((name for mark, name in marks.items() if content.startswith(mark)), None)
     if wide:  # decoding removes the byte-order mark
@@ -124,20 +145,28 @@ def counts_by_another_way(path: Path, reader: str) -> set[int]:
         return {len(rows)}
     if ".conll" in path.suffixes:
         return {count_sentences(rows)}
-    if ".jsonl" in path.suffixes:
+    if not {".jsonl", ".json", ".ndjson"}.isdisjoint(path.suffixes):
         return {sum(bool(row.removeprefix("\ufeff").strip()) for row in rows)}
     csv.field_size_limit(sys.maxsize)
     dialects = [{}] if ".csv" in path.suffixes else [{}, {"quoting": csv.QUOTE_NONE}, {"escapechar": "\\"}]
     delimiter = "," if ".csv" in path.suffixes else "\t"
     readers = (csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, **dialect) for dialect in dialects)
     counts = {sum(1 for _ in rows) - 1 for rows in readers}
-    return {max(0, count) for count in counts} if reader == "table" else counts
+    return {max(0, count) for count in counts} if reader in ("table", "dump") else counts
+
+
+def unpacked(path: Path) -> bytes:
+    """Return the content of a file, unpacked as its name says."""
+    if path.suffix != ".zst":
+        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    with pa.input_stream(str(path), compression="zstd") as file:
+        return file.read()
 
 
 def count_sentences(rows: list[str]) -> int:
     """Count the runs of lines of a CoNLL file that are more than comments."""
     runs, words = 0, 0
-    for row in [*rows, ""]:
+    for row in [*(row.removeprefix("\ufeff") for row in rows), ""]:
         if not row.strip() or row.strip().startswith("-DOCSTART-"):
             runs, words = runs + bool(words), 0
         elif words or not row.startswith("# ") or re.search(r"\s(O|[BI]-\S+)\s*$", row):
