@@ -64,10 +64,7 @@ def result_of(results: Results, publication: Publication) -> dict[str, Any]:
     """
     kind = evaluation_of(publication).kind
     if kind not in results:
-        raise InputError(
-            f"{publication.name}: no {kind}.json, which the card needs: run evaluate_family.py with this model, and "
-            "give its output folder as --results"
-        )
+        raise InputError(f"{publication.name}: no {kind}.json, which the card needs: {how_to_evaluate(publication)}")
     return results[kind]
 
 
@@ -85,10 +82,17 @@ def name_in(result: dict[str, Any], publication: Publication) -> str:
     if same_weights:
         found = ", ".join(str(model["region"]) for model in same_weights)
         raise InputError(
-            f"{where}: {file} has these weights for the regions {found} only: run evaluate_family.py again"
+            f"{where}: {file} has these weights for the regions {found} only: {how_to_evaluate(publication)}"
         )
     names = ", ".join(model["name"] for model in result["models"])
-    raise InputError(f"{where}: its weights are not among those in {file} ({names}): run evaluate_family.py again")
+    raise InputError(f"{where}: its weights are not among those in {file} ({names}): {how_to_evaluate(publication)}")
+
+
+def how_to_evaluate(publication: Publication) -> str:
+    """Return the command that evaluates a model, and what to do with its output."""
+    flag = "--models" if publication.fills_masks else "--emoji_models"
+    command = f"evaluate_family.py {flag} {publication.trained} --corpora CORPORA --output_dir RESULTS"
+    return f"run {command}, and give publish.py --results RESULTS"
 
 
 def column_on(result: dict[str, Any], publication: Publication, region: str) -> str:

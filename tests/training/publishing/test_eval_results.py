@@ -43,5 +43,10 @@ def test_models_that_the_regional_tests_do_not_measure(publications, results, na
 def test_a_model_is_known_by_its_weights_and_region(publications, results):
     result = results["mlm_matrix"]
     assert [name_in(result, publications[name]) for name in ("bilma", "bilma-mx")] == ["bilma", "bilma-mx"]
-    with pytest.raises(InputError, match=r"not among those in mlm_matrix.json \(bilma, bilma-ar, bilma-mx\)"):
-        name_in(result, publications["bilma-mx-emoji"])
+    classifier = publications["bilma-mx-emoji"]
+    command = f"evaluate_family.py --emoji_models {classifier.trained} --corpora CORPORA --output_dir RESULTS"
+    line = rf"not among those in mlm_matrix.json \(bilma, bilma-ar, bilma-mx\): run {command}, .* --results RESULTS"
+    with pytest.raises(InputError, match=line):
+        name_in(result, classifier)
+    with pytest.raises(InputError, match=f"--models {publications['bilma'].trained} --corpora"):
+        name_in({"kind": "mlm_matrix", "models": []}, publications["bilma"])
