@@ -87,7 +87,9 @@ class PretrainArguments(EngineArguments, CorpusArguments):
         "zeros", "initial output bias of a new model: zeros, or each token's log frequency in the training texts"
     )
 
-    num_train_epochs: float | None = option(None, "passes over the texts (default: 3; with a recipe that sets none, as published for the region)")
+    num_train_epochs: float | None = option(
+        None, "passes over the texts (default: 3; with a recipe that sets none, as published for the region)"
+    )
     max_steps: int | None = option(None, "stop after this many steps instead")
     ALTERNATIVES: ClassVar = ("num_train_epochs", "max_steps")
     mlm_probability: float = option(0.15, "share of the tokens to predict")
