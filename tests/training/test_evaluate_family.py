@@ -1,6 +1,7 @@
 """The script as a user calls it: all results of models trained on the synthetic corpus, remade, and wrong input."""
 
 import json
+import re
 import shutil
 import sys
 
@@ -16,6 +17,7 @@ from training import evaluate_family
 from training.common.errors import run
 from training.evaluation import published
 from training.evaluation.intervals import FEWEST_DRAWN
+from training.evaluation.results import number
 
 SETTINGS = {
     "--test_fraction": TEST_FRACTION,
@@ -171,6 +173,15 @@ def test_pictures_and_report(shared):
 
 
 @pytest.mark.slow
+def test_the_last_lines_are_the_result_and_the_report(no_pictures, ok, shared, family, tmp_path, capsys):
+    ok(shutil.copytree(shared, tmp_path / "again"), redraw=True)
+    by_loss, by_accuracy, last = capsys.readouterr().out.splitlines()[-3:]
+    assert re.fullmatch("By the loss over words, . of 2 own models beat every model that is not .*", by_loss)
+    assert "**" + by_loss.split(":")[0].rstrip(".") in (shared / "report.md").read_text()
+    assert by_accuracy.startswith("By masked accuracy over words, ")
+    assert last == f"{tmp_path / 'again' / 'report.md'}: the report"
+
+
 def test_report_and_pictures_come_from_the_json_alone(ok, shared, tmp_path):
     again = tmp_path / "again"
     again.mkdir()
@@ -219,10 +230,11 @@ def body(family, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_body_with_regional_parts_is_a_column_for_each_region(no_pictures, ok, family, body):
+def test_a_body_with_regional_parts_is_a_column_for_each_region(no_pictures, ok, family, body, capsys):
     """The body and its regions beside a plain model of the same vocabulary, all predicting the same tokens."""
     plain = renamed(family / "bilma-ar", body.parent / "plain-ar", "ar")
     folder = ok(models=[body, plain], baseline_files=[family / "corpora"])
+    assert "--baseline_files: left out: none" in capsys.readouterr().out
     matrix = read(folder, "mlm_matrix")
     facts = {model["name"]: model["region"] for model in matrix["models"]}
     assert facts == {"bilma": None, "bilma-ar": "ar", "bilma-mx": "mx", "plain-ar": "ar"}
@@ -250,13 +262,15 @@ def test_intervals_draw_authors_where_they_are_named(no_pictures, ok, family, tm
     assert "| 12 authors |" in (folder / "report.md").read_text()
 
 
-def test_one_model_and_no_text_to_learn_from(no_pictures, ok, family, tmp_path):
+def test_one_model_and_no_text_to_learn_from(no_pictures, ok, family, tmp_path, capsys):
     """A corpus to test on as a whole: no baselines, and that is said; one model: nothing to compare it with."""
     texts = [text["text"] for text in map(json.loads, (family / "corpora" / "mx.jsonl").open())]
     corpus = write_texts(tmp_path / "others-mx.jsonl", texts[:50])
     folder = ok(models=[family / "bilma-mx"], corpora=[corpus], test_fraction=1)
     result = read(folder, "mlm_matrix")
     assert {cell["model"] for cell in result["cells"]} == {"bilma-mx"}
+    accuracy = number(cells(folder)["mx", "bilma-mx", "words"]["masked_accuracy"])
+    assert f"bilma-mx on texts of mx: masked accuracy over words {accuracy}\n" in capsys.readouterr().out
     assert len(result["notes"]) == 1 and "No baselines of mx" in result["notes"][0]
     assert result["notes"][0] in (folder / "report.md").read_text()
     assert not result["comparisons"]

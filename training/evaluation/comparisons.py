@@ -207,6 +207,7 @@ class MaskedComparison:
                 )
         if self.all_texts.files:
             pooled = self.fit_baselines(texts_outside(self.all_texts, self.tests, args.test_fraction))
+            say(f"--baseline_files: {self.all_texts.report.summary()}")
             for region, rows in masked.items():
                 predictions[region][UNIGRAM + OF_ALL] = pooled.unigram(rows)
                 predictions[region][NEAREST + OF_ALL] = pooled.nearest(rows)

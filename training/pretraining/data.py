@@ -221,8 +221,10 @@ def load_stream(
 ) -> StreamedData:
     """Tokenise the validation texts of a stream. Arguments and errors are those of `load_data`."""
     if validation_corpus is None:
-        validation_corpus = HeldOutTexts.of(stream, args.validation_fraction, args.max_validation_texts)
-    tokens, _ = load_on_each_machine(args, validation_corpus, tokenizer, accelerator)
+        held_out = HeldOutTexts.of(stream, args.validation_fraction, args.max_validation_texts)
+        tokens, _ = load_on_each_machine(args, held_out, tokenizer, accelerator)
+    else:
+        tokens = load_validation(args, validation_corpus, tokenizer, accelerator)
     stream.corpus.report.forget_left_out()  # what is counted from here on is for training
     return StreamedData(
         corpus=stream.corpus,
@@ -252,7 +254,7 @@ def load_corpus(
     if validation_corpus is None:
         validation_tokens, validation_texts = tokens, np.flatnonzero(is_validation(hashes, args.validation_fraction))
     else:
-        validation_tokens, _ = load_on_each_machine(args, validation_corpus, tokenizer, accelerator)
+        validation_tokens = load_validation(args, validation_corpus, tokenizer, accelerator)
         validation_texts = np.arange(len(validation_tokens))
         for_training &= ~np.isin(hashes, split_hashes_of(validation_tokens))
         held_out = np.concatenate([held_out, hashes_of(validation_tokens)])
@@ -284,6 +286,19 @@ def check_sides(data: TokenisedData) -> None:
                 f"{', '.join(data.corpus.names())}: none of the {data.report.texts} texts is left for {side}: "
                 "give more texts, or other ones with --validation_file"
             )
+
+
+def load_validation(
+    args: PretrainArguments, corpus: Corpus, tokenizer: TokenizersBackend, accelerator: Accelerator
+) -> Dataset:
+    """Tokenise the texts of `--validation_file`, and say what was left out.
+
+    Raises:
+        InputError: as `load_on_each_machine` does.
+    """
+    tokens, report = load_on_each_machine(args, corpus, tokenizer, accelerator)
+    say(accelerator, f"{', '.join(corpus.names())}: {report.texts:,} texts for validation; {report.summary()}")
+    return tokens
 
 
 def load_on_each_machine(

@@ -72,6 +72,12 @@ def test_texts_of_a_validation_file_are_not_trained_on(load, tokenizer, streamin
     assert trained_on == len(TEXTS) - sum(text_hash(text) in set(map(text_hash, own)) for text in TEXTS)
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_what_is_left_out_of_a_validation_file_is_said(load, capsys, streaming):
+    load(streaming, validation_texts=[*TEXTS[:40], "", " "])
+    assert "validation.jsonl: 40 texts for validation; left out: 2 empty" in capsys.readouterr().out
+
+
 def test_few_texts_to_validate_on_are_the_same_in_any_order():
     hashes = np.random.default_rng(0).permutation(100)
     tokens, turned = (Dataset.from_dict({"text_hash": values}) for values in (hashes, hashes[::-1]))
