@@ -22,6 +22,8 @@ from training.texts.report import HARMLESS, ReadingReport, Reason
 
 # Categories of Unicode in which no character is visible by itself: control, format, separators, combining marks.
 INVISIBLE = {"Cc", "Cf", "Zs", "Zl", "Zp", "Mn", "Me"}
+# Characters of other categories that show nothing: fillers of Korean syllables, and the Braille pattern without dots.
+FILLERS = "\u115f\u1160\u3164\uffa0\u2800"
 GroupedText = tuple[str, str | None]  # with the name of its group
 
 
@@ -245,9 +247,9 @@ def open_corpora(
 
 def is_blank(text: str) -> bool:
     """Tell whether a text holds no visible character."""
-    if text[:1].isalnum():  # nearly every text
+    if text[:1].isalnum() and text[0] not in FILLERS:  # nearly every text
         return False
-    return all(unicodedata.category(character) in INVISIBLE for character in text)
+    return all(unicodedata.category(character) in INVISIBLE or character in FILLERS for character in text)
 
 
 def _shown(text: str) -> str:

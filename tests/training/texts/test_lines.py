@@ -100,6 +100,13 @@ def test_texts_without_a_visible_character_are_empty(tmp_path):
     assert corpus.report.empty == 5
 
 
+@pytest.mark.parametrize("filler", ["\u115f", "\u1160", "\u2800", "\u3164", "\uffa0"])
+def test_texts_of_fillers_alone_are_empty(tmp_path, filler):
+    corpus = open_file(tmp_path / "a.txt", f"{filler}\n {filler * 2}\u200b\n{filler}a\n".encode())
+    assert list(corpus) == [f"{filler}a"]
+    assert corpus.report.empty == 2
+
+
 @pytest.fixture
 def short_limit(monkeypatch):
     for module in ("lines", "tables", "corpus"):
