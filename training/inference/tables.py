@@ -12,13 +12,14 @@ from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from training.common.errors import InputError
 from training.texts.decoding import unicode_error
 from training.texts.files import check_file, json_objects, kind_of, readable
-from training.texts.lines import STANDARD_INPUT, UTF8, FileFormat, TextFile, source_name
-from training.texts.report import LeaveOut
+from training.texts.lines import LINE_LIMIT, STANDARD_INPUT, UTF8, FileFormat, TextFile, source_name
+from training.texts.report import LeaveOut, Reason
 from training.texts.tables import csv_table, open_parquet, record_batches, tsv_table
 
 STANDARD = str(STANDARD_INPUT)  # in place of a path: standard input or output
@@ -83,7 +84,7 @@ def read_rows(table: Table, text_column: str, leave_out: LeaveOut) -> Iterator[R
 
     Args:
         text_column: a column that should be there; another delimiter is recognised by it.
-        leave_out: called for every line that is not decodable or too long.
+        leave_out: called for every line that is not decodable or too long, and for rows of Parquet that are too long.
 
     Raises:
         InputError: if the file cannot be read as what its name says, with the place.
@@ -92,8 +93,10 @@ def read_rows(table: Table, text_column: str, leave_out: LeaveOut) -> Iterator[R
     if table.format == "parquet":
         with open_parquet(path) as parquet:
             _check_names(parquet.schema_arrow.names, table.name)
+            number = 0
             for batch in record_batches(parquet, path):
-                yield from batch.to_pylist()
+                yield from _short_rows(batch, f"{table.name}, rows from {number + 1} on", leave_out).to_pylist()
+                number += len(batch)
         return
     with readable(path):
         file = TextFile(path, table.file_format.encoding, leave_out)
@@ -106,6 +109,18 @@ def read_rows(table: Table, text_column: str, leave_out: LeaveOut) -> Iterator[R
             delimited = open_it(file, text_column, table.file_format.delimiter)
             _check_names(delimited.header, delimited.where)
             yield from (record for _, record in delimited.records(delimited.header))
+
+
+def _short_rows(batch: pa.RecordBatch, where: str, leave_out: LeaveOut) -> pa.RecordBatch:
+    """Leave out the rows with a string that is over the limit whatever its characters, as lines are."""
+    short = np.ones(len(batch), bool)
+    for column in batch.columns:
+        if column.type in (pa.string(), pa.large_string()):
+            lengths = pc.fill_null(pc.binary_length(column), 0)
+            short &= lengths.to_numpy() <= 4 * LINE_LIMIT
+    for _ in range(len(batch) - int(short.sum())):
+        leave_out(Reason.TOO_LONG, f"{where}: a text of over 1 MB")
+    return batch if short.all() else batch.filter(pa.array(short))
 
 
 def _check_names(columns: Sequence[str], where: str) -> None:

@@ -142,6 +142,9 @@ class Corpus:
             InputError: with `strict`, for a text that is left out but not empty; and as `decoding` does.
         """
         for text, *values in rows:
+            if text is not None and len(text) > LINE_LIMIT:
+                self.leave_out(Reason.TOO_LONG, f"{source}: a text of over 1 MB ({_shown(text)})")
+                continue
             whole = "\n".join(filter(None, (text, *values)))
             error = unicode_error(whole)
             if decoding:
@@ -150,8 +153,6 @@ class Corpus:
                 self.leave_out(Reason.EMPTY, source)
             elif error:
                 self.leave_out(Reason.INVALID, f"{source}: a text is not Unicode ({_shown(text)})")
-            elif len(text) > LINE_LIMIT:
-                self.leave_out(Reason.TOO_LONG, f"{source}: a text of over 1 MB ({_shown(text)})")
             elif self.label_column and values[0] is None:
                 self.leave_out(
                     Reason.UNLABELLED, f"{source}: no label in column {self.label_column!r} ({_shown(text)})"

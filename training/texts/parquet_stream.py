@@ -32,7 +32,7 @@ from training.common.errors import InputError, as_input_error
 from training.texts.corpus import Corpus
 from training.texts.decoding import FIRST_CHECK, DecodingCheck, unicode_error
 from training.texts.splits import is_validation, text_hash
-from training.texts.tables import PARQUET_ERRORS, decoded, first_line, strings_as_bytes
+from training.texts.tables import PARQUET_ERRORS, check_unpacked, decoded, first_line, strings_as_bytes
 
 WINDOW_ROWS = 2**16
 Order = tuple[int, int]  # the seed and the epoch that decide the sequence of all rows
@@ -149,6 +149,7 @@ def read_row_group(shard: Shard, number: int, corpus: Corpus) -> pa.LargeBinaryA
         rows = table.metadata.row_group(number).num_rows if number < table.num_row_groups else 0
         if rows != shard.rows[number]:
             raise InputError(f"{shard.url}: changed during the run: begin anew with --overwrite")
+        check_unpacked(table.metadata.row_group(number), [corpus.text_column], shard.url)
         column = table.read_row_group(number, columns=[corpus.text_column]).column(0)
         if len(column) != rows:
             raise InputError(f"{shard.url}: damaged: {len(column)} of {rows} rows of a row group are there")

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from training.common.errors import InputError
 from training.texts.columns import Columns, Row, likely_delimiter
-from training.texts.lines import LINE_LIMIT, FileFormat, TextFile
+from training.texts.lines import BOMB_RATIO, LINE_LIMIT, FileFormat, TextFile
 from training.texts.report import LeaveOut
 
 ROWS_PER_BATCH = 256  # of a Parquet file in memory; each may be a text of `LINE_LIMIT`
+BOMB_BYTES = 2**27  # of a column of a row group, unpacked; pyarrow may hold four times as much
 # What pyarrow raises for damaged files; OverflowError, IndexError and ValueError come out of its bindings.
 PARQUET_ERRORS = (pa.ArrowException, OSError, OverflowError, IndexError, ValueError, MemoryError)
 
@@ -270,14 +272,33 @@ def record_batches(
     """Yield the rows of a Parquet file in their order, `ROWS_PER_BATCH` at a time, with these columns or all.
 
     Raises:
-        InputError: at the end, if rows were missing.
+        InputError: as `check_unpacked` does, and at the end, if rows were missing.
     """
+    for number in range(table.num_row_groups):
+        check_unpacked(table.metadata.row_group(number), columns, path)
     rows = 0
     for batch in table.iter_batches(ROWS_PER_BATCH, columns=columns):
         rows += len(batch)
         yield batch
     if rows != table.metadata.num_rows:
         raise InputError(f"{path}: damaged: {rows} of {table.metadata.num_rows} rows are there")
+
+
+def check_unpacked(row_group: pq.RowGroupMetaData, columns: Sequence[str] | None, path: Path | str) -> None:
+    """Check that these columns of a row group, or all, do not unpack without end: pyarrow unpacks a page as a whole.
+
+    Raises:
+        InputError: for one of over `BOMB_BYTES`, if they take less than a `BOMB_RATIO`th of that in the file.
+    """
+    if row_group.total_byte_size <= BOMB_BYTES:
+        return
+    for column in map(row_group.column, range(row_group.num_columns)):
+        name, size = column.path_in_schema, column.total_uncompressed_size
+        is_read = columns is None or any(f"{name}.".startswith(f"{wanted}.") for wanted in columns)
+        if is_read and size > max(BOMB_BYTES, BOMB_RATIO * column.total_compressed_size):
+            raise InputError(
+                f"{path}: column {name!r} unpacks to over {BOMB_RATIO} times its size: no text does, it is damaged"
+            )
 
 
 def first_line(error: Exception) -> str:
@@ -298,6 +319,8 @@ def _values(values: pa.Array, where: str) -> Iterator[Any]:
 def strings_as_bytes(values: pa.Array, where: str) -> pa.LargeBinaryArray:
     """Return the strings of a column, undecoded: Arrow does not promise that they are UTF-8.
 
+    Of a string over `LINE_LIMIT` only as much is returned as shows that it is.
+
     Raises:
         InputError: if the column holds anything but strings.
     """
@@ -305,7 +328,10 @@ def strings_as_bytes(values: pa.Array, where: str) -> pa.LargeBinaryArray:
         values = values.dictionary_decode()
     if values.type not in (pa.null(), pa.string(), pa.large_string(), pa.string_view()):
         raise InputError(f"{where} holds values of type {values.type}, not strings")
-    return values.cast(pa.large_binary())
+    raw = values.cast(pa.large_binary())
+    enough = 4 * (LINE_LIMIT + 1)  # a character is at most four bytes
+    is_long = (pc.max(pc.binary_length(raw)).as_py() or 0) > enough
+    return pc.binary_slice(raw, 0, enough) if is_long else raw
 
 
 def decoded(values: pa.LargeBinaryArray) -> Iterator[str | None]:

@@ -284,3 +284,13 @@ def test_nothing_is_overwritten(tmp_path):
     ):
         with pytest.raises(InputError, match=message):
             check_output(str(path), **({"resume": False, "overwrite": False} | flags))
+
+
+def test_a_row_of_parquet_over_the_limit_is_left_out_and_counted_as_a_line_is(answer, tmp_path, monkeypatch):
+    monkeypatch.setattr("training.inference.tables.LINE_LIMIT", 50)
+    rows = [{"id": 1, "text": "uno"}, {"id": 2, "text": "x" * 201}, {"id": 3, "text": None}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    assert answer("a.parquet", "b.jsonl")["left out as over 1 MB"] == 1
+    assert [json.loads(line)["id"] for line in (tmp_path / "b.jsonl").read_text().splitlines()] == [1, 3]
+    with pytest.raises(InputError, match="a.parquet, rows from 1 on: a text of over 1 MB"):
+        answer("a.parquet", "b.npy", keep_columns=False)

@@ -14,6 +14,7 @@ from training.texts.corpus import Corpus
 from training.texts.files import find_files
 from training.texts.lines import FileFormat
 from training.texts.parquet_stream import Lane, ParquetStream
+from training.texts.tables import strings_as_bytes
 
 TEXTS = ['dijo "hola" y se fue', '"hola"', "uno\tdos", "tres\ncuatro", "llano"]
 
@@ -208,3 +209,30 @@ def test_rows_that_a_damaged_parquet_file_lost_are_missed(tmp_path):
     stream = ParquetStream(corpus)
     with pytest.raises(InputError, match="damaged: 0 of 4 rows of a row group"):
         list(Lane(stream).texts((0, 0), 0, len(stream)))
+
+
+def test_a_long_text_of_parquet_is_counted_and_never_decoded_whole(tmp_path, monkeypatch):
+    for module in ("tables", "corpus"):
+        monkeypatch.setattr(f"training.texts.{module}.LINE_LIMIT", 50)
+    texts = ["uno", "x" * 51, "a" + "ñ" * 5000, "hola" + " " * 5000 + "adiós", None, "dos"]
+    pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet")
+    corpus = Corpus((tmp_path / "a.parquet",))
+    assert list(corpus) == ["uno", "dos"]
+    assert corpus.report.summary() == "left out: 1 empty, 3 over 1 MB"
+    assert max(map(len, filter(None, strings_as_bytes(pa.array(texts), "").to_pylist()))) == 204
+
+
+@pytest.mark.parametrize("use_dictionary", [True, False])
+def test_a_column_of_parquet_that_unpacks_without_end_is_refused(tmp_path, monkeypatch, use_dictionary):
+    monkeypatch.setattr("training.texts.tables.BOMB_BYTES", 1_000_000)
+    path = tmp_path / "a.parquet"
+    table = pa.table({"text": ["uno"], "text 2": ["x" * 2_000_000]})
+    pq.write_table(table, path, compression="zstd", use_dictionary=use_dictionary)
+    assert list(Corpus((path,))) == ["uno"], "that column is not read"
+    for read in (
+        lambda: list(Corpus((path,), text_column="text 2")),
+        lambda: list(Lane(ParquetStream(Corpus((path,), text_column="text 2"))).texts((0, 0), 0, 1)),
+        lambda: list(read_rows(input_at(str(path), "--input"), "text", print)),
+    ):
+        with pytest.raises(InputError, match=r"a.parquet: column 'text 2' unpacks to over 500 times its size"):
+            read()
