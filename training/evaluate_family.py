@@ -26,7 +26,8 @@ from training.common.locks import only_run_in
 from training.evaluation.arguments import EvaluateArguments, check_arguments
 from training.evaluation.comparisons import EmojiComparison, MaskedComparison
 from training.evaluation.report import check_replaceable, write_report
-from training.evaluation.results import check_new, write_result
+from training.evaluation.results import check_new, read_results, write_result
+from training.evaluation.summary_report import headlines
 
 
 def main() -> None:
@@ -37,7 +38,10 @@ def main() -> None:
         check_replaceable(output_dir / "report.md")
         if not args.redraw:
             evaluate(args, output_dir)
-        print(write_report(output_dir))
+        report = write_report(output_dir)
+        for line in headlines(read_results(output_dir)):
+            print(line)
+        print(f"{report}: the report")
 
 
 def evaluate(args: EvaluateArguments, output_dir: Path) -> None:

@@ -21,7 +21,7 @@ from training.common.arguments import parse_arguments
 from training.common.errors import InputError, run
 from training.common.locks import only_run_in
 from training.family.arguments import TrainFamilyArguments, check_arguments
-from training.family.plan import plan
+from training.family.plan import FAMILY, RESULTS, plan
 from training.family.runner import run_all, run_script, say
 
 
@@ -35,9 +35,8 @@ def main() -> None:
     with only_run_in(Path(args.output_dir)):
         if not args.estimate:
             run_all(stages, args.num_threads)
-            say(
-                f"{args.output_dir}: finished; the models are in {args.output_dir}/bilma, the report is {args.output_dir}/results/report.md"
-            )
+            home = Path(args.output_dir)
+            say(f"{home}: finished; the models are in {home / FAMILY}, the report is {home / RESULTS}/report.md")
             return
         pretraining = next(
             (

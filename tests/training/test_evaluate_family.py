@@ -173,15 +173,16 @@ def test_pictures_and_report(shared):
 
 
 @pytest.mark.slow
-def test_the_last_lines_are_the_result_and_the_report(no_pictures, ok, shared, family, tmp_path, capsys):
+def test_the_last_lines_are_the_result_and_the_report(no_pictures, ok, shared, tmp_path, capsys):
     ok(shutil.copytree(shared, tmp_path / "again"), redraw=True)
     by_loss, by_accuracy, last = capsys.readouterr().out.splitlines()[-3:]
-    assert re.fullmatch("By the loss over words, . of 2 own models beat every model that is not .*", by_loss)
+    assert re.fullmatch("By loss over words, . of 2 own models beat every model that is not .*", by_loss)
     assert "**" + by_loss.split(":")[0].rstrip(".") in (shared / "report.md").read_text()
-    assert by_accuracy.startswith("By masked accuracy over words, ")
+    assert by_accuracy.startswith("By accuracy over words, ")
     assert last == f"{tmp_path / 'again' / 'report.md'}: the report"
 
 
+@pytest.mark.slow
 def test_report_and_pictures_come_from_the_json_alone(ok, shared, tmp_path):
     again = tmp_path / "again"
     again.mkdir()

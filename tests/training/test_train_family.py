@@ -124,6 +124,8 @@ def test_a_family_is_interrupted_continued_and_protected(home):
 
     continued = finish()
     assert continued.returncode == 0, continued.stderr
+    last = f"the models are in {family / 'bilma'}, the report is {family / 'results' / 'report.md'}"
+    assert continued.stdout.splitlines()[-1].endswith(last)
     assert "[1/5] tokenizer: finished before" in continued.stdout
     assert json.loads((family / "bilma" / "config.json").read_text())["regions"] == list(REGIONS)
     matrix = json.loads((family / "results" / "mlm_matrix.json").read_text())

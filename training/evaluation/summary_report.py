@@ -1,5 +1,6 @@
 """The report's first screen: which regions' models know their region, by how much, how sure that is, and on what."""
 
+import re
 from typing import Any
 
 from training.common.markdown import markdown_table
@@ -22,11 +23,36 @@ KNOWS_NOTE = (
     "brackets 95 % intervals; the sections below say what they draw, and how a win is tested."
 )
 MATRIX_HEAD = ("held-out texts", "less loss (nats)", "than", "p (Holm)")
+# The score that is told of each model where there is nothing to compare it with.
+ALONE = {"mlm_matrix": ("masked_accuracy", "masked accuracy over words"), "emoji15_matrix": ("accuracy", "accuracy")}
 TESTS_HEAD = ("test items", "forms chosen", "more than without a region")
 
 
 def summary_section(results: dict[str, Any]) -> list[str]:
     """Say first what the other sections show in detail; nothing if no result is about own models."""
+    claims, found = claims_and_columns(results)
+    rows = [
+        [*place, *(cell for head, columns in found for cell in columns.get(place, ["–"] * len(head)))]
+        for place in sorted({place for _, columns in found for place in columns})
+    ]
+    head = ["region", "model", *(name for head, _ in found for name in head)]
+    return ["## Which models know their region", *claims, markdown_table(head, rows), KNOWS_NOTE] if found else []
+
+
+def headlines(results: dict[str, Any]) -> list[str]:
+    """Say in plain lines how the comparison ended or, where there is nothing to compare, how good each model is."""
+    claims, _ = claims_and_columns(results)
+    return [re.sub("[*`]", "", claim) for claim in claims] or [
+        f"{cell['model']} on texts of {cell['region']}: {name} {number(cell[score])}"
+        for kind, (score, name) in ALONE.items()
+        for cell in results.get(kind, {}).get("cells", [])
+        if cell["model"] in {model["name"] for model in results[kind]["models"]}  # and no baseline
+        and cell.get("targets") in (WORDS, None)
+    ]
+
+
+def claims_and_columns(results: dict[str, Any]) -> tuple[list[str], list[tuple[tuple[str, ...], Columns]]]:
+    """What the results say of own models in a sentence each, and their columns behind the heads of these."""
     claims: list[str] = []
     found: list[tuple[tuple[str, ...], Columns]] = []
     if "regional_tests" in results and (columns := tests_columns(results["regional_tests"])):
@@ -36,12 +62,7 @@ def summary_section(results: dict[str, Any]) -> list[str]:
         wins = results["mlm_matrix"]["wins"]
         claims += [summarise(wins, WORDS, score) for score in ("loss", "masked_accuracy")]
         found.append((MATRIX_HEAD, columns))
-    rows = [
-        [*place, *(cell for head, columns in found for cell in columns.get(place, ["–"] * len(head)))]
-        for place in sorted({place for _, columns in found for place in columns})
-    ]
-    head = ["region", "model", *(name for head, _ in found for name in head)]
-    return ["## Which models know their region", *claims, markdown_table(head, rows), KNOWS_NOTE] if found else []
+    return claims, found
 
 
 def tests_columns(result: RegionalTestsResult) -> Columns:
