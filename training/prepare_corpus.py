@@ -6,10 +6,10 @@
     python training/prepare_corpus.py --input dumps/ --region_column place.country_code --workers 200 \
         --executor slurm --slurm_partition cpu --slurm_time 12:00:00 --output_dir corpus
 
-Dumps are JSON lines, of the Twitter API or with a column of texts (.jsonl .json, also with .gz or .zst), tables (.csv
-.tsv, also with .gz) and .parquet. Each dump is a shard: dumps are shared out among the workers, and an interrupted run
-continues with those that are not finished. The corpus is OUTPUT_DIR/REGION/{train,validation,test}/*.parquet, and
-OUTPUT_DIR/README.md counts what was left out, and why.
+Dumps are JSON lines, of the Twitter API or with a column of texts (.jsonl .ndjson .json, also with .gz or .zst),
+tables (.csv .tsv, also with .gz) and .parquet. Each dump is a shard: dumps are shared out among the workers, and an
+interrupted run continues with those that are not finished. The corpus is
+OUTPUT_DIR/REGION/{train,validation,test}/*.parquet, and OUTPUT_DIR/README.md counts what was left out, and why.
 """
 
 if __name__ == "__main__":

@@ -66,13 +66,17 @@ def _json_records(path: Path, encoding: str | None, leave_out: LeaveOut) -> Iter
     number = unreadable = 0
     with readable(path):
         file = TextFile(_ZstPath(path) if path.suffix.lower() == ".zst" else path, encoding, leave_out)
+        if file.head().lstrip().startswith("["):
+            raise InputError(f"{path}: a JSON list: write one object a line, as `jq -c '.[]'` does")
         for _, line in file.lines():
             if line.strip():
                 record = _parsed(line)
                 number, unreadable = number + 1, unreadable + (record is None)
                 yield record
     if unreadable > max(1, MOST_UNREADABLE * number):  # a download that broke off damages one line
-        raise InputError(f"{path}: {unreadable:,} of {number:,} lines are no JSON objects: give JSON lines")
+        raise InputError(
+            f"{path}: {unreadable:,} of {number:,} lines are no JSON objects: write one a line, as `jq -c .` does"
+        )
 
 
 class _ZstPath(PosixPath):

@@ -71,6 +71,14 @@ def test_a_broken_line_is_none_and_many_are_an_error(tmp_path):
         read(path)
 
 
+@pytest.mark.parametrize("number", [2, 100_000])  # in one line, short or over the limit
+def test_a_list_is_named_and_not_one_line_that_is_left_out(tmp_path, number):
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(RECORDS * (number // 2)))
+    with pytest.raises(InputError, match="a JSON list: write one object a line"):
+        read(path)
+
+
 @pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
 @pytest.mark.parametrize(
     ("written", "encoding"),
