@@ -145,7 +145,7 @@ class Corpus:
             if text is not None and len(text) > LINE_LIMIT:
                 self.leave_out(Reason.TOO_LONG, f"{source}: a text of over 1 MB ({_shown(text)})")
                 continue
-            whole = "\n".join(filter(None, (text, *values)))
+            whole = "\n".join(filter(None, (text, *values))) if values else text or ""
             error = unicode_error(whole)
             if decoding:
                 decoding.count(whole, error)
