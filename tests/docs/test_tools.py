@@ -1,5 +1,6 @@
 """Each program of docs/tools.md runs as it stands there, in a process of its own, and its result is usable."""
 
+import ast
 import csv
 import json
 import os
@@ -36,6 +37,7 @@ class Reader:
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self.warnings = ""  # of the last program
 
     def python(self, *arguments: str) -> str:
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -48,6 +50,7 @@ class Reader:
             env=environment | {"HF_HOME": str(self.folder / "home"), "CUDA_VISIBLE_DEVICES": ""},
         )
         assert completed.returncode == 0, completed.stderr
+        self.warnings = completed.stderr
         return completed.stdout
 
     def run(self, heading: str, *launcher: str) -> str:
@@ -87,6 +90,18 @@ def reader(tmp_path) -> Reader:
 def _write_csv(path, columns, rows):
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([columns, *rows])
+
+
+def test_the_tokenizer_opens_without_question_or_warning(reader):
+    found = ast.literal_eval(reader.run("The tokenizer alone"))
+    text = "[MX] cuesta 1250 pesos, @ana"
+    assert [(token, text[first:last]) for token, (first, last) in found if token in ("0", "_", "usr", "pesos")] == [
+        ("0", "0"),
+        ("pesos", "pesos"),
+        ("_", "@"),
+        ("usr", "a"),
+    ]
+    assert "wish to run" not in reader.warnings and "can yield errors" not in reader.warnings
 
 
 def test_masked_language_model(reader):

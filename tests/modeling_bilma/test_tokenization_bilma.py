@@ -115,6 +115,12 @@ def test_tokens_span_what_they_replace(rules, text, spans):
     assert encoded.char_to_token(5) == encoded["offset_mapping"].index(inside[0])
 
 
+def test_a_number_has_the_place_of_its_last_digit(rules):
+    """A known limit: in `tokenizers`, one character of a token spans one of the text, and `0` is one character."""
+    encoded = rules("a -1250.5 a", add_special_tokens=False, return_offsets_mapping=True)
+    assert encoded["offset_mapping"] == [(0, 1), (8, 9), (10, 11)]
+
+
 def test_a_sigma_is_the_same_at_the_end_of_a_word():
     """JavaScript lower-cases it to another letter there, unless a rule comes before."""
     known = build_tokenizer([*VOCABULARY, "ο", "δ", "σ", "ς"])
