@@ -30,17 +30,21 @@ class _Csv(csv.excel):
     strict = True
 
 
+class _EscapedCsv(_Csv):
+    """As R's write.table has it: a backslash precedes quotation marks inside a quoted field."""
+
+    doublequote = False
+    escapechar = "\\"
+
+
 class _QuotedTsv(_Csv):
     """As pandas writes it: quotation marks inside a quoted field are doubled."""
 
     delimiter = "\t"
 
 
-class _EscapedTsv(_QuotedTsv):
-    """As R writes it: a backslash precedes quotation marks inside a quoted field."""
-
-    doublequote = False
-    escapechar = "\\"
+class _EscapedTsv(_EscapedCsv):
+    delimiter = "\t"
 
 
 class _PlainTsv(csv.excel_tab):
@@ -77,25 +81,26 @@ def _rows(table: "DelimitedTable", columns: Columns) -> Iterator[Row]:
 
 def csv_table(file: TextFile, text_column: str, delimiter: str | None = None) -> "DelimitedTable":
     """Open a table with `,` or the given delimiter between its columns, and quotes where needed; see its class."""
-    return DelimitedTable(file, _Csv, delimiter or ",", text_column)
+    delimiter = delimiter or ","
+    is_escaped = '\\"' in file.head() and not _parses(file, _Csv, delimiter) and _parses(file, _EscapedCsv, delimiter)
+    return DelimitedTable(file, _EscapedCsv if is_escaped else _Csv, delimiter, text_column)
 
 
 def tsv_table(file: TextFile, text_column: str, delimiter: str | None = None) -> "DelimitedTable":
     """Open a tab-separated table, with or without quotes; with another delimiter, one as of `csv_table`."""
     if delimiter:
         return csv_table(file, text_column, delimiter)
-    dialects = (dialect for dialect in _QUOTED if _is_written_in(file, dialect))
+    head = file.head()
+    seen = (dialect for dialect, pattern in _QUOTED.items() if head.startswith('"') or pattern.search(head))
+    dialects = (dialect for dialect in seen if _parses(file, dialect, "\t"))
     return DelimitedTable(file, next(dialects, _PlainTsv), "\t", text_column)
 
 
-def _is_written_in(file: TextFile, dialect: type[csv.Dialect]) -> bool:
-    """Tell whether the beginning of a table parses with the quotes of a dialect, and shows them."""
-    head = file.head()
-    if not (head.startswith('"') or _QUOTED[dialect].search(head)):
-        return False
-    lines = list(io.StringIO(head, newline=""))
+def _parses(file: TextFile, dialect: type[csv.Dialect], delimiter: str) -> bool:
+    """Tell whether the beginning of a table parses with the quotes of a dialect, to records of one width."""
+    lines = list(io.StringIO(file.head(), newline=""))
     cut = file.is_longer_than_start  # perhaps amid the last record
-    rows = csv.reader(lines, dialect)
+    rows = csv.reader(lines, dialect, delimiter=delimiter)
     widths = []
     try:
         widths += [len(row) for row in rows if row]

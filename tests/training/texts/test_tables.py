@@ -31,9 +31,15 @@ def test_tables_of_pandas_are_read_as_written(tmp_path):
     assert list(open_table(tmp_path / "a.csv", frame.to_csv(sep=";", index=False), delimiter=";")) == TEXTS
 
 
-def test_a_table_of_r_is_read_as_written(tmp_path):
+@pytest.mark.parametrize(("name", "separator"), [("a.tsv", "\t"), ("a.csv", ",")])
+def test_a_table_of_r_is_read_as_written(tmp_path, name, separator):
     rows = ['"text"\t"label"', '"dijo \\"hola\\" y se fue"\t"a"', '"\\"hola\\""\t"b"', '"llano"\t"a"']
-    assert list(open_table(tmp_path / "a.tsv", "\n".join(rows))) == [TEXTS[0], TEXTS[1], "llano"]
+    content = "\n".join(rows).replace("\t", separator)
+    assert list(open_table(tmp_path / name, content)) == [TEXTS[0], TEXTS[1], "llano"]
+
+
+def test_a_backslash_before_the_end_of_a_field_is_only_that(tmp_path):
+    assert list(open_table(tmp_path / "a.csv", 'text,x\n"C:\\",1\n"dijo ""sí""",2\n')) == ["C:\\", 'dijo "sí"']
 
 
 @pytest.mark.parametrize(("name", "separator"), [("a.tsv", "\t"), ("a.csv", ",")])
