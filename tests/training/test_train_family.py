@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, TINY
-from tests.training.conftest import write_texts
+from tests.training.conftest import run_main, write_texts
+from training import train_family
 from training.common.errors import InputError
+from training.common.locks import only_run_in
 from training.engine.signals import STOPPED
 from training.family.arguments import TrainFamilyArguments, check_arguments, task_of
 from training.family.plan import plan
@@ -89,6 +91,12 @@ def test_corpora_without_texts_or_regions_are_refused(home, tmp_path):
     (tmp_path / "texts.jsonl").write_text('{"text": "hola"}\n')
     with pytest.raises(InputError, match=r"texts\.jsonl"):
         plan(TrainFamilyArguments(corpora=str(tmp_path)))
+
+
+def test_a_family_that_another_run_trains_is_refused(home, tmp_path):
+    with only_run_in(tmp_path / "out"), pytest.raises(InputError, match="another run writes there"):
+        run_main(train_family, corpora=home / "corpora", recipe=home / "family.yaml", output_dir=tmp_path / "out")
+    assert [path.name for path in tmp_path.rglob("*")] == ["out"]
 
 
 def test_a_change_is_named():

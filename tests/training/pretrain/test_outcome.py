@@ -20,7 +20,7 @@ from training.texts.synthetic import generate_texts
 from training.texts.token_cache import hashes_of, load_tokens
 
 
-def test_the_output_folder_holds_the_model_and_its_results(train, texts):
+def test_the_output_folder_holds_the_model_and_its_results(train, texts, capsys):
     out = train("--max_steps", 40, "--learning_rate", 5e-3, "--eval_steps", 0.25)
     assert {path.name for path in out.iterdir()} == FINISHED
     metrics = json.loads((out / "metrics.json").read_text())
@@ -29,6 +29,8 @@ def test_the_output_folder_holds_the_model_and_its_results(train, texts):
     assert [point["step"] for point in evaluations] == [10, 20, 30, 40]
     assert validation["loss"] == min(point["eval_loss"] for point in evaluations) < evaluations[0]["eval_loss"]
     assert validation["perplexity"] == pytest.approx(np.exp(validation["loss"]))
+    best = min(evaluations, key=lambda point: point["eval_loss"])["step"]
+    assert f", at step {best} of 40, " in capsys.readouterr().out.splitlines()[-1]
     assert validation["scored_tokens"] > 30
     assert training["texts_kept_for_testing"] > 10
     assert (
