@@ -187,7 +187,9 @@ def test_ended_in_an_upload_and_run_again(publish, flags, loopback_hub, xet, end
     printed, _ = process.communicate(timeout=300)
     assert process.returncode == (130 if end == signal.SIGINT else -end), printed
     assert loopback_hub.tokens["ana"] not in printed
-    assert published_commits(loopback_hub, "org/bilma-mx-emoji") == []
+    arrived = len(published_commits(loopback_hub, "org/bilma-mx-emoji"))
+    # After Ctrl-C the thread of huggingface_hub that commits lives until the process ends, while the Hub is read.
+    assert arrived == 0 or (xet and end == signal.SIGINT and arrived == 1), printed
     loopback_hub.faults.clear()
     status, printed = publish()
     assert status == 0
