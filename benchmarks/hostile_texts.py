@@ -14,10 +14,12 @@ from modeling_bilma import BilmaConfig, BilmaForMaskedLM
 from modeling_bilma.tokenization_bilma import build_tokenizer, train_vocabulary
 from training.pretraining.steps import MaskedSteps
 from training.texts.corpus import Corpus
+from training.texts.decoding import unicode_error
 from training.texts.synthetic import generate_texts
 from training.texts.token_cache import load_tokens
 
 MEGABYTE = 2**20
+NOT_UNICODE = 100  # one in so many texts may hold half a surrogate pair; a file with more than 2 % of such is refused
 MAX_LENGTH = 48
 CONTROLS = [*range(0x20), *range(0x7F, 0xA0), 0x00AD, *range(0x200B, 0x2010), 0x2028, 0x2029, *range(0xFFF9, 0xFFFF)]
 SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2003\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -80,8 +82,14 @@ def feed_hostile_texts(folder: Path, number: int, long_lines: int) -> dict[str, 
         ArithmeticError: if a text is not counted, or a loss or gradient is not finite.
     """
     path = folder / "hostile.jsonl"
+    not_unicode = 0
     with path.open("w") as file:
-        for text in hostile_texts(number, long_lines):
+        for written, text in enumerate(hostile_texts(number, long_lines), 1):
+            if unicode_error(text):
+                if not_unicode < written // NOT_UNICODE:
+                    not_unicode += 1
+                else:
+                    text = text.encode(errors="ignore").decode()
             file.write(json.dumps({"text": text}) + "\n")
     tokenizer = build_tokenizer(train_vocabulary(WORDS, 400))
     tokens, report = load_tokens(Corpus((path,)), tokenizer, MAX_LENGTH, folder / "cache")
