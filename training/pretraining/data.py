@@ -282,10 +282,8 @@ def check_sides(data: TokenisedData) -> None:
     """
     for side, texts in (("training", data.train_texts), ("validation", data.validation_texts)):
         if not len(texts):
-            raise InputError(
-                f"{', '.join(data.corpus.names())}: none of the {data.report.texts} texts is left for {side}: "
-                "give more texts, or other ones with --validation_file"
-            )
+            found = f"{', '.join(data.corpus.names())}: none of the {data.report.texts} texts is left for {side}"
+            raise InputError(f"{found}: give more texts, or other ones with --validation_file")
 
 
 def load_validation(
@@ -311,10 +309,8 @@ def load_on_each_machine(
     """
     first_tokens = tokens_of_files(corpus.files, tokenizer) if args.region_tokens else {}
     if plain := [file.name for file, token in first_tokens.items() if token is None]:
-        say(
-            accelerator,
-            f"{len(plain)} files without a region of the model, which get no region token: {', '.join(plain)}",
-        )
+        message = f"{len(plain)} files without a region of the model, which get no region token: {', '.join(plain)}"
+        say(accelerator, message)
     with accelerator.local_main_process_first(), as_input_error(OSError):
         return load_tokens(corpus, tokenizer, args.max_length, args.cache_dir, first_tokens)
 
@@ -325,11 +321,7 @@ def smallest_hashes(tokens: Dataset, texts: np.ndarray, most: int) -> np.ndarray
 
 
 def make_steps(
-    args: PretrainArguments,
-    data: Data,
-    tokenizer: TokenizersBackend,
-    config: BilmaConfig,
-    accelerator: Accelerator,
+    args: PretrainArguments, data: Data, tokenizer: TokenizersBackend, config: BilmaConfig, accelerator: Accelerator
 ) -> tuple[Steps, MaskedSteps]:
     """Make the training and validation steps; the validation texts and masks do not depend on the seed.
 
