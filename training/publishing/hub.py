@@ -11,6 +11,7 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, RepositoryNotFoundError
+from huggingface_hub.utils._xet import abort_xet_session
 
 from training.common.errors import InputError
 from training.publishing.tree import files_of
@@ -144,6 +145,7 @@ def push(api: HfApi, planned: Plan, *, private: bool, say: Callable[[str], None]
         if planned.new_tag:
             add_tag(api, upload, planned.new_tag, commit)
     except KeyboardInterrupt:
+        abort_xet_session()  # while upload_folder waits for its thread, it does not, and the thread would commit
         say(f"{upload.repo_id}: {arrived_so_far(api, planned)}")
         raise
     return Outcome(upload.repo_id, commit, str(planned))

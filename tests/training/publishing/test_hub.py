@@ -7,16 +7,7 @@ import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 
 from training.common.errors import InputError
-from training.publishing.hub import (
-    DATASET,
-    MODEL,
-    SPACE,
-    Upload,
-    check_login,
-    in_one_line,
-    plan,
-    push,
-)
+from training.publishing.hub import DATASET, MODEL, SPACE, Upload, check_login, in_one_line, plan, push
 from training.publishing.tree import files_of
 
 REPO = "org/bilma-mx"
