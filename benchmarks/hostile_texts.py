@@ -19,7 +19,7 @@ from training.texts.synthetic import generate_texts
 from training.texts.token_cache import load_tokens
 
 MEGABYTE = 2**20
-NOT_UNICODE = 100  # one in so many texts may hold half a surrogate pair; a file with more than 2 % of such is refused
+NOT_UNICODE = 51  # one in so many texts may hold half a surrogate pair; a file with more than 2 % of such is refused
 MAX_LENGTH = 48
 CONTROLS = [*range(0x20), *range(0x7F, 0xA0), 0x00AD, *range(0x200B, 0x2010), 0x2028, 0x2029, *range(0xFFF9, 0xFFFF)]
 SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2003\u2009\u200a\u2028\u2029\u202f\u205f\u3000"

