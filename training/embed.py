@@ -52,7 +52,7 @@ def main() -> None:
     check_each(args, "1 or more", "texts_per_batch")
     source = input_at(args.input_file, "--input_file", file_format=args.file_format)
     output = table_at(args.output_file, "--output_file", ("parquet", "jsonl", "npy"))
-    check_output(args.output_file, args.resume, args.overwrite)
+    check_output(args.input_file, args.output_file, args.resume, args.overwrite)
     model, tokenizer = open_model(AutoModel, args.model, dtype="float32")
     check_max_length(args.max_length, model)
     embedder = Embedder(model, tokenizer, args.pooling, args.layers, args.max_length, args.texts_per_batch)

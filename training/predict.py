@@ -18,7 +18,6 @@ if __name__ == "__main__":
 
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 from training.common.arguments import ROOM_FOR_A_TOKEN, check_each, option, parse_arguments
@@ -59,7 +58,7 @@ def main() -> None:
     args = parse_arguments(PredictArguments, __doc__.splitlines()[0])
     source = input_at(args.input, "--input", args.input_format, args.file_format)
     output = table_at(args.output, "--output", OUTPUT_FORMATS, args.output_format)
-    check_output(args.output, args.resume, args.overwrite)
+    check_output(args.input, args.output, args.resume, args.overwrite)
     check_arguments(args)
     predictor = make_predictor(
         args.model,
@@ -89,8 +88,6 @@ def check_arguments(args: PredictArguments) -> None:
     check_each(args, "between 0 and 1", "threshold")
     if args.input == "-" and args.resume:
         raise InputError("--resume needs a file as --input: standard input cannot be read again")
-    if Path(args.input).exists() and Path(args.output).exists() and Path(args.input).samefile(args.output):
-        raise InputError(f"{args.output} is the input: give another --output")
 
 
 if __name__ == "__main__":

@@ -61,6 +61,10 @@ def test_wrong_input_is_named_and_nothing_is_overwritten(write_vectors, folder):
     with pytest.raises(InputError, match="vectors.parquet exists already"):
         write_vectors()
     write_vectors("--overwrite")
+    before = (folder / "vectors.parquet").read_bytes()
+    with pytest.raises(InputError, match="is the input"):
+        write_vectors("--input_file", folder / "vectors.parquet", "--overwrite")
+    assert (folder / "vectors.parquet").read_bytes() == before
 
 
 def test_sentence_transformers_opens_the_same_folder(folder, tokenizer):

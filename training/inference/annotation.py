@@ -57,11 +57,12 @@ class Answerer(Protocol):
 
 
 @as_input_error(OSError)  # a name too long
-def check_output(output: str, resume: bool, overwrite: bool) -> None:
+def check_output(source: str, output: str, resume: bool, overwrite: bool) -> None:
     """Check that nothing of the user's would be overwritten.
 
     Raises:
-        InputError: if the output or an unfinished run of it exists, and no flag says what to do with it.
+        InputError: if the output is the input, or if it or an unfinished run of it exists and no flag says what to do
+            with it.
     """
     if output == STANDARD:
         if resume or overwrite:
@@ -74,6 +75,8 @@ def check_output(output: str, resume: bool, overwrite: bool) -> None:
         raise InputError(f"{file}: is not written packed: leave out .gz")
     if file.is_dir():
         raise InputError(f"{file} is a folder: give a file")
+    if file.exists() and Path(source).exists() and file.samefile(source):
+        raise InputError(f"{file} is the input: give another output file")
     if file.exists() and not overwrite:
         raise InputError(f"{file} exists already: give another file, or --overwrite to replace it")
     if parts_folder(output).exists() and not (resume or overwrite):
