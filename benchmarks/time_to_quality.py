@@ -6,7 +6,9 @@ Both learn from the same training texts with one vocabulary, and predict the sam
 texts. The BERT, of as many parameters, trains for the minutes in the usual loop: dynamic padding, 15 % masks, AdamW,
 a cosine schedule that ends with them. Its start, tokenising and evaluation are not counted. Ours are counted: the
 wall time of train_word_vectors.py and of pretrain.py --recipe family_body, until an evaluation reaches the accuracy of
-the BERT. The vocabulary, which both need, counts for neither. Writes benchmarks/results/time_to_quality.json.
+the BERT. The rate of our run falls to zero at --max_steps, and of the tokens to predict it keeps a tenth, as the BERT
+does and the validation, too. The vocabulary, which both need, counts for neither. Writes
+benchmarks/results/time_to_quality.json.
 """
 
 import math
@@ -42,6 +44,7 @@ from training.texts.corpus import open_corpus
 from training.texts.token_cache import TokenRows
 
 WARMUP = 0.06  # share of the minutes in which the BERT's learning rate rises
+PATHS = ("train_file", "output", "bert_output_dir")  # settings that change no result
 SCORES = re.compile(r"step ([\d,]+): validation loss ([\d.]+), masked accuracy ([\d.]+)")  # as pretrain.py prints them
 
 
@@ -53,7 +56,9 @@ class TimeToQualityArguments:
     group_column: str | None = option(None, "column or field that names a text's author, who is on one side only")
     vocab_size: int = option(29025, "tokens of the vocabulary")
     bert_learning_rate: float = option(5e-4, "peak learning rate of the BERT")
-    max_steps: int = option(5000, "length of our run, whose first 2 % are the warm-up")
+    bert_output_dir: str | None = option(None, "new folder in which the trained BERT is kept, for other comparisons")
+    max_steps: int = option(1000, "length of our run, in which its rate falls to zero")
+    warmup_ratio: float = option(0.1, "share of our run in which its rate rises")
     eval_steps: int = option(50, "steps between our evaluations")
     max_validation_texts: int = option(1000, "most texts to validate on")
 
@@ -70,6 +75,8 @@ class Evaluation:
 def main() -> None:
     args = parse_arguments(TimeToQualityArguments, __doc__.splitlines()[0])
     check_each(args, "above 0", "minutes", "bert_learning_rate")
+    if args.bert_output_dir and Path(args.bert_output_dir).exists():
+        raise InputError(f"--bert_output_dir {args.bert_output_dir} exists: name a new folder")
     with TemporaryDirectory() as folder:
         home = Path(folder)
         texts = ["--train_file", *args.train_file, "--test_fraction", "0.05"]
@@ -82,8 +89,9 @@ def main() -> None:
 
 def measure(args: TimeToQualityArguments, flags: Sequence[object], home: Path) -> dict[str, Any]:
     """Train the BERT for the minutes, then ours until it is as good, and write the result."""
-    settings = ("max_steps", "eval_steps", "max_validation_texts")
+    settings = ("max_steps", "warmup_ratio", "eval_steps", "max_validation_texts")
     run_flags = ["--recipe", "family_body", "--region", "all", *flags]
+    run_flags += ["--lr_scheduler_type", "linear", "--mask_replace_prob", 0.8]
     run_flags += [word for name in settings for word in (f"--{name}", getattr(args, name))]
     pretrain_args = parse_arguments(
         PretrainArguments,
@@ -101,6 +109,9 @@ def measure(args: TimeToQualityArguments, flags: Sequence[object], home: Path) -
     bert = Bert(str(home / "tokenizer"), accelerator.mixed_precision)
     target = train_bert(bert, data, validation_steps, args, pretrain_args.texts_per_step)
     say(f"BERT after {args.minutes:g} minutes and {target.step:,} steps: masked accuracy {target.masked_accuracy:.4f}")
+    if args.bert_output_dir:
+        for part in (bert.accelerator.unwrap_model(bert.model), tokenizer):
+            part.save_pretrained(args.bert_output_dir)
 
     cache = ["--cache_dir", home / "cache"]
     vectors = run_script("train_word_vectors.py", *flags, *cache, "--output_dir", home / "vectors")
@@ -110,7 +121,7 @@ def measure(args: TimeToQualityArguments, flags: Sequence[object], home: Path) -
     return write_result(
         Path(args.output),
         accelerator.device,
-        settings={name: value for name, value in vars(args).items() if name not in ("train_file", "output")},
+        settings={name: value for name, value in vars(args).items() if name not in PATHS},
         precision=accelerator.mixed_precision,
         corpus={"names": data.corpus.names(), "fingerprint": data.fingerprint},
         texts={"training": len(data.train_texts), "validation": len(data.validation_texts)},

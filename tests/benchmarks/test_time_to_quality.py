@@ -4,9 +4,11 @@ import json
 import sys
 
 import pytest
+from transformers import AutoModelForMaskedLM
 
 from benchmarks import time_to_quality
 from benchmarks.time_to_quality import WARMUP, evaluations_until, share_of_rate
+from modeling_bilma.tokenization_bilma import load_tokenizer
 from tests.training.conftest import run_main, write_texts
 from training.common.errors import InputError
 from training.texts.synthetic import generate_texts
@@ -50,8 +52,11 @@ def test_both_are_measured_on_the_same_texts(tmp_path):
         max_validation_texts=8,
         group_column="author",
         output=tmp_path / "found.json",
+        bert_output_dir=tmp_path / "bert",
     )
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["bert"]["steps"] >= 1 and 0 <= found["bert"]["masked_accuracy"] <= 1
     assert found["bilma"]["evaluations"][0]["step"] == 1
     assert found["texts"]["training"] > 200 and found["texts"]["validation"] == 8
+    bert = AutoModelForMaskedLM.from_pretrained(tmp_path / "bert")
+    assert bert.config.vocab_size == len(load_tokenizer(tmp_path / "bert"))
