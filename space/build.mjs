@@ -15,6 +15,8 @@ const LIBRARIES = [
   "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm",
   "@huggingface/tokenizers/dist/tokenizers.min.mjs",
 ];
+// The weights' terms, and those of the code.
+const LICENCES = { LICENSE: "../model_cards/LICENSE", "LICENSE.code": "../LICENSE" };
 const LARGE = ["model/onnx/masked_quantized.onnx", "vendor/ort-wasm-simd-threaded.wasm"];
 
 function fail(message) {
@@ -42,6 +44,7 @@ rmSync(output, { recursive: true, force: true });
 mkdirSync(join(output, "vendor"), { recursive: true });
 for (const name of PAGE) cpSync(join(here, name), join(output, name), { recursive: true });
 for (const name of MODEL) cpSync(join(model, name), join(output, "model", name));
+for (const [name, source] of Object.entries(LICENCES)) cpSync(join(here, source), join(output, name));
 for (const name of LIBRARIES) {
   const source = join(here, "node_modules", name);
   if (!existsSync(source)) fail(`${name} is not installed: run npm ci in ${here}`);
@@ -55,7 +58,7 @@ const large = Object.fromEntries(
 writeFileSync(join(output, "files.json"), JSON.stringify(large, null, 2) + "\n");
 
 // What the service worker keeps; another version of any file is another version of the page.
-const files = filesIn(output).filter((name) => !LARGE.includes(name) && !["sw.js", "README.md"].includes(name));
+const files = filesIn(output).filter((name) => !LARGE.includes(name) && !["sw.js", "README.md", ...Object.keys(LICENCES)].includes(name));
 const version = createHash("sha256");
 for (const name of files) version.update(name).update(sha256(join(output, name)));
 const precache = { version: version.digest("hex").slice(0, 16), files: ["./", ...files] };

@@ -43,7 +43,7 @@ from training.publishing.hub import Outcome, Plan, Upload
 from training.publishing.preparation import prepare
 from training.publishing.publication import Publication, open_publications, repository_name
 from training.publishing.reading_back import read_back
-from training.publishing.tree import check_dry_run, copy_folder, write_dry_run
+from training.publishing.tree import CARD, check_dry_run, copy_folder, write_dry_run
 
 
 @dataclass(kw_only=True)
@@ -129,10 +129,18 @@ def make_uploads(args: PublishArguments, publications: Sequence[Publication], ho
     for source, kind, name, check in others:
         if source:
             copy_folder(Path(source), home / name)
+            name_repository(home / name / CARD, Path(source).name, f"{args.org}/{name}")
             check(home / name)
             uploads.append(Upload(f"{args.org}/{name}", kind, home / name))
     say(f"checked: {', '.join(upload.tree.name for upload in uploads)}")
     return uploads
+
+
+def name_repository(card: Path, folder: str, repo_id: str) -> None:
+    """Let the code of a data set's card open the repository instead of the folder it was made from."""
+    if card.is_file():
+        text = card.read_text(encoding="utf-8")
+        card.write_text(text.replace(f'load_dataset("{folder}"', f'load_dataset("{repo_id}"'), encoding="utf-8")
 
 
 def confirm(args: PublishArguments, plans: Sequence[Plan]) -> None:
@@ -151,21 +159,20 @@ def confirm(args: PublishArguments, plans: Sequence[Plan]) -> None:
 
 def publish(api: HfApi, plans: Sequence[Plan], args: PublishArguments) -> list[Outcome]:
     """Carry out every plan, read the results back and collect them; a failure does not stop the others."""
-    outcomes, pushed, there = [], [], []
+    outcomes, pushed, there = [], False, []
     for planned in plans:
         upload = planned.upload
         say(f"{upload.repo_id}: {planned}")
         try:
             outcomes.append(hub.push(api, planned, private=args.private, say=say))
             there.append(upload)
-            if planned.changes:
-                pushed.append(upload)
+            pushed = pushed or bool(planned.changes)
         except InputError as error:
             outcomes.append(Outcome(upload.repo_id, None, f"FAILED: {error}", failed=True))
     try:
-        wrong = read_back(api, pushed, args.private)
+        wrong = read_back(api, there if pushed else [], args.private)
     except InputError as error:
-        wrong = {upload.repo_id: str(error) for upload in pushed}
+        wrong = {upload.repo_id: str(error) for upload in there}
     outcomes += [Outcome(repo_id, None, f"FAILED: {reason}", failed=True) for repo_id, reason in wrong.items()]
     if there:
         try:

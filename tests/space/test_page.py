@@ -110,6 +110,13 @@ def test_the_graph_of_the_page_answers_as_the_model(model_folder, page_folder):
             np.testing.assert_allclose(int8, expected[: len(int8)], atol=0.01)
 
 
+def test_the_weights_come_with_their_terms(page_folder):
+    settings = (page_folder / "README.md").read_text(encoding="utf-8").split("---")[1]
+    assert "license: other" in settings and "license_link: LICENSE" in settings
+    assert (page_folder / "LICENSE").read_bytes() == (ROOT / "model_cards" / "LICENSE").read_bytes()
+    assert (page_folder / "LICENSE.code").read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
 def test_a_click_hides_a_word_and_another_shows_it_again(page, address):
     open_at(page, address, "me gusta tomar café")
     expect(page.locator("#status")).to_contain_text("Esconde una palabra")

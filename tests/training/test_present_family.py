@@ -116,7 +116,7 @@ def test_figures_are_those_of_the_results(present, cards):
         ]
         assert " | ".join(scores) in row
         assert row.endswith("| yes, p = 0.002 |")
-    assert "In 2 of the 2 regions" in page and "samples of authors" in page
+    assert "in 2 of the 2 regions" in page and "samples of authors" in page
 
 
 def test_wins_by_loss_are_counted_apart(present, cards):
@@ -126,7 +126,7 @@ def test_wins_by_loss_are_counted_apart(present, cards):
     path.write_text(json.dumps(matrix | {"wins": matrix["wins"] + by_loss}))
     present()
     page = (cards / "README.md").read_text()
-    assert "In 2 of the 2 regions" in page and "in 1 of 2;" in page
+    assert "in 2 of the 2 regions" in page and "in 1 of 2;" in page
 
 
 def test_classifiers_are_linked(present, cards):

@@ -313,6 +313,8 @@ def test_a_dry_run_writes_what_is_published(publish, loopback_hub, tmp_path):
     assert (status, loopback_hub.requests) == (0, [])
     assert {path.name for path in (tmp_path / "dry").iterdir()} == {*KEYS.values(), MANIFEST}
     assert str(tmp_path / "dry" / "bilma-mx") in printed
+    tests_card = (tmp_path / "dry" / "bilma-regional-tests" / "README.md").read_text()
+    assert 'load_dataset("org/bilma-regional-tests", "lexical_cloze"' in tests_card
     assert publish()[0] == 0
     for key, name in KEYS.items():
         tree = tmp_path / "dry" / name

@@ -51,11 +51,11 @@ def render_page(publications: Sequence[Publication], results: Results, page_dir:
     drawn = next((evaluations[one.name].resampled for one in regional), "texts")
     parts = [
         markdown_table(HEAD, rows),
-        f"In {ahead or 'none'} of the {len(rows)} regions the region's own model is ahead of every other model at "
-        f"home, the shared body included ({loss}at 5 %, after Holm's correction). *Words right* is the share of "
-        "masked words predicted correctly, on held-out texts of the region; in brackets, 95 % intervals from "
+        f"The region's own model is ahead of every other model at home, the shared body included, in "
+        f"{ahead or 'none'} of the {len(rows)} regions ({loss}at 5 %, after Holm's correction). *Words right* is the "
+        "share of masked words predicted correctly, on held-out texts of the region; in brackets, 95 % intervals from "
         f"bootstrap samples of {drawn}. *Regional tests* is the share of items in which a form of the region beats "
-        "every form that only other regions use. "
+        "every form that only other regions use, with intervals from samples of concepts. "
         "[The report](results/report.md) says how everything was measured.",
     ]
     if (page_dir / PICTURE).is_file():

@@ -45,6 +45,8 @@ def render_card(publication: Publication, results: Results, printed: str, pictur
     metrics, training_args = (read_json(publication.trained / name) for name in ("metrics.json", "training_args.json"))
     config = read_json(publication.folder / "config.json")
     facts = read_facts(publication.region)
+    family = read_facts(None)
+    memorisation = family.get("memorisation")
     base = base_model(publication, training_args, metrics, results)
     try:
         carbon = carbon_footprint(publication, metrics)
@@ -52,7 +54,8 @@ def render_card(publication: Publication, results: Results, printed: str, pictur
             front_matter=metadata(publication, results, training_args, facts, base, carbon).to_yaml(),
             publication=publication,
             facts=facts,
-            family=read_facts(None),
+            family=family,
+            memorisation=memorisation if memorisation and memorisation["model"] == publication.fingerprint else None,
             metrics=metrics,
             config=config,
             parameters=count_parameters(publication.folder / "model.safetensors"),
@@ -83,6 +86,7 @@ def card_template() -> Template:
     )
     environment.filters |= {"thousands": thousands, "duration": duration}
     environment.globals |= {"markdown_table": markdown_table, "number": number, "license_name": LICENSE_NAME}
+    environment.globals["grams_per_kwh"] = GRAMS_PER_KWH
     return environment.get_template(TEMPLATE)
 
 

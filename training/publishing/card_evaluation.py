@@ -20,6 +20,7 @@ from training.publishing.publication import Publication, repository_name
 from training.texts.regions import ALL_REGIONS
 
 HEAD = ["texts from", "the region's model", "its score there", "this model's score"]
+HEAD_OF_BODY = [*HEAD[:-1], "this model's score, without a token"]
 HEAD_WITH_TOKENS = ["texts from", "behind the region's token", "without a token"]
 
 
@@ -33,6 +34,7 @@ class Home:
         count: number of masked words, or of texts.
         baselines: headline score of each baseline, by name.
         win: entry of the result's `wins` for the headline score; None if there was no other model to compare with.
+        loss_win: the same for the loss over words.
         seeds: number of trainings that the score is the mean of.
         resampled: unit of the bootstrap behind its intervals, "authors" or "texts".
     """
@@ -44,6 +46,7 @@ class Home:
     win: RegionWin | None
     resampled: str
     seeds: int = 1
+    loss_win: RegionWin | None = None
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,14 @@ class CardEvaluation:
     """Values for the template.
 
     Args:
-        resampled: the same for the table of regions.
+        resampled: the same for the table of regions, whose corpora may differ in it.
         texts: fingerprint of the texts of the model's region.
         home: None for a body, and for a classifier of all regions that was compared with no other method.
         head: columns of the table of regions.
         rows: one row per region.
         tests: scores on the regional tests; None if there are none.
         labels: number of labels of a classifier, else 0.
+        ranges: headline scores of a body over the regions; empty for other models.
     """
 
     resampled: str
@@ -67,6 +71,7 @@ class CardEvaluation:
     rows: list[list[str]]
     tests: ItemCell | None
     labels: int
+    ranges: dict[str, str]
 
 
 def card_evaluation(publication: Publication, results: Results) -> CardEvaluation:
@@ -81,14 +86,16 @@ def card_evaluation(publication: Publication, results: Results) -> CardEvaluatio
     kinds = {cell["kind"]: cast(ItemCell, cell) for cell in regional_cells(publication, results)}
     corpora = {corpus["region"]: corpus for corpus in result["corpora"]}
     takes_tokens = not publication.fills_masks and not publication.region and publication.regions
+    is_body = publication.fills_masks and bool(publication.regions)
     return CardEvaluation(
         texts=corpora[publication.region]["fingerprint"] if publication.region in corpora else None,
-        resampled=resampled_on(result, publication.region),
+        resampled=resampled_on(result, None),
         home=home,
-        head=HEAD_WITH_TOKENS if takes_tokens else HEAD,
+        head=HEAD_WITH_TOKENS if takes_tokens else HEAD_OF_BODY if is_body else HEAD,
         rows=(token_rows if takes_tokens else region_rows)(publication, result, own),
         tests=kinds.get("all"),
         labels=len(result.get("labels", [])),
+        ranges=ranges_over_regions(publication, result, own) if is_body else {},
     )
 
 
@@ -104,7 +111,8 @@ def at_home(publication: Publication, result: dict[str, Any], own: str) -> Home 
         over_all=over_all[headline] if over_all else None,
         count=cell["count"],
         baselines=baselines(result, region, headline),
-        win=find_win(result, own),
+        win=find_win(result, own, "masked_accuracy"),
+        loss_win=find_win(result, own, "loss"),
         resampled=resampled_on(result, region),
     )
 
@@ -140,17 +148,34 @@ def baselines(result: dict[str, Any], region: str, headline: str) -> dict[str, E
     return {name: cell[headline] for name, cell in cells.items() if cell}
 
 
+def ranges_over_regions(publication: Publication, result: dict[str, Any], own: str) -> dict[str, str]:
+    """Return the smallest and largest headline score over regions: with their tokens, without, of a baseline."""
+    headline, at = evaluation_of(publication).headline, models_of_regions(publication, result)
+    values: dict[str, list[float]] = {"with_token": [], "without": [], "simple": []}
+    for region in regions_own_first(publication, result):
+        for name, column in (("with_token", at.get(region)), ("without", own)):
+            if column and (cell := find_cell(result, column, region)):
+                values[name].append(cell[headline]["value"])
+        if simple := baselines(result, region, headline):
+            values["simple"].append(max(score["value"] for score in simple.values()))
+    return {name: f"{min(found):.3f} to {max(found):.3f}" for name, found in values.items() if found}
+
+
 def resampled_on(result: dict[str, Any], region: str | None) -> str:
-    """Return what the intervals on a region's texts draw, "authors" or "texts"; with None those of any region."""
-    drawn = [corpus.get("resampled") for corpus in result["corpora"] if region in (None, corpus["region"])]
-    return next(filter(None, drawn), "texts")
+    """Return what the intervals on a region's texts draw, "authors" or "texts"; with None on those of all regions."""
+    corpora = [corpus for corpus in result["corpora"] if region in (None, corpus["region"])]
+    drawn = {corpus.get("resampled") or "texts" for corpus in corpora}
+    if len(drawn) > 1:
+        of_texts = sorted(corpus["region"] for corpus in corpora if corpus.get("resampled") != "authors")
+        return f"authors (of texts for {' and '.join(of_texts)})"
+    return next(iter(drawn), "texts")
 
 
-def find_win(result: dict[str, Any], own: str) -> RegionWin | None:
+def find_win(result: dict[str, Any], own: str, score: str) -> RegionWin | None:
     """Find the test of whether the model beats all others on its own region; None if the result has none."""
     for entry in result.get("wins", []):
-        headline = (entry.get("targets", WORDS), entry.get("score", "masked_accuracy")) == (WORDS, "masked_accuracy")
-        if entry["own"] == own and headline:
+        tested = (entry["own"], entry.get("targets", WORDS), entry.get("score", "masked_accuracy"))
+        if tested == (own, WORDS, score):
             return entry
     return None
 

@@ -20,9 +20,13 @@ class InLanguages(TypedDict):
     en: str
 
 
+class Memorisation(InLanguages):
+    model: str  # fingerprint of its weights
+
+
 class Facts(TypedDict):
-    """Content of a facts.yaml: `corpora` describes texts by their fingerprint, and `memorisation` reports a test of
-    whether the model reproduces training texts."""
+    """Content of a facts.yaml: `corpora` describes texts by their fingerprint, `genre` what kind of texts the region's
+    are if not tweets, and `memorisation` reports a test of whether a model reproduces training texts."""
 
     country: InLanguages
     variety: InLanguages
@@ -30,7 +34,8 @@ class Facts(TypedDict):
     phrases: list[str]
     texts: list[str]
     corpora: dict[str, InLanguages]
-    memorisation: NotRequired[InLanguages]
+    genre: InLanguages | None
+    memorisation: NotRequired[Memorisation]
 
 
 def read_facts(region: str | None, folder: Path = MODEL_CARDS) -> Facts:
@@ -48,11 +53,14 @@ def read_facts(region: str | None, folder: Path = MODEL_CARDS) -> Facts:
         raise InputError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from error
     if not isinstance(facts, dict):
         raise InputError(f"{path}: not a mapping of keys to values")
-    for key in (*IN_BOTH_LANGUAGES, *({"memorisation"} & facts.keys())):
+    for key in (*IN_BOTH_LANGUAGES, *({"genre", "memorisation"} & facts.keys())):
         check_languages(facts.get(key), f"{path}: {key}")
     for key in LISTS:
         if not (isinstance(facts.get(key), list) and facts[key] and all(isinstance(text, str) for text in facts[key])):
             raise InputError(f"{path}: {key} is not a list of texts")
+    facts.setdefault("genre", None)
+    if "memorisation" in facts and not isinstance(facts["memorisation"].get("model"), str):
+        raise InputError(f"{path}: memorisation: model is not the fingerprint of a model")
     corpora = facts.setdefault("corpora", {})
     if not isinstance(corpora, dict):
         raise InputError(f"{path}: corpora is not a mapping of fingerprints to descriptions")

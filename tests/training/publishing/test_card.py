@@ -77,21 +77,21 @@ def test_the_figures_are_those_of_the_results(publications, results):
     english = body_of(render_card(publications["bilma-mx"], results, PRINTED, None)).split("## En español")[0]
     assert f"**{shown('bilma-mx', 'mx')}** of 3,000 masked words" in english
     assert f"{shown('bilma-mx', 'mx', 'all')} of all masked tokens" in english
-    assert f"nearest n-gram {shown('nearest n-gram', 'mx')}" in english
+    assert f"nearest n-gram: {shown('nearest n-gram', 'mx')}" in english
     assert f"| {shown('bilma-ar', 'ar')} | {shown('bilma-mx', 'ar')} |" in english
     assert number(results["regional_tests"]["cells"][-1]["chosen"]) in english
     known = {number(one["masked_accuracy"]) for one in cells.values()} | {number(estimate(0.03))}
     assert set(figures_in(english)) <= known | {number(estimate(0.625, 0.1)), number(estimate(0.2, 0.1))}
     assert "bootstrap samples of authors" in english
     classifier = body_of(render_card(publications["bilma-mx-emoji"], results, PRINTED, None))
-    assert f"**{number(estimate(0.31))}**" in classifier and f"word_tfidf {number(estimate(0.28))}" in classifier
+    assert f"**{number(estimate(0.31))}**" in classifier and f"word_tfidf: {number(estimate(0.28))}" in classifier
 
 
 @pytest.mark.parametrize(
     ("changes", "english", "spanish"),
     [
         ({}, "It beats all others", "Supera a todos"),
-        ({"wins": False}, "It cannot be distinguished from", "No se distingue"),
+        ({"wins": False}, "It is not clearly ahead of", "No supera claramente"),
         ({"wins": False, "smallest_difference": estimate(-0.03)}, "It is behind another", "Queda por detrás"),
     ],
 )
@@ -99,6 +99,40 @@ def test_the_verdict_is_that_of_the_test(publications, results, changes, english
     results["mlm_matrix"]["wins"] = [win("mx", targets="all", wins=False), win("mx", **changes)]
     text = render_card(publications["bilma-mx"], results, PRINTED, None)
     assert english in text and spanish in text
+
+
+def test_the_loss_is_mentioned_where_it_shows_a_win(publications, results):
+    for wins in (True, False):
+        results["mlm_matrix"]["wins"] = [win("mx", wins=False), win("mx", score="loss", wins=wins)]
+        text = render_card(publications["bilma-mx"], results, PRINTED, None)
+        assert ("Its loss over words" in text) == wins
+
+
+def test_the_body_is_described_with_and_without_tokens(publications, results):
+    text = render_card(publications["bilma"], results, PRINTED, None)
+    cells = [one for one in results["mlm_matrix"]["cells"] if one["targets"] == "words"]
+    own = [one["masked_accuracy"]["value"] for one in cells if one["model"] == f"bilma-{one['region']}"]
+    assert f"{min(own):.3f} to {max(own):.3f} of the masked words right with the region's token" in text
+    assert "this model's score, without a token" in text
+
+
+def test_intervals_name_what_they_draw_for_each_region(publications, results):
+    results["mlm_matrix"]["corpora"][-1]["resampled"] = "texts"
+    region = results["mlm_matrix"]["corpora"][-1]["region"]
+    for name in ("bilma", "bilma-mx"):
+        assert f"samples of authors (of texts for {region})" in render_card(publications[name], results, PRINTED, None)
+
+
+def test_texts_of_another_genre_are_named_first(own, results, monkeypatch):
+    genre = {"genre": {"en": "nearly all recipes", "es": "casi todos recetas"}}
+    monkeypatch.setattr(card, "read_facts", lambda region: read_facts(region) | (genre if region else {}))
+    english, spanish = render_card(own, results, PRINTED, None).split("## En español")
+    assert (
+        "Spanish of Mexico; its texts from there are nearly all recipes." in english
+        and "informal Spanish" not in english
+    )
+    assert "Comparisons with other regions" in english
+    assert "español de México (sus textos de allí son casi todos recetas)" in spanish
 
 
 def test_absent_results_leave_no_trace(publications, results):
@@ -138,7 +172,7 @@ def test_the_stages_of_a_training_are_added_up(own, results):
         own.trained / "metrics.json", stages=[{"name": "body", "seconds": 5400}, {"name": "parts", "seconds": 1800}]
     )
     text = render_card(own, results, PRINTED, None)
-    assert "Training took 2.0 h" in text and "stages body, parts" in text
+    assert "Training took 2.0 h" in text and "last of 2 stages" in text
 
 
 @pytest.mark.parametrize(
@@ -170,9 +204,11 @@ def test_texts_that_the_facts_describe(own, results, monkeypatch):
     def described(region):
         texts = {None: {CORPUS["fingerprint"]: "everything"}, "mx": {"mx" * 32: "tweets"}}[region]
         corpora = {key: {"es": f"ES {text}.", "en": f"EN {text}."} for key, text in texts.items()}
-        return read_facts(region) | {"corpora": corpora, "memorisation": {"es": "Nada.", "en": "Nothing."}}
+        memorisation = {"model": own.fingerprint if region is None else "", "es": "Nada.", "en": "Nothing."}
+        return read_facts(region) | {"corpora": corpora, "memorisation": memorisation}
 
-    assert "is not stated" in render_card(own, results, PRINTED, None)
+    text = render_card(own, results, PRINTED, None)
+    assert "is not stated" in text and "rare name" not in text  # other weights than those that were tested
     monkeypatch.setattr(card, "read_facts", described)
     text = render_card(own, results, PRINTED, None)
     assert "is not stated" not in text
