@@ -45,7 +45,7 @@ from training.texts.corpus import Corpus
 from training.texts.files import find_files
 from training.texts.parquet_stream import Lane, ParquetStream
 from training.texts.report import ReadingReport
-from training.texts.tagged import TOKEN_TASK, TaggedArguments, file_records
+from training.texts.tagged import TOKEN_TASK, TaggedArguments, file_records, files_by_part
 
 RESULTS = Path(__file__).with_name("results") / "fuzz_readers.json"
 SECONDS = 20  # for one file
@@ -95,7 +95,8 @@ def read_table(path: Path, draw: random.Random) -> Found:
 
 def read_tagged(path: Path, draw: random.Random) -> Found:
     report = ReadingReport()
-    records = sum(1 for _ in file_records(TaggedArguments(task=TOKEN_TASK, train_file=[str(path)]), report))
+    args = TaggedArguments(task=TOKEN_TASK, train_file=[str(path)])
+    records = sum(1 for _ in file_records(files_by_part(args), args, report))
     return Found(records, None, left_out_of(report))
 
 

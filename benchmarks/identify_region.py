@@ -1,4 +1,4 @@
-"""Measure how well the regions of texts and authors are told, next to TF-IDF with a linear classifier.
+"""Measure how well the regions of texts and authors are identified, next to TF-IDF with a linear classifier.
 
     python -m benchmarks.identify_region --model models/bilma --classifier bilma-region --corpora corpora \
         --group_column author --news dsl_tl.jsonl.gz

@@ -40,9 +40,11 @@ class PredictArguments(FormatArguments):
     input_format: Literal["csv", "tsv", "jsonl", "txt"] = option("txt", "format of stdin")
     output_format: Literal["csv", "tsv", "jsonl"] = option("jsonl", "format of stdout")
     prefix: str = option("", "beginning of the names of the new columns")
-    top_k: int | None = option(None, "classes, or words for a mask, in an answer (default: 1, or 5 for a mask)")
+    top_k: int | None = option(None, "number of classes, or of words for each mask (default: 1, or 5 for a mask)")
     all_scores: bool = option(False, "add a column with the probability of each class")
-    threshold: float = option(0.5, "probability from which on a label is given, where a text may have several")
+    threshold: float | None = option(
+        None, "minimum probability of a label, where a text may have several (default: 0.5)"
+    )
     region: str | None = option(
         None, "code of the region whose token begins every text, such as mx, for a pooled model"
     )

@@ -17,6 +17,7 @@ if __name__ == "__main__":
 
     begin()  # the other imports take seconds
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +25,7 @@ from typing import Any, Literal
 from training.common.arguments import check_each, option, parse_arguments, public_arguments
 from training.common.errors import InputError, as_write_error, resumable, run
 from training.common.locks import only_run_in
-from training.corpus_preparation.executors import run_locally, run_on_ray, silence_log, submit_to_slurm
+from training.corpus_preparation.executors import check_executor, run_locally, run_on_ray, silence_log, submit_to_slurm
 from training.corpus_preparation.folder import WorkFolder, dump_facts, open_folder
 from training.corpus_preparation.reading import ReadDumps
 from training.corpus_preparation.records import find_dumps
@@ -72,7 +73,7 @@ class PrepareArguments(FormatArguments):
     slurm_time: str | None = option(None, "time limit of a job, such as 12:00:00")
     slurm_memory: int = option(4, "GB of memory of a job")
     resume: bool = option(False, "continue an unfinished preparation; finished shards are not read again")
-    overwrite: bool = option(False, "begin an unfinished preparation anew")
+    overwrite: bool = option(False, "start an unfinished preparation again")
 
 
 def main() -> None:
@@ -80,8 +81,9 @@ def main() -> None:
     check_arguments(args)
     silence_log()
     files = find_dumps(args.input)
-    region_of = region_finder(args.region, args.region_column, args.region_rules, files)
     output_dir = Path(args.output_dir)
+    check_outside(output_dir, args.input)
+    region_of = region_finder(args.region, args.region_column, args.region_rules, files)
     with only_run_in(output_dir), resumable(WorkFolder(output_dir.absolute()).path.exists):
         folder = open_folder(output_dir, run_identity(args, files), args.resume, args.overwrite)
         steps = cleaning_steps(args, files, region_of)
@@ -115,7 +117,7 @@ def check_arguments(args: PrepareArguments) -> None:
     """Check the values of flags.
 
     Raises:
-        InputError: if one is out of range, or --executor slurm lacks its own.
+        InputError: if one is out of range, or the executor lacks what it needs.
     """
     check_each(args, "1 or more", "workers", "slurm_memory")
     check_each(args, "from 0 to below 1", "validation_fraction", "test_fraction")
@@ -125,6 +127,14 @@ def check_arguments(args: PrepareArguments) -> None:
         raise InputError(f"--language {args.language} is not known: {', '.join(LANGUAGES)}, or {ANY}")
     if args.executor == "slurm" and not (args.slurm_partition and args.slurm_time):
         raise InputError("--executor slurm needs --slurm_partition and --slurm_time")
+    check_executor(args.executor)
+
+
+def check_outside(output_dir: Path, dumps: Sequence[str]) -> None:
+    """Raise `InputError` if the output is inside a folder of dumps, where another run would take it for one."""
+    for folder in dumps:
+        if Path(folder).is_dir() and output_dir.resolve().is_relative_to(Path(folder).resolve()):
+            raise InputError(f"--output_dir {output_dir} is in the folder of the dumps, {folder}: give one outside")
 
 
 def run_identity(args: PrepareArguments, files: tuple[Path, ...]) -> dict[str, Any]:

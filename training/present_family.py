@@ -75,7 +75,7 @@ def present(args: PresentArguments, output_dir: Path) -> None:
 
 
 def put_in_place(publication: Publication, tree: Path, output_dir: Path) -> str:
-    """Replace a card, and beside it the records that stand nowhere else, those of classifiers; say what changed."""
+    """Replace a card, and beside it the records that exist nowhere else, those of classifiers; say what changed."""
     folder = output_dir / publication.name
     kept = (CARD,) if publication.fills_masks else (CARD, *RECORDS)
     with as_input_error(OSError):

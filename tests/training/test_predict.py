@@ -79,7 +79,7 @@ def test_paths_that_cannot_be_read_or_written_are_named(answer, tmp_path):
         (("--input", long), "File name too long"),
         (("--output", long), "File name too long"),
         (("--output", tmp_path / ("x" * 250 + ".csv")), "File name too long"),
-        (("--output", tmp_path / "out.csv.gz"), "out.csv.gz: is not written packed: leave out .gz"),
+        (("--output", tmp_path / "out.csv.gz"), "out.csv.gz: the output is not compressed: leave out .gz"),
     ):
         with pytest.raises(InputError, match=message):
             answer(*flags)
@@ -89,6 +89,8 @@ def test_wrong_flags_are_named(answer, tmp_path):
     for flags, message in (
         (("--top_k", 0), "--top_k 0 is not 1 or more"),
         (("--threshold", 1), "--threshold 1.0 is not between"),
+        (("--threshold", 0.9), "--threshold means nothing for this BilmaForSequenceClassification"),
+        (("--model", "/nowhere/model"), "/nowhere/model: no such folder, and no model of the Hub"),
         (("--input", "-", "--resume"), "--resume needs a file"),
         (("--output", tmp_path / "in.csv", "--overwrite"), "is the input"),
         (("--output", tmp_path / "out.txt"), "unknown format"),

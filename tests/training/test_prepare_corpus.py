@@ -166,6 +166,8 @@ def test_two_workers_write_what_one_does(dumps, corpus, tmp_path):
     [
         (("--language", "xx"), "--language xx is not known"),
         (("--workers", "0"), "--workers 0 is not 1 or more"),
+        (("--executor", "ray"), "--executor ray needs Ray"),
+        (("--region", "all"), "--region: 'all' is not a two-letter country code, such as mx"),
         (("--executor", "slurm"), "--executor slurm needs --slurm_partition and --slurm_time"),
         (("--validation_fraction", "0.6", "--test_fraction", "0.4"), "leave no text for training"),
         (("--region", "mx", "--region_column", "x"), "give one of --region, --region_column and --region_rules"),
@@ -240,3 +242,16 @@ def test_slurm_jobs_wait_for_one_another_and_do_the_same_work(dumps, corpus, tmp
             monkeypatch.setenv("SLURM_ARRAY_TASK_ID", str(rank))
             dill.loads(pickled).run()  # as each job does, in a process of its own
     assert contents(tmp_path / "out") == contents(corpus)
+
+
+def test_an_output_among_the_dumps_is_refused(refusal, dumps):
+    message = refusal(prepare_corpus, lambda: prepare(dumps, dumps / "out"))
+    assert "is in the folder of the dumps" in message and not (dumps / "out").exists()
+
+
+def test_a_corpus_without_near_duplicates(tmp_path):
+    """Of a step with nothing to do datatrove records no times."""
+    (tmp_path / "mx.jsonl").write_text("".join(json.dumps({"text": spanish(100 * n)}) + "\n" for n in range(1, 4)))
+    corpus = prepare(tmp_path / "mx.jsonl", tmp_path / "out")
+    counts = json.loads((corpus / "counts.json").read_text())
+    assert counts["without_author"] == counts["written"] == len(rows(corpus)) > 0

@@ -28,9 +28,7 @@ def only_run_in(output_dir: Path) -> Iterator[None]:
         return
     path = lock_path(output_dir)
     if path.parent.is_file():
-        raise InputError(
-            f"{path.parent} is a file, so {output_dir} cannot be created in it: give another --output_dir"
-        )
+        raise InputError(f"{path.parent} is a file, so {output_dir} cannot be created in it: give another place")
     with as_input_error(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path, blocking=False)

@@ -45,14 +45,21 @@ def run_locally(stages: Sequence[Stage], logs: Path, workers: int) -> None:
         _Local(list(stage.steps), stage.tasks, min(workers, stage.tasks), logging_dir=str(logs / stage.name)).run()
 
 
+def check_executor(name: str) -> None:
+    """Raise `InputError` if what an executor needs is not here."""
+    if name == "ray" and find_spec("ray") is None:
+        raise InputError("--executor ray needs Ray: pip install 'ray[default]'")
+    folders = os.get_exec_path()
+    if name == "slurm" and not any(os.access(Path(folder, "sbatch"), os.X_OK) for folder in folders):
+        raise InputError("--executor slurm: no sbatch here: start this script where jobs are submitted")
+
+
 def run_on_ray(stages: Sequence[Stage], logs: Path, workers: int) -> None:
     """Run the stages one after the other on the Ray cluster that is connected.
 
     Raises:
-        InputError: if Ray is not installed, and as the steps do.
+        InputError: as the steps do.
     """
-    if find_spec("ray") is None:
-        raise InputError("--executor ray needs Ray: pip install 'ray[default]'")
     for stage in stages:
         executor = RayPipelineExecutor(
             list(stage.steps), stage.tasks, min(workers, stage.tasks), logging_dir=str(logs / stage.name)
@@ -65,12 +72,7 @@ def submit_to_slurm(stages: Sequence[Stage], logs: Path, workers: int, settings:
 
     Args:
         settings: arguments of `SlurmPipelineExecutor`.
-
-    Raises:
-        InputError: if there is no `sbatch` here.
     """
-    if not any(os.access(Path(folder, "sbatch"), os.X_OK) for folder in os.get_exec_path()):
-        raise InputError("--executor slurm: no sbatch here: start this script where jobs are submitted")
     executor: SlurmPipelineExecutor | None = None
     for stage in stages:
         executor = SlurmPipelineExecutor(

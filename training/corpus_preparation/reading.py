@@ -94,7 +94,7 @@ def _unusable(text: object, where: str) -> Reason | None:
         InputError: if it is no string.
     """
     if not isinstance(text, str | None):
-        raise InputError(f"{where}: the text is a {type(text).__name__}, not a string")
+        raise InputError(f"{where}: the text is of type {type(text).__name__}, not a string")
     if text is None or is_blank(text.strip()):
         return Reason.EMPTY
     if unicode_error(text):

@@ -10,7 +10,7 @@ import yaml
 
 from training.common.errors import InputError
 from training.corpus_preparation.records import Record, value_at
-from training.texts.regions import ALL_REGIONS, get_region, region_of_file
+from training.texts.regions import region_of_file
 
 RegionOf = Callable[[Record, str], str | None]  # of a record and the path of its dump
 Rules = list[tuple[str, Callable[[str], str | None]]]  # columns, and the region of a value
@@ -60,9 +60,11 @@ def _code_or_none(value: str) -> str | None:
 
 
 def _code(value: Any, where: str) -> str:
-    if not isinstance(value, str) or value.lower() == ALL_REGIONS:  # YAML reads an unquoted `no` as false
-        raise InputError(f"{where}: {value!r} is not a two-letter country code: write it in quotation marks")
-    return get_region(value).code
+    if isinstance(value, bool):
+        raise InputError(f"{where}: YAML reads this code as {value}: write it in quotation marks")
+    if not isinstance(value, str) or not _CODE.fullmatch(value.lower()):
+        raise InputError(f"{where}: {value!r} is not a two-letter country code, such as mx")
+    return value.lower()
 
 
 def read_rules(path: Path) -> Rules:

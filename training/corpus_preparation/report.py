@@ -16,6 +16,7 @@ from training.common.files import write_json, write_text
 from training.common.markdown import markdown_table
 from training.corpus_preparation.folder import WorkFolder
 from training.corpus_preparation.stages import WRITTEN
+from training.corpus_preparation.steps import WITHOUT_AUTHOR
 
 REPORT, COUNTS, TIMES = "README.md", "counts.json", "times.json"
 
@@ -43,7 +44,10 @@ class FinishCorpus(PipelineStep):
         counts = count_texts([*stages["clean"], *stages["write"]])
         if not counts["written"]:
             reasons = why_none(counts)
-            raise InputError(f"no text is left of {counts['read']:,} records ({reasons}): begin anew with --overwrite")
+            raise InputError(
+                f"no text is left of {counts['read']:,} records ({reasons}): check the flags and rules that leave "
+                "texts out, then start again with --overwrite"
+            )
         write_json(self.folder.corpus / COUNTS, counts)
         write_json(self.folder.corpus / TIMES, seconds_by_step(stages))
         write_text(self.folder.corpus / REPORT, describe(counts))
@@ -66,9 +70,11 @@ def count_texts(steps: list[dict[str, Any]]) -> dict[str, Any]:
     """
     filters: list[dict[str, Any]] = []
     written: Counter[str] = Counter()
+    without_author = 0
     for step in steps:
-        counts = {name: _number(value) for name, value in step["stats"].items()}
+        counts = {name: int(_number(value)) for name, value in step["stats"].items()}
         name = step["name"].split(": ")[1]
+        without_author += counts.get(WITHOUT_AUTHOR, 0)
         if StatHints.forwarded in counts or StatHints.dropped in counts:
             reasons = {key.removeprefix("dropped_"): n for key, n in counts.items() if key.startswith("dropped_")}
             dropped = counts.get(StatHints.dropped, 0)
@@ -91,7 +97,13 @@ def count_texts(steps: list[dict[str, Any]]) -> dict[str, Any]:
     for name, number in sorted(written.items()):
         region, split, _ = name.split("/")
         corpus.setdefault(region, {})[split] = number
-    return {"read": filters[0]["in"] if filters else 0, "steps": filters, "written": written.total(), "corpus": corpus}
+    return {
+        "read": filters[0]["in"] if filters else 0,
+        "steps": filters,
+        "without_author": without_author,
+        "written": written.total(),
+        "corpus": corpus,
+    }
 
 
 def why_none(counts: dict[str, Any]) -> str:
@@ -100,8 +112,8 @@ def why_none(counts: dict[str, Any]) -> str:
     return ", ".join(reasons) or "empty dumps"
 
 
-def _number(value: Any) -> int:
-    return int(value["total"] if isinstance(value, dict) else value)
+def _number(value: Any) -> float:
+    return value["total"] if isinstance(value, dict) else value  # of nothing datatrove writes a plain 0
 
 
 def _require(expected: int, counted: int, where: str) -> None:
@@ -112,7 +124,7 @@ def _require(expected: int, counted: int, where: str) -> None:
 def seconds_by_step(stages: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, float]]:
     """Return the seconds of work of each step of each stage, over all processes."""
     return {
-        stage: {step["name"].split(": ")[1]: round(step["time_stats"]["total"], 3) for step in steps}
+        stage: {step["name"].split(": ")[1]: round(_number(step["time_stats"]), 3) for step in steps}
         for stage, steps in stages.items()
     }
 
@@ -127,6 +139,9 @@ def describe(counts: dict[str, Any]) -> str:
     regions = [
         [region, *(f"{numbers.get(split, 0):,}" for split in splits)] for region, numbers in counts["corpus"].items()
     ]
-    head = f"{counts['read']:,} records read, {counts['written']:,} texts written."
+    head = (
+        f"{counts['read']:,} records read, {counts['written']:,} texts written. Before duplicates were left out, "
+        f"{counts['without_author']:,} texts named no author: these are split one by one."
+    )
     steps = markdown_table(["step", "in", "out", "left out"], rows)
     return f"# Corpus\n\n{head}\n\n{steps}\n\n{markdown_table(['region', *splits], regions)}\n"

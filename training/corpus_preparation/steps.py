@@ -23,6 +23,7 @@ from training.texts.splits import group_hash, is_test, is_validation, split_hash
 # Those found in the tweets of the eight regions beside Spanish, and those that short Spanish texts are taken for.
 LANGUAGES = ["ca", "de", "en", "es", "eu", "fr", "gl", "ht", "id", "it", "nl", "pt", "qu", "ro", "tl", "tr"]
 LEAST_PROBABILITY = 0.2  # of the wanted language; docs/cluster.md has what was measured
+WITHOUT_AUTHOR = "without_author"  # the count of such texts
 _ENTITIES = regex.compile(r"https?://\S+|[@#]\w+")
 USER, LINK, MAIL, TELEPHONE, ADDRESS = "@usuario", "https://url", "correo@example.com", "000000000", "0.0.0.0"
 _DIGITS = range(8, 16)  # of a telephone number; E.164 allows 15
@@ -113,7 +114,7 @@ class AssignRegion(BaseFilter):
 class AssignSplit(BaseFilter):
     """Gives each document the hash of its author and its side of the split, as all scripts of the project split.
 
-    A text without an author goes by its own hash. The record is dropped here.
+    A text without an author is split by its own hash, and counted. The record is dropped here.
     """
 
     type = "filter"
@@ -139,6 +140,8 @@ class AssignSplit(BaseFilter):
         elif is_test(number, self.test_fraction):
             split = "test"
         author_hash = None if author is None else group_hash(author)
+        if author is None:
+            self.stat_update(WITHOUT_AUTHOR)
         doc.metadata = {"region": doc.metadata["region"], "author_hash": author_hash, "split": split}
         return True
 

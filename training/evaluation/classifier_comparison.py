@@ -134,7 +134,7 @@ def compare_task(task: ComparedTask, resamples: int, seed: int) -> ClassifierTas
 
 
 def notes(record: Guesses, counts: dict[str, int], enough: dict[str, int]) -> list[str]:
-    """Say what the number of test texts does not allow to claim."""
+    """Note which claims the number of test texts does not support."""
     found = []
     if not record["folds"] and len(record["right"]) < FEWEST_FOR_ONE_SPLIT:
         found.append(

@@ -40,7 +40,7 @@ class LabelledTest:
 
     @property
     def drawn(self) -> str:
-        """What the intervals draw whole: "authors" or "texts"."""
+        """The unit that the bootstrap resamples: "authors" or "texts"."""
         return "authors" if any(self.authors) else "texts"
 
     def facts(self) -> LabelledFacts:

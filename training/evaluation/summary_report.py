@@ -23,7 +23,7 @@ KNOWS_NOTE = (
     "brackets 95 % intervals; the sections below say what they draw, and how a win is tested."
 )
 MATRIX_HEAD = ("held-out texts", "less loss (nats)", "than", "p (Holm)")
-# The score that is told of each model where there is nothing to compare it with.
+# The score reported for a model where there is nothing to compare it with.
 ALONE = {"mlm_matrix": ("masked_accuracy", "masked accuracy over words"), "emoji15_matrix": ("accuracy", "accuracy")}
 TESTS_HEAD = ("test items", "forms chosen", "more than without a region")
 

@@ -40,7 +40,8 @@ class FinetuneArguments(EngineArguments, TaggedArguments):
         "average the weights of the seeds that do not lower the validation score; all begin with one head",
     )
     folds: int = option(
-        0, "also train and test on so many folds, each text in the test part once; for test parts of under 500 texts"
+        0,
+        "also cross-validate with this many folds, each text in the test part once; for test parts of under 500 texts",
     )
     num_train_epochs: int = option(8, "maximum number of passes over the training texts")
     patience: int = option(3, "stop after this many passes without a better validation score")

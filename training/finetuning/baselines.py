@@ -48,7 +48,8 @@ class BaselineArguments(TaggedArguments):
     fasttext_epochs: int = option(10, "passes over the texts to learn the fastText vectors")
     seeds: list[int] = field(default_factory=lambda: [0], metadata={"help": "seeds of the fastText vectors"})
     folds: int = option(
-        0, "also train and test on so many folds, each text in the test part once; for test parts of under 500 texts"
+        0,
+        "also cross-validate with this many folds, each text in the test part once; for test parts of under 500 texts",
     )
 
 

@@ -39,7 +39,7 @@ class TrainedClassifier(nn.Module):
             labels: (B,) for texts, (B, L) for tokens; IGNORED is not scored.
             mlm_labels: (B, L), IGNORED where no token is masked; needed if there is a decoder.
         """
-        # Asked for all states, a classifier that reads one position of the last layer computes the others too.
+        # If all states are requested, a classifier that reads one position of the last layer computes the others too.
         outputs = self.classifier(
             input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=self.decoder is not None
         )

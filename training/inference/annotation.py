@@ -33,6 +33,7 @@ from training.inference.tables import (
     join_parts,
     read_rows,
     schema_of,
+    typed_field,
     write_lines,
     write_rows,
 )
@@ -72,7 +73,7 @@ def check_output(source: str, output: str, resume: bool, overwrite: bool) -> Non
         raise InputError("give --resume or --overwrite, not both")
     file = Path(output)
     if file.suffix.lower() == ".gz":
-        raise InputError(f"{file}: is not written packed: leave out .gz")
+        raise InputError(f"{file}: the output is not compressed: leave out .gz")
     if file.is_dir():
         raise InputError(f"{file} is a folder: give a file")
     if file.exists() and Path(source).exists() and file.samefile(source):
@@ -123,10 +124,13 @@ def annotate(
     first = next(chunks, None)
     if first is None:
         raise InputError(f"{source.name}: holds no rows ({report.summary()})")
-    fields = _own_fields(source, output, first.rows, text_column, answer.schema)
-    schema = pa.schema([*(fields if keep_columns else ()), *answer.schema])
+    Columns(text_column).check(columns_of(first.rows), source.name)
+    fields = _own_fields(source, output, first.rows, answer.schema) if keep_columns else []
+    schema = pa.schema([*fields, *answer.schema])
+    free = not keep_columns or output.format == "jsonl"  # where a row may have columns of its own
+    known = None if free else {field.name for field in fields}
     with ProgressBar(unit=" texts") as bar:
-        answered = partial(_answer, source=source, text_column=text_column, answer=answer, bar=bar)
+        answered = partial(_answer, source=source, text_column=text_column, known=known, answer=answer, bar=bar)
         if output.path == STANDARD:
             counts = _print_parts(chain([first], chunks), answered, output.format, schema)
         else:
@@ -173,33 +177,39 @@ def _chunks(rows: Iterator[Row]) -> Iterator[_Chunk]:
         yield _Chunk(number, chunk)
 
 
-def _own_fields(
-    source: Table, output: Table, rows: Sequence[Row], text_column: str, answers: pa.Schema
-) -> list[pa.Field]:
+def _own_fields(source: Table, output: Table, rows: Sequence[Row], answers: pa.Schema) -> list[pa.Field]:
     """Return the input's columns; their types matter to Parquet only, and are strings in CSV, TSV and text."""
     columns = columns_of(rows)
-    Columns(text_column).check(columns, source.name)
     if taken := [name for name in answers.names if name in columns]:
-        raise InputError(f"{source.name}: has a column {taken[0]!r} already: give a --prefix for the new columns")
+        raise InputError(
+            f"{source.name}: has a column {taken[0]!r} already: rename it, or have predict.py name its new columns "
+            "with --prefix"
+        )
     if (schema := schema_of(source)) is not None:
         return list(schema)
     if source.format == "jsonl" and output.format == "parquet":
-        with as_input_error(pa.ArrowInvalid, pa.ArrowTypeError):
-            return list(pa.Table.from_pylist(rows).schema)
+        return [typed_field(name, [row.get(name) for row in rows], source.name) for name in columns]
     return [pa.field(name, pa.string()) for name in columns]
 
 
 def _answer(
-    chunk: _Chunk, source: Table, text_column: str, answer: Answerer, bar: tqdm
+    chunk: _Chunk, source: Table, text_column: str, known: set[str] | None, answer: Answerer, bar: tqdm
 ) -> tuple[list[Row], Counter[str]]:
-    """Return the rows of a chunk with their answers; those of a row without a usable text are None."""
+    """Return the rows of a chunk with their answers; those of a row without a usable text are None.
+
+    Args:
+        known: columns that a row may have; None for any.
+    """
     counts = Counter({"rows": len(chunk.rows)})
     usable = []
     for number, row in enumerate(chunk.rows):
-        text = row.get(text_column)
+        text, place = row.get(text_column), f"{source.name}, row {chunk.number * ROWS_PER_PART + number + 1}"
         if not isinstance(text, str | None):
-            place = f"{source.name}, row {chunk.number * ROWS_PER_PART + number + 1}"
-            raise InputError(f"{place}: {text_column!r} holds a {type(text).__name__}, not a string")
+            raise InputError(f"{place}: {text_column!r} is of type {type(text).__name__}, not a string")
+        if known is not None and (new := [name for name in row if name not in known]):
+            raise InputError(
+                f"{place}: none of the first {ROWS_PER_PART:,} rows has its column {new[0]!r}: write .jsonl instead"
+            )
         if text is None or is_blank(text):
             counts["without text"] += 1
         elif unicode_error(text):

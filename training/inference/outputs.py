@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,13 @@ def open_config(path_or_id: str, trust_remote_code: bool = False) -> PreTrainedC
     Raises:
         InputError: if there is none.
     """
-    with as_input_error(OSError, ValueError):
+    try:
         return AutoConfig.from_pretrained(path_or_id, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        if not Path(path_or_id).exists():
+            reason = f"{path_or_id}: no such folder, and no model of the Hub ({reason})"
+        raise InputError(reason) from error
 
 
 def open_model(

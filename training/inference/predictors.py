@@ -33,11 +33,12 @@ class Predictor(ABC):
     Args:
         top_k: number of classes, or of words for a mask, in an answer.
         all_scores: whether the probability of every class has a column.
-        threshold: probability from which on a label is given, where a text may have several.
+        threshold: minimum probability of a label, where a text may have several.
         prefix: beginning of the names of the new columns.
         region: code of the region whose token begins every text; None for no token.
     """
 
+    takes: tuple[str, ...] = ()  # which of top_k, all_scores and threshold mean something for this kind
     columns: dict[str, pa.DataType]
 
     def __init__(
@@ -93,6 +94,8 @@ class Predictor(ABC):
 class Classes(Predictor):
     """The likeliest classes of a text with their probabilities, best first."""
 
+    takes = ("top_k", "all_scores")
+
     def make_columns(self) -> dict[str, pa.DataType]:
         names = self.label_names()
         if self.top_k > len(names):
@@ -118,6 +121,8 @@ class Classes(Predictor):
 
 class Labels(Predictor):
     """All labels of a text that are likely enough, and their probabilities, as lists."""
+
+    takes = ("all_scores", "threshold")
 
     def make_columns(self) -> dict[str, pa.DataType]:
         scores = {f"score_{name}": NUMBER for name in self.label_names()} if self.all_scores else {}
@@ -180,6 +185,8 @@ class Entities(Predictor):
 class MaskedWords(Predictor):
     """The likeliest tokens for each mask of a text, best first, with their probabilities."""
 
+    takes = ("top_k",)
+
     def make_columns(self) -> dict[str, pa.DataType]:
         if self.top_k > len(self.tokenizer):
             raise InputError(f"--top_k {self.top_k} is more than the {len(self.tokenizer)} tokens of the model")
@@ -204,12 +211,19 @@ class MaskedWords(Predictor):
 
 
 def make_predictor(
-    path_or_id: str, dtype: str = "auto", trust_remote_code: bool = False, top_k: int | None = None, **settings: Any
+    path_or_id: str,
+    dtype: str = "auto",
+    trust_remote_code: bool = False,
+    top_k: int | None = None,
+    all_scores: bool = False,
+    threshold: float | None = None,
+    **settings: Any,
 ) -> Predictor:
     """Open a model with what answers texts by its kind of head, which its configuration names.
 
     Args:
         top_k: None for 1 class, or 5 words for a mask.
+        threshold: None for 0.5.
         settings: further arguments of `Predictor`.
 
     Raises:
@@ -234,5 +248,9 @@ def make_predictor(
             f"{path_or_id} is a {architecture or 'model without a head'}: give a model for sequence classification, "
             "token classification or masked language modelling"
         )
+    given = {"top_k": top_k is not None, "all_scores": all_scores, "threshold": threshold is not None}
+    if pointless := [name for name in given if given[name] and name not in kind.takes]:
+        raise InputError(f"--{pointless[0]} means nothing for this {architecture}: leave it out")
     model, tokenizer = open_model(auto_class, path_or_id, dtype, trust_remote_code)
+    settings |= {"all_scores": all_scores, "threshold": 0.5 if threshold is None else threshold}
     return kind(model, tokenizer, top_k=top_k or (5 if kind is MaskedWords else 1), **settings)

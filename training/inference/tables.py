@@ -147,43 +147,69 @@ def write_rows(file: Path, rows: list[Row], table_format: str, schema: pa.Schema
     Raises:
         InputError: if a row does not fit the format.
     """
+    if table_format == "parquet":
+        pq.write_table(_typed_table(rows, schema), file)
+    elif table_format == "npy":
+        _write_matrix(file, rows, schema)
+    else:
+        with file.open("w", encoding="utf-8", newline="") as opened:
+            write_lines(opened, rows, table_format, schema.names, with_header)
+
+
+def typed_field(name: str, values: Sequence[Any], where: str) -> pa.Field:
+    """Return a column of Parquet with the type of its values.
+
+    Raises:
+        InputError: if they have no type in common.
+    """
     try:
-        if table_format == "parquet":
-            pq.write_table(pa.Table.from_pylist([_as_typed(row, schema) for row in rows], schema), file)
-        elif table_format == "npy":
-            _write_matrix(file, rows, schema)
-        else:
-            with file.open("w", encoding="utf-8", newline="") as opened:
-                write_lines(opened, rows, table_format, schema.names, with_header)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, csv.Error, UnicodeEncodeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"a row cannot be written as {table_format} ({reason}): write .jsonl instead") from error
+        return pa.field(name, pa.array(values).type)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise InputError(f"{where}: {_unfit(name, 'parquet', error)}") from error
+
+
+def _typed_table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
+    columns = []
+    for field in schema:
+        values = [row.get(field.name) for row in rows]
+        try:
+            columns.append(pa.array(map(_cell, values) if field.type == pa.string() else values, field.type))
+        except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError) as error:
+            raise InputError(_unfit(field.name, "parquet", error)) from error
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _unfit(column: str, table_format: str, error: Exception) -> str:
+    reason = " ".join(str(error).split())
+    return f"column {column!r} cannot be written as {table_format} ({reason}): write .jsonl instead"
 
 
 def write_lines(
     opened: IO[str], rows: list[Row], table_format: str, columns: Sequence[str], with_header: bool
 ) -> None:
-    """Write rows as JSONL, CSV or TSV; lists and objects become JSON there."""
+    """Write rows as JSONL, CSV or TSV; lists and objects become JSON there.
+
+    Raises:
+        InputError: if a row does not fit the format.
+    """
     if table_format == "jsonl":
         opened.writelines(json_text(row) + "\n" for row in rows)
         return
     writer = csv.DictWriter(opened, columns, lineterminator="\n", **DIALECTS[table_format])
     if with_header:
         writer.writeheader()
-    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    for row in rows:
+        try:
+            writer.writerow({name: _cell(value) for name, value in row.items()})
+        except (csv.Error, UnicodeEncodeError) as error:
+            why = "a tab or line break" if isinstance(error, csv.Error) else "what is not Unicode"
+            raise InputError(f"a row holds {why}, which .{table_format} cannot: write .jsonl instead") from error
 
 
 def json_text(value: Any) -> str:
     """Write a value as JSON in UTF-8, or with escapes where a string is not Unicode."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return json.dumps(value, default=str) if unicode_error(text) else text
-
-
-def _as_typed(row: Row, schema: pa.Schema) -> Row:
-    return {
-        field.name: _cell(row.get(field.name)) if field.type == pa.string() else row.get(field.name)
-        for field in schema
-    }
 
 
 def _cell(value: Any) -> Any:

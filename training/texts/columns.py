@@ -66,7 +66,7 @@ class Columns:
             self.check(record, where)
         text = record[self.text]
         if not isinstance(text, str | None):
-            raise InputError(f"{where}: {self.text!r} holds a {type(text).__name__}, not a string")
+            raise InputError(f"{where}: {self.text!r} is of type {type(text).__name__}, not a string")
         values = []
         for column in self.names[1:]:
             try:

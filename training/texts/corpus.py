@@ -13,6 +13,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from training.common.arguments import option
 from training.common.errors import InputError, as_input_error
 from training.common.files import file_sha256
+from training.common.progress import say
 from training.texts.columns import Columns, Row
 from training.texts.decoding import DecodingCheck, unicode_error
 from training.texts.files import file_rows, find_files, hub_rows
@@ -64,7 +65,7 @@ class CorpusArguments(FormatArguments):
     group_column: str | None = option(
         None,
         "column or field that names a text's group, such as its author: a group is on one side of every split, by a "
-        "hash of its name; a text without one goes by its own hash",
+        "hash of its name; a text without one is split by its own hash",
     )
     strict: bool = option(
         False, "refuse texts that are not Unicode, over 1 MB or without their label, instead of counting them"
@@ -111,10 +112,15 @@ class Corpus:
             InputError: as iterating does, and if the label column is missing.
         """
         self.report.forget_left_out()
+        grouped = self.group_column is None
         for source, rows in self._rows_of_sources():
             decoding = DecodingCheck(source)
-            yield from self.usable(rows, source, decoding)
+            for row in self.usable(rows, source, decoding):
+                grouped = grouped or row[-1] is not None
+                yield row
             decoding.check()
+        if not grouped:
+            say(f"{', '.join(self.names())}: no text names a group in {self.group_column!r}: each is split by itself")
 
     def _rows_of_sources(self) -> Iterator[tuple[str, Iterator[Row]]]:
         if self.dataset_name:

@@ -102,7 +102,8 @@ def find_files(paths: Sequence[str | Path], suffixes: Collection[str] = tuple(RE
                 files += inside
                 others[path] = [file for file in visible if not _is_known(file, suffixes)]
             elif not path.exists() and not path.is_symlink():
-                raise InputError(f"{path}: no such file or folder (for a dataset on the Hub use --dataset_name)")
+                hint = " (for a dataset on the Hub use --dataset_name)" if suffixes == tuple(READERS) else ""
+                raise InputError(f"{path}: no such file or folder{hint}")
             else:
                 check_file(path, suffixes)
                 files.append(path)

@@ -27,7 +27,10 @@ class LabelledArguments(CorpusArguments):
     """Flags that name labelled texts; `open_labelled` opens them."""
 
     task: str = field(
-        metadata={"help": f"{EMOJI_TASK} makes its labels from raw texts; any other name uses those of the file"}
+        metadata={
+            "help": f"{EMOJI_TASK} makes its labels from raw texts, tokens tags words, any other name uses the "
+            "labels of the file"
+        }
     )
     label_column: str | None = option(
         None, f"column or field that holds the labels (default: label; for {EMOJI_TASK}: made from the texts)"

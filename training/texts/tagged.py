@@ -121,7 +121,8 @@ def open_tagged(args: TaggedArguments) -> TaggedSplits:
         raise InputError(f"--task {TOKEN_TASK} takes no --label_column, --region or --group_column: leave them out")
     check_each(args, "between 0 and 1", "validation_fraction", "test_fraction")
     report = ReadingReport()
-    records = list(_hub_records(args, report) if args.dataset_name else file_records(args, report))
+    files = files_by_part(args)
+    records = list(_hub_records(args, report) if args.dataset_name else file_records(files, args, report))
     named = {record.part for record in records}
     parts = {name: TaggedTexts() for name in PARTS}
     for record in records:
@@ -133,7 +134,7 @@ def open_tagged(args: TaggedArguments) -> TaggedSplits:
         parts[part].words.append(record.words)
         parts[part].tags.append(record.tags)
     duplicates = _leave_out_duplicates(parts)
-    names = [args.dataset_name] if args.dataset_name else [Path(path).name for path in _files(args)]
+    names = [args.dataset_name] if args.dataset_name else [file.name for file in files]
     for name, texts in parts.items():
         if not texts:
             raise InputError(f"{', '.join(names)}: no text is left for {name} ({report.summary()}): give more texts")
@@ -142,26 +143,34 @@ def open_tagged(args: TaggedArguments) -> TaggedSplits:
     )
 
 
-def _files(args: TaggedArguments) -> dict[str, str]:
-    files = {"train": args.train_file, "validation": args.validation_file, "test": args.test_file}
-    return {path: part for part, paths in files.items() for path in paths}
+def files_by_part(args: TaggedArguments) -> dict[Path, str]:
+    """Return all files with their parts.
+
+    Raises:
+        InputError: if a file is given for two parts, and as `find_files` does.
+    """
+    parts: dict[Path, str] = {}
+    for part, paths in {"train": args.train_file, "validation": args.validation_file, "test": args.test_file}.items():
+        for file in find_files(paths, SUFFIXES):
+            if parts.setdefault(file, part) != part:
+                raise InputError(f"{file} is given as --{parts[file]}_file and --{part}_file: give different files")
+    return parts
 
 
-def file_records(args: TaggedArguments, report: ReadingReport) -> Iterator[_Record]:
-    """Yield the tagged texts of all files; count those without words in the report.
+def file_records(files: Mapping[Path, str], args: TaggedArguments, report: ReadingReport) -> Iterator[_Record]:
+    """Yield the tagged texts of files with their parts; count those without words in the report.
 
     Raises:
         InputError: if a file cannot be read as what its name says, or its tags break the BIO scheme.
     """
-    for path, part in _files(args).items():
-        (file,) = find_files([path], SUFFIXES)
+    for file, part in files.items():
         if kind_of(file) == ".parquet":
-            yield from _parquet_records(path, args, part, report)
+            yield from _parquet_records(str(file), args, part, report)
             continue
         with readable(file):
             opened = TextFile(file, args.encoding, _refuse)
             if kind_of(file) == ".conll":
-                yield from _conll_records(opened.lines(), path, part)
+                yield from _conll_records(opened.lines(), str(file), part)
             else:
                 example = f'{{"{args.tokens_column}": ["..."], "{args.tags_column}": ["O"]}}'
                 yield from _records(json_objects(opened, example), None, args, part, report)
@@ -236,7 +245,7 @@ def _records(
         words, tags = (_column(record, column, where) for column in (args.tokens_column, args.tags_column))
         if len(words) != len(tags):
             raise InputError(f"{where}: {len(words)} words and {len(tags)} tags: give a tag for each word")
-        tags = [names[tag] if names else str(tag) for tag in tags]
+        tags = [_tag_name(tag, names, where) if names else str(tag) for tag in tags]
         for before, tag in zip([OUTSIDE, *tags], tags, strict=False):
             check_bio(tag, before, where)
         split = record.get("split") or part
@@ -246,6 +255,12 @@ def _records(
             yield _Record([str(word) for word in words], tags, parts[split])
         else:
             report.count(Reason.EMPTY)
+
+
+def _tag_name(number: Any, names: list[str], where: str) -> str:
+    if not isinstance(number, int) or not 0 <= number < len(names):
+        raise InputError(f"{where}: the tag {number!r} is none of the numbers 0 to {len(names) - 1}")
+    return names[number]
 
 
 def _tag_names(features: Mapping[str, Any], column: str) -> list[str] | None:
@@ -262,7 +277,7 @@ def _column(record: Mapping[str, Any], column: str, where: str) -> list[Any]:
             "name the right ones with --tokens_column and --tags_column"
         )
     if not isinstance(record[column], list):
-        raise InputError(f"{where}: {column!r} holds a {type(record[column]).__name__}, not a list")
+        raise InputError(f"{where}: {column!r} is of type {type(record[column]).__name__}, not a list")
     return record[column]
 
 

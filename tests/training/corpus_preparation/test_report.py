@@ -2,7 +2,7 @@
 
 import pytest
 
-from training.corpus_preparation.report import count_texts, describe
+from training.corpus_preparation.report import count_texts, describe, seconds_by_step
 
 
 def steps(read=10, spoken=4):
@@ -25,3 +25,18 @@ def test_counts_by_step_region_and_split():
 def test_a_text_that_is_lost_is_an_error(wrong):
     with pytest.raises(RuntimeError, match="expected"):
         count_texts(steps(**wrong))
+
+
+def test_a_step_that_took_no_time_has_a_plain_zero():
+    steps = [
+        {"name": "filter: near duplicates", "time_stats": 0},
+        {"name": "writer: written", "time_stats": {"total": 1.25}},
+    ]
+    assert seconds_by_step({"write": steps}) == {"write": {"near duplicates": 0, "written": 1.25}}
+
+
+def test_texts_without_an_author_are_told():
+    split = {"name": "filter: split", "stats": {"total": 4, "forwarded": 4, "without_author": 3}}
+    all_steps = [*steps()[:2], split, steps()[2]]
+    counts = count_texts(all_steps)
+    assert counts["without_author"] == 3 and "3 texts named no author" in describe(counts)

@@ -190,7 +190,7 @@ def test_an_interrupted_run_goes_on_after_its_last_part(tmp_path, answer, output
         answer("a.csv", output, Length(deadly="uno"))
     assert not (tmp_path / output).exists()
     with pytest.raises(InputError, match="continue with --resume"):
-        check_output(str(tmp_path / output), resume=False, overwrite=False)
+        check_output("a.csv", str(tmp_path / output), resume=False, overwrite=False)
     with pytest.raises(InputError, match="cannot resume, model was None and is now other"):
         answer("a.csv", output, run={"model": "other"}, resume=True)
     second = Length()
@@ -236,7 +236,7 @@ def test_standard_input_and_output(tmp_path, capsys, monkeypatch):
     ("name", "content", "message"),
     [
         ("a.csv", b"id,texto\n1,hola\n", "no column 'text'; there are: id, texto"),
-        ("a.csv", b"text,length\nhola,4\n", "has a column 'length' already: give a --prefix"),
+        ("a.csv", b"text,length\nhola,4\n", "has a column 'length' already: rename it, or .* with --prefix"),
         ("a.csv", b"text,id,id\na,b,c\n", "line 1: 2 columns are named 'id'"),
         ("a.csv", b"text;id\na;b\n", "seems to be ';', not ',': give --delimiter ';'"),
         ("a.csv", b"text,id\nhola\n", "line 2: 1 fields where the header has 2"),
@@ -248,7 +248,7 @@ def test_standard_input_and_output(tmp_path, capsys, monkeypatch):
         ("a.jsonl", b'{"text": "a"}\n{"text"\n', "line 2: not valid JSON"),
         ("a.jsonl", b'{"full_text": "a"}\n', "give --text_column full_text"),
         ("a.jsonl", b"[1]\n", "line 1: not a JSON object"),
-        ("a.jsonl", b'{"text": "a"}\n{"text": 7}\n', "row 2: 'text' holds a int"),
+        ("a.jsonl", b'{"text": "a"}\n{"text": 7}\n', "row 2: 'text' is of type int"),
         ("a.parquet", b"PAR1", "not a readable Parquet file"),
         ("b.csv", b"", "No such file"),
         ("a.docx", b"", "unknown format"),
@@ -262,13 +262,7 @@ def test_wrong_input_is_named(tmp_path, answer, name, content, message):
     assert not (tmp_path / "out.csv").exists()
 
 
-def test_what_a_format_cannot_hold_is_named_and_what_is_not_unicode_counted(tmp_path, answer):
-    (tmp_path / "tab.jsonl").write_text('{"text": "a\\tb"}\n')
-    with pytest.raises(InputError, match="cannot be written as tsv"):
-        answer("tab.jsonl", "b.tsv")
-    (tmp_path / "more.jsonl").write_text('{"text": "a"}\n{"text": "b"}\n{"text": "c", "new": 1}\n')
-    with pytest.raises(InputError, match="cannot be written as csv"):
-        answer("more.jsonl", "b.csv")
+def test_what_is_not_unicode_is_counted(tmp_path, answer):
     (tmp_path / "half.jsonl").write_text('{"text": "\\ud83d"}\n{"text": "b"}\n')
     assert answer("half.jsonl", "c.jsonl")["not Unicode"] == 1
     assert [json.loads(line)["text"] for line in (tmp_path / "c.jsonl").read_text().splitlines()] == ["\ud83d", "b"]
@@ -283,7 +277,7 @@ def test_nothing_is_overwritten(tmp_path):
         (tmp_path / "new.csv", {"resume": True, "overwrite": True}, "not both"),
     ):
         with pytest.raises(InputError, match=message):
-            check_output(str(path), **({"resume": False, "overwrite": False} | flags))
+            check_output("a.csv", str(path), **({"resume": False, "overwrite": False} | flags))
 
 
 def test_a_row_of_parquet_over_the_limit_is_left_out_and_counted_as_a_line_is(answer, tmp_path, monkeypatch):
@@ -294,3 +288,59 @@ def test_a_row_of_parquet_over_the_limit_is_left_out_and_counted_as_a_line_is(an
     assert [json.loads(line)["id"] for line in (tmp_path / "b.jsonl").read_text().splitlines()] == [1, 3]
     with pytest.raises(InputError, match="a.parquet, rows from 1 on: a text of over 1 MB"):
         answer("a.parquet", "b.npy", keep_columns=False)
+
+
+LOOSE = [{"text": "uno", "a": 1}, {"text": "dos", "b": "x"}, {"text": "tres", "a": 2}]
+
+
+@pytest.fixture
+def loose(tmp_path):
+    """A JSONL file of which no row has every column."""
+
+    def loose(*rows):
+        (tmp_path / "loose.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return "loose.jsonl"
+
+    return loose
+
+
+@pytest.mark.parametrize("name", ["out.parquet", "out.csv", "out.jsonl"])
+def test_columns_of_some_rows_only_are_kept(answer, loose, tmp_path, name):
+    answer(loose(*LOOSE), name)
+    rows = read(tmp_path / name)
+    assert [str(row.get("b") or "") for row in rows] == ["", "x", ""]
+    assert [str(row.get("a") or "") for row in rows] == ["1", "", "2"]
+
+
+@pytest.mark.parametrize("name", ["out.parquet", "out.csv"])
+def test_a_column_that_comes_too_late_is_named(answer, loose, tmp_path, name):
+    source = loose(*LOOSE, {"text": "cuatro", "late": 1})
+    with pytest.raises(InputError, match="loose.jsonl, row 4: none of the first 2 rows has its column 'late'"):
+        answer(source, name)
+    answer(source, "out.jsonl")
+    assert read(tmp_path / "out.jsonl")[-1]["late"] == 1
+
+
+def test_values_of_several_types_are_named(answer, loose):
+    source = loose({"text": "uno", "a": 1}, {"text": "dos", "a": "x"})
+    with pytest.raises(InputError, match="loose.jsonl: column 'a' cannot be written as parquet .*: write .jsonl"):
+        answer(source, "out.parquet")
+    later = loose({"text": "uno", "a": 1}, {"text": "dos", "a": 2}, {"text": "tres", "a": "x"})
+    with pytest.raises(InputError, match="column 'a' cannot be written as parquet"):
+        answer(later, "out.parquet")
+
+
+@pytest.mark.parametrize("path", ["out.tsv", "-"])
+def test_a_tab_is_not_written_as_tsv(answer, loose, tmp_path, path):
+    source = table_at(str(tmp_path / loose({"text": "uno\tdos"})), "", INPUT_FORMATS)
+    output = table_at(path if path == "-" else str(tmp_path / path), "", OUTPUT_FORMATS, "tsv")
+    with pytest.raises(InputError, match="a row holds a tab or line break, which .tsv cannot"):
+        annotate(source, output, "text", Length(), {})
+
+
+def test_vectors_alone_need_no_free_name(answer, loose, tmp_path):
+    source = loose({"text": "uno", "vector": 1})
+    with pytest.raises(InputError, match="has a column 'vector' already"):
+        answer(source, "out.parquet", Vectors())
+    answer(source, "out.npy", Vectors(), keep_columns=False)
+    assert np.load(tmp_path / "out.npy").tolist() == [[3.0, 0.0]]

@@ -17,7 +17,7 @@ SETTINGS = {
     "dtype": "float32",
     "top_k": None,
     "all_scores": False,
-    "threshold": 0.5,
+    "threshold": None,
     "prefix": "",
     "region": None,
     "max_length": 40,

@@ -54,7 +54,7 @@ def test_another_revision_of_a_dataset_is_another_corpus(hub):
     ("row", "message"),
     [
         ({"tweet": "a"}, "dataset org/tweets: no column 'text'; there are: tweet"),
-        ({"text": 5}, "holds a int, not a string"),
+        ({"text": 5}, "is of type int, not a string"),
     ],
 )
 def test_a_dataset_of_the_hub_without_texts(hub, row, message):

@@ -146,7 +146,7 @@ def test_texts_that_are_not_unicode_are_refused_when_they_are_many(tmp_path, bad
     [
         ("a.jsonl", b'{"text": "uno"}\n{"text": dos}\n', "a.jsonl, line 2: not valid JSON.*column 10"),
         ("a.jsonl", b'["uno"]\n', "line 1: not a JSON object"),
-        ("a.jsonl", b'{"text": 5}\n', "line 1: 'text' holds a int, not a string"),
+        ("a.jsonl", b'{"text": 5}\n', "line 1: 'text' is of type int, not a string"),
         ("a.jsonl", b'{"text": "a", "n": ' + b"1" * 5000 + b"}", "line 1: not valid JSON"),
         ("a.csv", b"text,x\nuno,1\ndos\n", "a.csv, line 3: 1 fields where the header has 2"),
         ("a.csv", b'text\n"hola\nuno\ndos\n', "not a valid table .unexpected end of data."),
@@ -173,7 +173,7 @@ def test_missing_files_and_empty_folders_are_refused(tmp_path):
 
 def test_a_parquet_column_of_numbers_is_refused(tmp_path):
     pq.write_table(pa.table({"text": [1, 2]}), tmp_path / "a.parquet")
-    with pytest.raises(InputError, match="row 1: .text. holds a int, not a string"):
+    with pytest.raises(InputError, match="row 1: .text. is of type int, not a string"):
         read(tmp_path / "a.parquet")
 
 

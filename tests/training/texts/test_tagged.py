@@ -4,6 +4,7 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasets import ClassLabel, Features, List, Value
 
 from training.common.errors import InputError
 from training.texts.tagged import TaggedArguments, open_tagged
@@ -103,7 +104,7 @@ def test_what_is_no_tagged_text_is_named(open_files, content, message):
     ("record", "message"),
     [
         ({"tokens": ["en"]}, "line 1: no column 'tags'"),
-        ({"tokens": "en", "tags": ["O"]}, "'tokens' holds a str"),
+        ({"tokens": "en", "tags": ["O"]}, "'tokens' is of type str"),
         ({"tokens": ["en"], "tags": ["O", "O"]}, "1 words and 2 tags"),
         ({"tokens": ["en"], "tags": ["I-LOC"]}, "line 1: I-LOC follows O"),
         ({"tokens": ["en"], "tags": ["O"], "split": "gold"}, "holds 'gold'"),
@@ -128,3 +129,32 @@ def test_files_that_cannot_be_read(tmp_path):
             open_tagged(TaggedArguments(task="tokens", train_file=[str(tmp_path / name)]))
     with pytest.raises(InputError, match="no such file"):
         open_tagged(TaggedArguments(task="tokens", train_file=[str(tmp_path / "none.conll")]))
+
+
+def test_a_file_for_two_parts_is_refused(tmp_path):
+    file = tmp_path / "dev.conll"
+    file.write_text(conll([*WORDS, "fin"]))
+    (tmp_path / "train.conll").write_text(conll([*WORDS, "inicio"]))
+    parts = {"validation_file": [str(file)], "test_file": [str(file)]}
+    with pytest.raises(InputError, match="dev.conll is given as --validation_file and --test_file"):
+        open_tagged(TaggedArguments(task="tokens", train_file=[str(tmp_path / "train.conll")], **parts))
+
+
+def test_a_folder_gives_all_its_files(tmp_path):
+    (tmp_path / "texts").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "texts" / f"{name}.conll").write_text(conll([*WORDS, name]))
+        (tmp_path / f"{name}.conll").write_text(conll([*WORDS, name * 2]))
+    parts = {"validation_file": [str(tmp_path / "a.conll")], "test_file": [str(tmp_path / "b.conll")]}
+    splits = open_tagged(TaggedArguments(task="tokens", train_file=[str(tmp_path / "texts")], **parts))
+    assert [words[-1] for words in splits.train.words] == ["a", "b"]
+
+
+@pytest.mark.parametrize("number", [None, -1, 3])
+def test_numbers_that_name_no_tag_are_refused(tmp_path, number):
+    names = ClassLabel(names=["O", "B-LOC", "I-LOC"])
+    features = Features({"tokens": List(Value("string")), "tags": List(names)})
+    table = pa.table({"tokens": [WORDS], "tags": [[0, 1, number]]}, schema=features.arrow_schema)
+    pq.write_table(table, tmp_path / "train.parquet")
+    with pytest.raises(InputError, match=f"row 1: the tag {number} is none of the numbers 0 to 2"):
+        open_tagged(TaggedArguments(task="tokens", train_file=[str(tmp_path / "train.parquet")]))
