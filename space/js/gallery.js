@@ -3,7 +3,7 @@ export const GALLERY = [
   { es: "Tú o vos", en: "Tú or vos", text: "¿cuándo [MASK] venir?" },
   { es: "Cómo se llama a alguien", en: "What one calls somebody", text: "ese [MASK] me cae mal" },
   { es: "Dónde se estudia", en: "Where one studies", text: "voy a la universidad en [MASK]" },
-  { es: "Cómo se dice que algo gusta", en: "How one says it is great", text: "qué [MASK] está esa canción" },
+  { es: "Cómo se dice que algo está muy bien", en: "How one says it is great", text: "qué [MASK] está esa canción" },
   { es: "Qué se bebe", en: "What one drinks", text: "me gusta tomar [MASK] en la mañana" },
   { es: "Qué se come", en: "What one eats", text: "qué rico un [MASK] con queso" },
   { es: "Con qué se paga", en: "What one pays with", text: "ya no tengo [MASK] para nada" },
