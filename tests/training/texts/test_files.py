@@ -153,7 +153,7 @@ def test_texts_that_are_not_unicode_are_refused_when_they_are_many(tmp_path, bad
         ("a.csv", "año\nuno\n".encode("latin-1"), "a.csv: 1 of 1 lines are not UTF-8: .*--encoding latin-1"),
         ("a.parquet", b"text", "not a readable Parquet file"),
         ("a.txt.gz", b"plain", "damaged gzip file"),
-        ("a.txt.gz", gzip.compress(b"hola\n" * 9999)[:40], "damaged gzip file"),
+        ("a.txt.gz", gzip.compress(b"hola\n" * 9999, mtime=0)[:40], "damaged gzip file"),
         ("a.docx", b"", "unknown kind of file"),
     ],
 )
@@ -246,3 +246,11 @@ def test_other_kinds_of_files_may_be_looked_for(tmp_path):
     write(tmp_path / "a.txt")
     (tmp_path / "b.conll.gz").touch()
     assert find_files([tmp_path], [".conll"]) == (tmp_path / "b.conll.gz",)
+
+
+def test_a_file_that_is_named_twice_is_read_once(tmp_path, capsys):
+    file = tmp_path / "mx.txt"
+    file.write_text("uno\n")
+    (tmp_path / "link.txt").symlink_to(file)
+    assert find_files([file, tmp_path / "link.txt", tmp_path / ".." / tmp_path.name / "mx.txt", file]) == (file,)
+    assert "read once: 3 files that are named twice, or linked" in capsys.readouterr().err
