@@ -251,8 +251,9 @@ def load_tokenizer(path_or_id: str | Path) -> TokenizersBackend:
         return build_tokenizer(read_vocabulary(path_or_id), source=str(path_or_id))
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(path_or_id), trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError | TypeError) else str(error).strip()
+        reason = reason.splitlines()[0]
         raise ValueError(f"no tokenizer could be opened at {path_or_id}: {reason}") from None
     check_vocabulary(tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))), f"the tokenizer at {path_or_id}")
     if not isinstance(tokenizer, TokenizersBackend):

@@ -35,10 +35,15 @@ def main() -> None:
     with only_run_in(output_dir):
         if output_dir.exists():
             raise InputError(f"{output_dir} exists already: give a new folder as --output_dir")
+        with as_input_error(ValueError):
+            tokenizers = [load_tokenizer(model) for model in args.models]
+        for name, tokenizer in zip(args.models, tokenizers, strict=True):
+            if tokenizer.get_vocab() != tokenizers[0].get_vocab():
+                raise InputError(f"{name}: its vocabulary is not that of {args.models[0]}: average models of one kind")
         mean = average([open_whole(BilmaForMaskedLM, model) for model in args.models], args.models)
-        with as_input_error(ValueError), write_folder(output_dir) as folder:
+        with write_folder(output_dir) as folder:
             mean.save_pretrained(folder)
-            load_tokenizer(args.models[0]).save_pretrained(folder)
+            tokenizers[0].save_pretrained(folder)
         print(f"{output_dir}: the mean of {len(args.models)} models, {mean.num_parameters():,} parameters")
 
 
@@ -47,8 +52,12 @@ def average(models: list[BilmaForMaskedLM], names: list[str]) -> BilmaForMaskedL
     """Return the first model with the mean of all weights.
 
     Raises:
-        InputError: for a model whose weights have other names or shapes than the first one's.
+        InputError: for a model whose configuration or weights are of another kind than the first one's.
     """
+    for name, model in zip(names, models, strict=True):
+        for setting in ("num_attention_heads", "head_dim", "hidden_act", "attend_to_padding"):
+            if getattr(model.config, setting) != getattr(models[0].config, setting):
+                raise InputError(f"{name}: {setting} differs from that of {names[0]}: average models of one kind")
     states = [model.state_dict() for model in models]  # tied weights are in it twice, under two names
     shapes = [{name: weight.shape for name, weight in state.items()} for state in states]
     for name, shape in zip(names, shapes, strict=True):

@@ -86,7 +86,7 @@ def kind_of(path_or_id: str) -> Kind:
         config, _ = PreTrainedConfig.get_config_dict(path_or_id)
     if config.get("model_type") != "bilma":
         raise InputError(f"{path_or_id} is no BILMA (model_type {config.get('model_type')}): give one")
-    (name,) = config.get("architectures") or [None]
+    name = next(iter(config.get("architectures") or []), None)
     if name not in KINDS:
         raise InputError(f"{path_or_id} is a {name}: give one of {', '.join(KINDS)}")
     if config.get("attend_to_padding"):

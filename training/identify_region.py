@@ -43,6 +43,8 @@ TEXTS_AT_ONCE = 256
 
 def main() -> None:
     args = parse()
+    if args.max_validation_texts < 1:
+        raise InputError(f"--max_validation_texts {args.max_validation_texts} is not 1 or more")
     model = Path(args.model)
     if args.fit and (model / CALIBRATION_FILE).exists() and not args.overwrite:
         raise InputError(f"{model} already holds {CALIBRATION_FILE}: give --overwrite to replace it")

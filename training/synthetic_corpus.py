@@ -11,14 +11,15 @@ if __name__ == "__main__":
 
     begin()  # the other imports take seconds
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from training.common.arguments import check_each, option, parse_arguments
-from training.common.errors import run
+from training.common.errors import InputError, run
 from training.common.files import write_text
 from training.common.locks import only_run_in
-from training.texts.synthetic import available_regions, generate_texts, readme, write_corpus
+from training.texts.synthetic import SYNTHETIC, available_regions, generate_texts, readme, write_corpus
 
 
 @dataclass(kw_only=True)
@@ -35,12 +36,27 @@ def main() -> None:
     output_dir = Path(args.output_dir)
     with only_run_in(output_dir):
         regions = list(dict.fromkeys(args.regions or available_regions()))
+        check_replaceable(output_dir, regions)
         # Everything is made before anything is written, so an error leaves no half set of files.
         corpora = {region: generate_texts(region, args.num_texts, args.seed) for region in regions}
         for region, texts in corpora.items():
             print(f"{write_corpus(output_dir, region, texts)}: {len(texts)} texts")
         write_text(output_dir / "README.md", readme(regions, args.num_texts, args.seed))
         print(f"{output_dir / 'README.md'}: how they were made")
+
+
+def check_replaceable(folder: Path, regions: Sequence[str]) -> None:
+    """Check that nothing but synthetic texts would be replaced.
+
+    Raises:
+        InputError: if one of the files exists in a folder whose README does not call its texts synthetic.
+    """
+    about = folder / "README.md"
+    if about.is_file() and about.read_text(encoding="utf-8", errors="replace").startswith(SYNTHETIC):
+        return
+    for name in ("README.md", *(f"{region}.jsonl" for region in regions)):
+        if (folder / name).exists():
+            raise InputError(f"{folder / name} exists and is not of this script: give another --output_dir")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 import pytest
 
-from modeling_bilma import BilmaForMaskedLM
+from modeling_bilma import BilmaForMaskedLM, BilmaForSequenceClassification
 from modeling_bilma.regional import add_regions
 from tests.conftest import tiny_config
 from training import complete
@@ -48,10 +48,18 @@ def test_a_model_with_regional_parts_answers_for_each_region(run_script, models,
         (["--phrases", "vamos"], "phrase 'vamos' holds [MASK] 0 times: write it once"),
         (["--phrases", "[MASK] [MASK]"], "holds [MASK] 2 times"),
         (["--phrases", "[MASK]", "--top_k", "0"], "--top_k 0 is not 1 or more"),
+        (["--phrases", "a " * 60 + "[MASK]"], "too few to reach its mask: 'a a a"),
     ],
 )
 def test_wrong_input(models, monkeypatch, capsys, flags, message):
     assert message in refused(monkeypatch, capsys, "--models", models[0], *flags)
+
+
+def test_a_classifier_has_no_words(models, tokenizer, tmp_path, monkeypatch, capsys):
+    BilmaForSequenceClassification(tiny_config(vocab_size=len(tokenizer))).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    message = refused(monkeypatch, capsys, "--models", tmp_path, "--phrases", "[MASK]")
+    assert "is a BilmaForSequenceClassification: give a masked language model" in message
 
 
 def test_a_folder_without_a_model(tmp_path, monkeypatch, capsys):

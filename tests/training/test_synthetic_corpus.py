@@ -40,3 +40,15 @@ def test_wrong_input_is_refused_and_nothing_written(tmp_path, monkeypatch, refus
         synthetic_corpus, lambda: run_main(synthetic_corpus, *flags, output_dir=tmp_path / "out")
     )
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_nothing_of_the_users_is_replaced(tmp_path, refusal):
+    (tmp_path / "mx.jsonl").write_text("mine")
+    make = lambda: run_main(synthetic_corpus, output_dir=tmp_path, regions=["mx"], num_texts=3)  # noqa: E731
+    assert "mx.jsonl exists and is not of this script" in refusal(synthetic_corpus, make)
+    assert (tmp_path / "mx.jsonl").read_text() == "mine"
+    (tmp_path / "mx.jsonl").rename(tmp_path / "README.md")
+    assert "README.md exists and is not of this script" in refusal(synthetic_corpus, make)
+    (tmp_path / "README.md").unlink()
+    make()
+    make()

@@ -16,7 +16,7 @@ from training.common.errors import InputError
 from training.common.locks import only_run_in
 from training.engine.signals import STOPPED
 from training.family.arguments import TrainFamilyArguments, check_arguments, task_of
-from training.family.plan import plan
+from training.family.plan import files_in, plan
 from training.family.stages import first_difference
 from training.texts.synthetic import generate_texts
 
@@ -83,6 +83,14 @@ def test_every_script_accepts_the_flags_of_its_stage(home):
     assert flags["bilma"]["add_regions"] == list(REGIONS)
     of_results = ("regional-results", "classifier-results")  # which read no corpus
     assert all(flags[name].items() >= changes.items() for name in flags if name not in of_results)
+
+
+def test_files_in_subfolders_are_counted(tmp_path, capsys):
+    (tmp_path / "more").mkdir()
+    for name in ("mx.txt", "more/ar.txt"):
+        (tmp_path / name).write_text("uno\n")
+    assert files_in(str(tmp_path)) == [tmp_path / "mx.txt"]
+    assert "not taken: 1 files in its subfolders" in capsys.readouterr().out
 
 
 def test_corpora_without_texts_or_regions_are_refused(home, tmp_path):

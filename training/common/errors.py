@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
@@ -112,6 +113,9 @@ def run(main: Callable[[], None]) -> NoReturn:
     that has gone, such as `head`, 141.
     """
     keep_bars_out_of_logs()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # names of files may hold bytes that are not UTF-8
+            stream.reconfigure(errors="backslashreplace")
     try:
         end_of_imports()
         main()

@@ -93,7 +93,8 @@ def write_text(path: Path, text: str) -> None:
     with _as_output_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replace_file(path) as beside:
-            beside.write_text(text, encoding="utf-8", newline="\n")
+            # Names of files may hold bytes that are not UTF-8; their escapes are valid in JSON, too.
+            beside.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 @contextmanager

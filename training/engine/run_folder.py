@@ -16,6 +16,7 @@ from training.engine.checkpoints import RUN_STATE, checkpoints, damage, partial_
 from training.engine.run_state import RunState
 
 WORK_DIR = "unfinished_run"  # in the output folder, until the run has ended
+RECORDS = ("loss_curve.png", "region_calibration.json", "test_guesses.json")  # of a model, beside those every run has
 LOG_DIR = "logs"  # of a tracker
 TEXTS = ("training texts", "validation texts")  # keys of a run's identity: lists of [file name, digest]
 
@@ -165,6 +166,9 @@ def changed_file(before: list[list[str]], now: list[list[str]]) -> str:
 def put_in_place(finished: Path, output_dir: Path) -> None:
     """Move the results of a run out of its working folder; the run is finished once that folder is removed."""
     sync([*finished.iterdir()])
+    for name in RECORDS:
+        if not (finished / name).exists():
+            (output_dir / name).unlink(missing_ok=True)  # of the model that is replaced
     for file in finished.iterdir():
         os.replace(file, output_dir / file.name)
     sync([output_dir])

@@ -211,10 +211,16 @@ def check_unseen(folder: ModelFolder, corpora: dict[str, Corpus], test_fraction:
         return
     with as_input_error(OSError, ValueError):
         metrics, training_args = (json.loads(file.read_text(encoding="utf-8")) for file in files)
-    trained_on = metrics.get("corpus", metrics.get("texts", {})).get("fingerprint")  # pretrain.py, finetune.py
-    kept_out = training_args.get("test_fraction", 0.0)
+    trained_on = metrics.get("corpus", metrics.get("texts", {}))  # pretrain.py, finetune.py
+    kept_out, grouped_by = training_args.get("test_fraction", 0.0), training_args.get("group_column")
     for corpus in corpora.values():
-        if corpus.fingerprint == trained_on and kept_out < test_fraction:
+        known = {digest.hex() for _, digest in corpus.sources} & set(trained_on.get("sha256", ()))
+        if known and grouped_by != corpus.group_column:
+            raise InputError(
+                f"{folder.name} was trained on {', '.join(corpus.names())} with --group_column {grouped_by}, which "
+                f"decided its test part: give the same one, not {corpus.group_column}"
+            )
+        if (known or corpus.fingerprint == trained_on.get("fingerprint")) and kept_out < test_fraction:
             raise InputError(
                 f"{folder.name} was trained on {', '.join(corpus.names())} with only {kept_out:g} of the texts held "
                 f"out, so it has seen texts of the test part of {test_fraction:g}: give --test_fraction {kept_out:g} "

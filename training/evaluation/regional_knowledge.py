@@ -71,6 +71,8 @@ def read_items(folder: Path) -> tuple[list[Item], str]:
                 items.append(item_of(json.loads(line)))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise InputError(f"{path}, line {number}: not an item ({error!r})") from error
+    if not items:
+        raise InputError(f"{folder}: its data/*.jsonl hold no items: give the folder of the tests as --tests")
     return items, digest.hexdigest()
 
 

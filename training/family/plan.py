@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from training.common.errors import InputError
+from training.common.progress import say
 from training.family.arguments import TrainFamilyArguments, task_of
 from training.family.stages import Stage
 from training.texts.files import find_files
@@ -104,7 +105,10 @@ def files_in(folder: str) -> list[Path]:
     """List the text files of a folder, without those in subfolders."""
     if not Path(folder).is_dir():
         raise InputError(f"--corpora {folder}: not a folder")
-    files = [file for file in find_files([folder]) if file.parent == Path(folder)]
+    found = find_files([folder])
+    files = [file for file in found if file.parent == Path(folder)]
     if not files:
         raise InputError(f"--corpora {folder}: the text files are in subfolders: give the folder that holds them")
+    if len(files) < len(found):
+        say(f"--corpora {folder}: not taken: {len(found) - len(files):,} files in its subfolders")
     return files

@@ -40,12 +40,20 @@ def completions(model: str, phrases: list[str], top_k: int) -> list[Answers]:
     """
     check_weights(model)
     with as_input_error(OSError, ValueError):
+        (architecture, *_) = AutoConfig.from_pretrained(model, trust_remote_code=True).architectures or [""]
+        if architecture.endswith("Classification"):
+            raise InputError(f"{model} is a {architecture}: give a masked language model")
         fill_mask = pipeline("fill-mask", model=model, trust_remote_code=True)
     tokenizer = fill_mask.tokenizer
     assert tokenizer is not None
     if top_k > len(tokenizer):
         raise InputError(f"--top_k {top_k} is more than the {len(tokenizer)} tokens of {model}")
     phrases = [phrase.replace(MASK, tokenizer.mask_token) for phrase in phrases]
+    for phrase, ids in zip(phrases, tokenizer(phrases, truncation=True)["input_ids"], strict=True):
+        if tokenizer.mask_token_id not in ids:
+            raise InputError(
+                f"{model} reads {len(ids)} tokens of a phrase, too few to reach its mask: {phrase[:60]!r}"
+            )
     answers: Any = fill_mask(phrases, top_k=top_k, tokenizer_kwargs={"truncation": True})
     if len(phrases) == 1:
         answers = [answers]

@@ -69,6 +69,10 @@ def make_model(args: PretrainArguments, region: Region, tokenizer: TokenizersBac
     }
     if args.init_from and sizes:
         raise InputError("--config_overrides is for a new model: omit it with --init_from")
+    if args.regional_learning_rate is not None and not args.region_tokens:
+        raise InputError(
+            "--regional_learning_rate is for a model with regional parts: omit it, or give --region_tokens"
+        )
     with as_input_error(ValueError, OSError, StrictDataclassError):
         if args.init_from:
             model = open_whole(BilmaForMaskedLM, args.init_from, **settings)

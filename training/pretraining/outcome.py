@@ -109,6 +109,9 @@ def run_metrics(
         "corpus": {
             "names": data.corpus.names(),
             "fingerprint": data.fingerprint,
+            **(
+                {} if isinstance(data, StreamedData) else {"sha256": [hash_.hex() for _, hash_ in data.corpus.sources]}
+            ),
             **dataclasses.asdict(data.report),
         },
         "machine": machine(accelerator.device)

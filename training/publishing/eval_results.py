@@ -92,7 +92,9 @@ def how_to_evaluate(publication: Publication) -> str:
     """Return the command that evaluates a model, and what to do with its output."""
     flag = "--models" if publication.fills_masks else "--emoji_models"
     command = f"evaluate_family.py {flag} {publication.trained} --corpora CORPORA --output_dir RESULTS"
-    return f"run {command}, and give publish.py --results RESULTS"
+    return (
+        f"run {command}, and give RESULTS as --results (publish.py) or as results in --output_dir (present_family.py)"
+    )
 
 
 def column_on(result: dict[str, Any], publication: Publication, region: str) -> str:

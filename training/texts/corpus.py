@@ -112,7 +112,7 @@ class Corpus:
             InputError: as iterating does, and if the label column is missing.
         """
         self.report.forget_left_out()
-        grouped = self.group_column is None
+        grouped = self.group_column is None or not self.names()
         for source, rows in self._rows_of_sources():
             decoding = DecodingCheck(source)
             for row in self.usable(rows, source, decoding):

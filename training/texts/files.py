@@ -108,7 +108,10 @@ def find_files(paths: Sequence[str | Path], suffixes: Collection[str] = tuple(RE
                 check_file(path, suffixes)
                 files.append(path)
     _say_others({folder: unread for folder, unread in others.items() if unread})
-    return tuple(dict.fromkeys(files))
+    once = {file.resolve(): file for file in reversed(files)}  # of a file that is named twice, the first name
+    if len(once) < len(files):
+        _tell(f"named more than once, by links too, and read once: {len(files) - len(once):,}")
+    return tuple(file for file in dict.fromkeys(files) if once[file.resolve()] == file)
 
 
 def check_file(path: Path, suffixes: Collection[str] = tuple(READERS)) -> None:
@@ -143,15 +146,18 @@ def _visible_files(folder: Path) -> Iterator[Path]:
         yield from (Path(parent, name) for name in names if not name.startswith((".", "~", "#")))
 
 
+def _tell(message: str) -> None:
+    """Print a line of the first process beside what a script writes to standard output."""
+    if int(os.environ.get("RANK", 0)) == 0:
+        print(message, file=sys.stderr)
+
+
 def _say_others(others: dict[Path, list[Path]]) -> None:
-    """Say how many files of folders are not read, in one line of the first process."""
-    if others and int(os.environ.get("RANK", 0)) == 0:
+    """Say how many files of folders are not read."""
+    if others:
         kinds = Counter(file.suffix or "no suffix" for unread in others.values() for file in unread)
         named = ", ".join(kind for kind, _ in kinds.most_common(5)) + " ..." * (len(kinds) > 5)
-        print(
-            f"{', '.join(map(str, others))}: files of other kinds, which are not read: {kinds.total():,} ({named})",
-            file=sys.stderr,
-        )
+        _tell(f"{', '.join(map(str, others))}: files of other kinds, which are not read: {kinds.total():,} ({named})")
 
 
 def _refuse_folder(error: OSError) -> NoReturn:

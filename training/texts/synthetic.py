@@ -248,10 +248,13 @@ def _join(parts: list[str]) -> str:
     return " ".join(part for part in parts if part)
 
 
+SYNTHETIC = "These texts are synthetic: nobody wrote them."  # the beginning of the README of such a folder
+
+
 def readme(regions: list[str], num_texts: int, seed: int) -> str:
     """Return the README of a folder of synthetic texts, with the command that makes them."""
     return (
-        "These texts are synthetic: nobody wrote them. Do not use them to evaluate models of real language.\n"
+        f"{SYNTHETIC} Do not use them to evaluate models of real language.\n"
         "Made by `python training/synthetic_corpus.py --output_dir <this folder> "
         f"--regions {' '.join(regions)} --num_texts {num_texts} --seed {seed}`.\n"
     )

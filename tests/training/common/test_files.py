@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from training.common.files import replace_file, replace_folder, write_json
+from training.common.files import read_json, replace_file, replace_folder, write_json
 
 
 @pytest.fixture
@@ -59,3 +59,8 @@ def test_a_file_is_whole_or_as_it_was(tmp_path):
         raise OSError("disk full")
     assert path.read_text() == '{\n "old": 1\n}\n'
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_names_that_are_not_utf8_do_not_stop_a_record(tmp_path):
+    write_json(tmp_path / "record.json", {"names": [os.fsdecode(b"caf\xe9.csv")]})
+    assert read_json(tmp_path / "record.json") == {"names": [os.fsdecode(b"caf\xe9.csv")]}

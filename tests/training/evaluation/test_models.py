@@ -108,6 +108,20 @@ def test_texts_that_a_model_has_seen(family, corpora, copy):
         check_unseen(open_folder(copy), corpora, TEST_FRACTION)
 
 
+def test_texts_are_recognised_among_others_and_by_their_groups(copy, corpora):
+    metrics = json.loads((copy / "metrics.json").read_text())
+    digests = [digest.hex() for corpus in corpora.values() for _, digest in corpus.sources]
+    metrics["corpus"] |= {"fingerprint": "of both files", "sha256": digests}
+    (copy / "metrics.json").write_text(json.dumps(metrics))
+    check_unseen(open_folder(copy), corpora, TEST_FRACTION)
+    with pytest.raises(InputError, match="with only 0.2 of the texts held out"):
+        check_unseen(open_folder(copy), corpora, 0.3)
+    settings = json.loads((copy / "training_args.json").read_text())
+    (copy / "training_args.json").write_text(json.dumps(settings | {"group_column": "author"}))
+    with pytest.raises(InputError, match="with --group_column author, which decided its test part"):
+        check_unseen(open_folder(copy), corpora, TEST_FRACTION)
+
+
 def test_a_model_that_does_not_say_what_it_has_seen(copy, corpora):
     (copy / "metrics.json").unlink()
     check_unseen(open_folder(copy), corpora, 1)
