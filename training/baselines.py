@@ -38,6 +38,7 @@ from training.finetuning.baselines import (
     TOKEN_METHODS,
     BaselineArguments,
     check_arguments,
+    check_embedding_files,
     methods_of_texts,
     methods_of_words,
 )
@@ -61,7 +62,7 @@ SCORED = ("validation", "test")
 def main() -> None:
     args = parse_arguments(BaselineArguments, __doc__.splitlines()[0])
     check_arguments(args)
-    output_dir = Path(args.output_dir)
+    output_dir = Path(args.output_dir).resolve()
     with only_run_in(output_dir):
         check_replaceable(output_dir, args.overwrite)
         with write_folder(output_dir) as folder:
@@ -82,6 +83,7 @@ def measure_taggers(splits: TaggedSplits, folder: Path) -> None:
 
 def measure_classifiers(args: BaselineArguments, folder: Path) -> None:
     """Write metrics.json and test_guesses.json of every method."""
+    check_embedding_files(args)
     splits = open_labelled(args)
     say(describe_texts(splits))
     pooled = open_labelled(replace(args, region=None)) if args.region else splits

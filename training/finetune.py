@@ -70,6 +70,7 @@ def train(args: FinetuneArguments, output_dir: Path) -> None:
     base = base_fingerprint(args.model)
     accelerator = make_accelerator(args, public_arguments(args))
     say(accelerator, describe_texts(splits))
+    folds = cross_validation(splits, args.folds) if args.folds and isinstance(splits, LabelledSplits) else []
     prepare_work_dir(output_dir / WORK_DIR, False, accelerator)
 
     started = time.monotonic()
@@ -91,7 +92,7 @@ def train(args: FinetuneArguments, output_dir: Path) -> None:
     records: dict[str, Any] = {}
     if isinstance(splits, LabelledSplits):
         soup = predict(accelerator, classifiers[0], task.ids["test"], tokenizer) if args.soup else None
-        guesses = guesses_of(args, splits, tokenizer, by_seed, soup, accelerator)
+        guesses = guesses_of(args, splits, folds, tokenizer, by_seed, soup, accelerator)
         records[GUESSES_FILE] = guesses
         facts |= {"cross_validation": describe_folds(args.folds, guesses)} if args.folds else {}
     facts["seconds"] = round(time.monotonic() - started, 1)
@@ -145,17 +146,17 @@ def average(
 def guesses_of(
     args: FinetuneArguments,
     splits: LabelledSplits,
+    folds: list[LabelledSplits],
     tokenizer: TokenizersBackend,
     by_seed: dict[int, np.ndarray],
     soup: np.ndarray | None,
     accelerator: Accelerator,
 ) -> Guesses:
     """Compose test_guesses.json, of the test part, or with --folds of all texts, each guessed by the other folds."""
-    facts = splits.task, Path(args.output_dir).name, splits.label_names
+    facts = splits.task, Path(args.output_dir).resolve().name, splits.label_names
     authors = authors_of(splits)
-    if not args.folds:
+    if not folds:
         return describe_guesses(*facts, splits.test, authors, by_seed, soup)
-    folds = cross_validation(splits, args.folds)
     crossed = cross_validate(args, folds, tokenizer, accelerator)
     return describe_guesses(*facts, all_tests(folds), authors, crossed, folds=args.folds)
 

@@ -93,6 +93,60 @@ def test_vectors_come_from_the_training_texts_and_the_further_ones_outside_the_t
     assert 50 < len(texts) < 151
 
 
+@pytest.fixture
+def measured(monkeypatch):
+    """The methods that were measured; without their work."""
+    measured = []
+
+    def predict_nothing(args, own, pooled):
+        def predict(seed):
+            measured.append(seed)
+            return {name: np.zeros(len(part), int) for name, part in own.parts().items()}
+
+        return {"majority": predict}
+
+    monkeypatch.setattr(baselines, "methods_of_texts", predict_nothing)
+    return measured
+
+
+def test_further_texts_are_read_once_before_the_methods_and_what_is_left_out_is_said(
+    compare, tmp_path, measured, capsys
+):
+    with pytest.raises(InputError, match=r"nope\.txt: no such file"):
+        compare("--embedding_file", tmp_path / "nope.txt")
+    (tmp_path / "other.jsonl").write_text('{"text": "uno"}\n{"tweet": "dos"}\n')
+    with pytest.raises(InputError, match="other.jsonl, line 2: no column 'text'"):
+        compare("--embedding_file", tmp_path / "other.jsonl")
+    (tmp_path / "blank.txt").write_text("\n \n")
+    with pytest.raises(InputError, match="blank.txt: no usable text"):
+        compare("--embedding_file", tmp_path / "blank.txt")
+    assert not measured
+    (tmp_path / "gaps.txt").write_text("uno\n\ndos\n" + "x" * 2**20 + "y\n")
+    compare("--embedding_file", tmp_path / "gaps.txt", "--seeds", 1, 2)
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("--embedding_file")]
+    assert said == ["--embedding_file: 2 texts; left out: 1 empty, 1 over 1 MB"]
+    assert measured == [1]
+
+
+def test_texts_left_out_are_counted(compare, measured, capsys):
+    compare("--region", "MX")
+    assert "; left out: 150 of other regions" in capsys.readouterr().out
+
+
+def test_output_folders_by_other_names(compare, tmp_path, measured, monkeypatch):
+    """The folder one is in, and a link to a folder, which stays one."""
+    (tmp_path / "here").mkdir()
+    with monkeypatch.context() as patch:
+        patch.chdir(tmp_path / "here")
+        compare("--output_dir", ".")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "linked")
+    compare(name="link")
+    assert (tmp_path / "link").is_symlink()
+    for name in ("here", "linked"):
+        assert (tmp_path / name / "majority" / "metrics.json").exists()
+
+
 def test_fasttext_vectors_do_not_change_from_run_to_run():
     args = baselines.BaselineArguments(task="x", output_dir="x", vector_size=8, fasttext_epochs=2)
     texts = {part: ["hola que tal", "que tal", "adios", ""] for part in ("train", "test")}
@@ -144,4 +198,7 @@ def test_nothing_is_overwritten_and_wrong_flags_are_named(compare, tmp_path):
             compare(*flags)
     with pytest.raises(InputError, match="--vector_size 0 is not 1 or more"):
         compare("--vector_size", 0, name="other")
+    for flag in ("--validation_file", "--test_file"):
+        with pytest.raises(InputError, match="--test_file are for --task tokens: name the parts in a column split"):
+            compare(flag, tmp_path / "opinions.jsonl", name="other")
     assert not (tmp_path / "other").exists()

@@ -166,6 +166,11 @@ def test_every_seed_guesses_the_test_texts_and_with_folds_all_texts(tune):
     assert read(crossed)["cross_validation"]["mean"]["accuracy"] == hits.mean()
 
 
+def test_folds_are_cut_before_training(refused, monkeypatch):
+    monkeypatch.setattr(finetune, "train_seed", lambda *_: pytest.fail("trained first"))
+    assert "--folds 200: fold" in refused("--folds", 200)
+
+
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_training(tune):
     first, again = (read(tune("--seeds", 5, name=name))["seeds"] for name in ("a", "b"))
@@ -176,6 +181,13 @@ def test_the_same_seed_gives_the_same_training(tune):
 def test_training_stops_after_epochs_without_gain(tune):
     run = read(tune("--learning_rate", 1e-9, "--num_train_epochs", 9, "--patience", 2))["seeds"][0]
     assert (run["best_epoch"], run["epochs"]) == (1, 3)
+
+
+def test_guesses_name_the_folder_one_is_in(tune, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    tune("--output_dir", ".", "--mlm_weight", 0)
+    assert read_guesses(tmp_path / "here" / GUESSES_FILE)["method"] == "here"
 
 
 def test_the_published_recipe(tune):

@@ -24,6 +24,7 @@ from training.texts.corpus import Corpus
 from training.texts.emoji15 import emoji15
 from training.texts.labelled import LabelledTexts, label_ids, labelled_corpus
 from training.texts.lines import UTF8, FileFormat
+from training.texts.report import Reason
 from training.texts.splits import is_test, split_hash
 
 FEWEST_LABELLED = 100  # test texts of a region; with fewer, the interval of an accuracy is 0.1 or more to each side
@@ -73,10 +74,14 @@ def from_raw_texts(region: str, corpus: Corpus, test_fraction: float) -> Labelle
     """
     texts, authors = LabelledTexts(), []
     for for_test, text, author in split_texts(corpus, test_fraction):
-        if for_test and (pair := emoji15(text)):
+        if not for_test:
+            continue
+        if pair := emoji15(text):
             texts.add(*pair)
             authors.append(author)
-    say(f"{region}: {corpus.report.summary()}")
+        else:
+            corpus.report.count(Reason.NO_EMOJI_LABEL)
+    say(f"{region}: {len(texts):,} texts to test on; {corpus.report.summary()}")
     if not texts:
         raise InputError(
             f"{', '.join(corpus.names())}: the test set is empty, no text of the test part of {test_fraction:g} has "
@@ -115,6 +120,7 @@ def from_labelled_files(
         assert text is not None and label is not None  # what a labelled corpus gives
         if not region:
             raise InputError(f"{names}: text {text[:40]!r} has no region: the matrix needs a column region")
+        region = region.lower()
         test = tests.setdefault(region, LabelledTest(region, corpus.names(), LabelledTexts(), []))
         test.texts.add(text, label)
         test.authors.append(author or None)

@@ -7,7 +7,7 @@ from typing import Literal
 from training.common.arguments import check_each, option
 from training.common.errors import InputError
 from training.engine.arguments import SCHEDULES, EngineArguments, check_engine_arguments
-from training.finetuning.folds import check_folds, check_seeds
+from training.finetuning.folds import check_folds, check_part_files, check_seeds
 from training.texts.tagged import TOKEN_TASK, TaggedArguments
 
 
@@ -64,6 +64,7 @@ def check_arguments(args: FinetuneArguments) -> None:
     check_each(args, "1 or more", "num_train_epochs", "patience", "texts_per_step")
     check_seeds(args.seeds)
     check_folds(args.folds, args.task)
+    check_part_files(args)
     if args.soup and len(args.seeds) < 2:
         raise InputError("--soup averages several trainings: give two --seeds or more")
     tags_words = args.task == TOKEN_TASK
@@ -73,7 +74,3 @@ def check_arguments(args: FinetuneArguments) -> None:
         raise InputError(f"--region_tokens is for classes of texts: leave it out with --task {TOKEN_TASK}")
     if tags_words and args.pooling == "mask":
         raise InputError(f"--pooling mask is for classes of texts: leave it out with --task {TOKEN_TASK}")
-    if (args.validation_file or args.test_file) and not tags_words:
-        raise InputError(
-            f"--validation_file and --test_file are for --task {TOKEN_TASK}: name the parts in a column split"
-        )

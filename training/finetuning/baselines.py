@@ -11,7 +11,8 @@ import numpy as np
 from modeling_bilma.tokenization_bilma import normalize
 from training.common.arguments import check_each, option
 from training.common.errors import InputError, as_input_error
-from training.finetuning.folds import check_folds, check_seeds
+from training.common.progress import ProgressBar, say
+from training.finetuning.folds import check_folds, check_part_files, check_seeds
 from training.texts.corpus import open_corpus
 from training.texts.labelled import LabelledSplits, label_ids
 from training.texts.splits import is_test, split_hash
@@ -72,7 +73,7 @@ def check_arguments(args: BaselineArguments) -> None:
     """Check the values of flags, and that the libraries are installed.
 
     Raises:
-        InputError: if one is out of range, or a library is missing.
+        InputError: if one is out of range, contradicts another, or a library is missing.
     """
     needed = ("sklearn_crfsuite", "seqeval") if args.task == TOKEN_TASK else ("sklearn", "gensim")
     for package in needed:
@@ -81,6 +82,22 @@ def check_arguments(args: BaselineArguments) -> None:
     check_each(args, "1 or more", "vector_size", "fasttext_epochs")
     check_seeds(args.seeds)
     check_folds(args.folds, args.task)
+    check_part_files(args)
+
+
+def check_embedding_files(args: BaselineArguments) -> None:
+    """Read the further texts once, before any method is measured, and say how many there are and what is left out.
+
+    Raises:
+        InputError: as reading them does, and if there is none.
+    """
+    if not args.embedding_file:
+        return
+    corpus = open_corpus(args, args.embedding_file)
+    count = sum(1 for _ in ProgressBar(corpus, "reading --embedding_file", unit=" texts", unit_scale=True))
+    if not count:
+        raise corpus.no_text_error()
+    say(f"--embedding_file: {count:,} texts; {corpus.report.summary()}")
 
 
 def methods_of_texts(

@@ -1,6 +1,7 @@
 """A classifier of texts or tokens on a BILMA encoder, trained with or without its masked language model."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from modeling_bilma import BilmaForMaskedLM, BilmaForSequenceClassification, BilmaForTokenClassification, BilmaModel
+from training.common.errors import InputError
 from training.engine.models import open_whole
 from training.texts.batches import IGNORED
 
@@ -81,11 +83,11 @@ def make_classifier(
     Raises:
         InputError: if the model cannot be opened, or lacks a part that is needed.
     """
-    settings = {"pooling": pooling, "sparse_prediction": False}
+    settings: dict[str, Any] = {"pooling": pooling, "sparse_prediction": False}
     if hidden_dropout_prob is not None:
         settings["hidden_dropout_prob"] = hidden_dropout_prob
     needs_decoder = with_decoder or pooling == "mask"
-    masked_lm = open_whole(BilmaForMaskedLM, path_or_id, **settings) if needs_decoder else None
+    masked_lm = open_masked_lm(path_or_id, with_decoder, **settings) if needs_decoder else None
     encoder = masked_lm.bilma if masked_lm else open_whole(BilmaModel, path_or_id, **settings)
     config = encoder.config
     id2label = dict(enumerate(label_names))
@@ -98,6 +100,20 @@ def make_classifier(
     if masked_lm and isinstance(classifier, BilmaForSequenceClassification):
         begin_with_tokens(classifier.classifier.out_proj, masked_lm.decoder, label_tokens)
     return TrainedClassifier(classifier, class_weights, masked_lm.decoder if masked_lm and with_decoder else None)
+
+
+def open_masked_lm(path_or_id: str, with_decoder: bool, pooling: str, **settings: Any) -> BilmaForMaskedLM:
+    """Open the masked language model that a classifier begins with.
+
+    Raises:
+        InputError: as `open_whole` does, with the way out if its encoder is whole.
+    """
+    try:
+        return open_whole(BilmaForMaskedLM, path_or_id, pooling=pooling, **settings)
+    except InputError as error:
+        open_whole(BilmaModel, path_or_id, pooling=pooling, **settings)
+        instead = ["--mlm_weight 0"] * with_decoder + ["a --pooling other than mask"] * (pooling == "mask")
+        raise InputError(f"{error}: give {' and '.join(instead)}, or start from a masked language model") from error
 
 
 @torch.no_grad()

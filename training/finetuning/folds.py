@@ -1,4 +1,4 @@
-"""Cross-validation of a task, with its flags, and the authors of its texts."""
+"""Cross-validation of a task, the authors of its texts, and checks of flags that models and baselines share."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,7 +9,7 @@ from training.common.errors import InputError
 from training.texts.emoji15 import emoji15
 from training.texts.labelled import LabelledSplits, LabelledTexts
 from training.texts.splits import split_hash, text_hash
-from training.texts.tagged import TOKEN_TASK
+from training.texts.tagged import TOKEN_TASK, TaggedArguments
 
 VALIDATION = 10  # one in so many texts outside a fold chooses the best model
 
@@ -26,6 +26,14 @@ def check_folds(folds: int, task: str) -> None:
         raise InputError(f"--folds {folds}: give 2 or more, or 0 for the one test part")
     if folds and task == TOKEN_TASK:
         raise InputError(f"--folds is for classes of texts: leave it out with --task {TOKEN_TASK}")
+
+
+def check_part_files(args: TaggedArguments) -> None:
+    """Raise `InputError` for files of parts that the task does not take."""
+    if (args.validation_file or args.test_file) and args.task != TOKEN_TASK:
+        raise InputError(
+            f"--validation_file and --test_file are for --task {TOKEN_TASK}: name the parts in a column split"
+        )
 
 
 def authors_of(splits: LabelledSplits) -> dict[str, str]:

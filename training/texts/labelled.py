@@ -15,11 +15,12 @@ from training.texts.columns import sorted_names
 from training.texts.corpus import Corpus, CorpusArguments
 from training.texts.emoji15 import EMOJI_TASK, emoji15
 from training.texts.files import find_files
-from training.texts.report import ReadingReport
+from training.texts.report import ReadingReport, Reason
 from training.texts.splits import is_test, is_validation, split_hash, text_hash
 
 # The parts of a split, by the names that the column `split` may give them.
 _PARTS = {"train": "train", "test": "test"} | dict.fromkeys(("validation", "valid", "val", "dev"), "validation")
+_MOST_NAMES, _FIRST_NAMES, _LONGEST_NAME = 20, 5, 40  # of what a message quotes
 
 
 @dataclass(kw_only=True)
@@ -35,7 +36,7 @@ class LabelledArguments(CorpusArguments):
     label_column: str | None = option(
         None, f"column or field that holds the labels (default: label; for {EMOJI_TASK}: made from the texts)"
     )
-    region: str | None = option(None, "only texts with this value in the column region")
+    region: str | None = option(None, "only texts with this value in the column region, in either case")
     validation_fraction: float = option(
         0.1, "share of the texts that choose the best model, by a hash of the text, if no column split names them"
     )
@@ -43,7 +44,10 @@ class LabelledArguments(CorpusArguments):
 
 @dataclass
 class LabelledTexts:
-    """Texts, their labels and regions, in the order of the files; a region is None if no column `region` names it."""
+    """Texts, their labels and regions, in the order of the files.
+
+    A region is in lower case, and None if no column `region` names it.
+    """
 
     texts: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
@@ -185,22 +189,30 @@ def load_labelled(
 
 
 def _labelled(task: str, corpus: Corpus, region: str | None) -> Iterator[tuple[str, str, str | None, int, str | None]]:
-    """Yield each text, its label and region, the hash that decides its part, and the part that the file names."""
-    regions: Counter[str | None] = Counter()
+    """Yield each text, its label and region, the hash that decides its part, and the part that the file names.
+
+    Texts of other regions, and for Emoji-15 those that have no label, are counted in the corpus's report.
+    """
+    region = region and region.lower()
+    regions: set[str | None] = set()
     read = used = 0
     for text_as_read, *values in corpus.rows():
         group = values.pop() if corpus.group_column else None
         *label, split, text_region = values
-        regions[text_region] += 1
+        text_region = text_region and text_region.lower()
+        regions.add(text_region)
         if region and text_region != region:
+            corpus.report.count(Reason.OTHER_REGION)
             continue
         read += 1
         if pair := (text_as_read, cast(str, label[0])) if label else emoji15(text_as_read):
             used += 1
             yield *pair, text_region, split_hash(text_as_read, group), _part(split, corpus)
+        else:
+            corpus.report.count(Reason.NO_EMOJI_LABEL)
     names = ", ".join(corpus.names())
     if region and not read:
-        there = ", ".join(sorted(filter(None, regions))) or "nothing"
+        there = _quoted(sorted(filter(None, regions))) or "nothing"
         raise InputError(f"{names}: no text of region {region!r}; the column region holds: {there}")
     if not read:
         raise corpus.no_text_error()
@@ -238,6 +250,8 @@ def _leave_out_duplicates(parts: dict[str, LabelledTexts]) -> int:
 
 def _label_names(task: str, parts: dict[str, LabelledTexts], source: str) -> list[str]:
     """Return the classes of a model: the fifteen emoji in the published order, or the labels of the training texts."""
+    if task == EMOJI_TASK:
+        _check_emoji([label for part in parts.values() for label in part.labels], source)
     seen = sorted_names(parts["train"].labels)
     if len(seen) < 2:
         raise InputError(f"{source}: all training texts have the label {seen[0]!r}: a classifier needs two or more")
@@ -245,6 +259,15 @@ def _label_names(task: str, parts: dict[str, LabelledTexts], source: str) -> lis
     for part, texts in parts.items():
         label_ids(texts, names, f"{source} ({part})")
     return names
+
+
+def _check_emoji(labels: Sequence[str], source: str) -> None:
+    others = [label for label in labels if label not in EMOJI_15]
+    if others:
+        raise InputError(
+            f"{source}: the labels of {len(others):,} of {len(labels):,} texts are not the fifteen emoji "
+            f"({_quoted(sorted_names(others))}): mend them, or use another --task name, which takes any labels"
+        )
 
 
 def label_ids(texts: LabelledTexts, names: Sequence[str], source: str) -> np.ndarray:
@@ -257,7 +280,18 @@ def label_ids(texts: LabelledTexts, names: Sequence[str], source: str) -> np.nda
     if unseen := Counter(label for label in texts.labels if label not in ids):
         label, count = unseen.most_common(1)[0]
         raise InputError(
-            f"{source}: label {label!r} ({count} texts) does not occur among the training texts' labels "
-            f"({', '.join(names)}): mend it, or give training texts that have it"
+            f"{source}: label {_cut(label)!r} ({count} texts) does not occur among the training texts' labels "
+            f"({_quoted(names)}): mend it, or give training texts that have it"
         )
     return np.array([ids[label] for label in texts.labels], dtype=np.int64)
+
+
+def _quoted(names: Sequence[str]) -> str:
+    """Return names as a message quotes them: of many, the first few and their number."""
+    if len(names) <= _MOST_NAMES:
+        return ", ".join(map(_cut, names))
+    return f"{', '.join(map(_cut, names[:_FIRST_NAMES]))}, ... {len(names):,} in all"
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."

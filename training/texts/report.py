@@ -13,6 +13,8 @@ class Reason(StrEnum):
     TOO_LONG = "too_long"
     UNLABELLED = "unlabelled"
     NOTICE = "notices"
+    OTHER_REGION = "other_regions"
+    NO_EMOJI_LABEL = "without_emoji_label"
 
 
 IN_WORDS = {
@@ -21,6 +23,8 @@ IN_WORDS = {
     Reason.TOO_LONG: "over 1 MB",
     Reason.UNLABELLED: "without a label",
     Reason.NOTICE: "notices of the Twitter API",
+    Reason.OTHER_REGION: "of other regions",
+    Reason.NO_EMOJI_LABEL: "without exactly one kind of the fifteen emoji",
 }
 HARMLESS = (Reason.EMPTY, Reason.NOTICE)  # nothing of a text is lost with these
 LeaveOut = Callable[[Reason, str], None]  # takes the reason and the place; may raise `InputError`
@@ -30,7 +34,8 @@ LeaveOut = Callable[[Reason, str], None]  # takes the reason and the place; may 
 class ReadingReport:
     """Number of texts read, of their tokens, and of the texts left out for each `Reason`.
 
-    `empty` texts hold no visible character or no token; `invalid` ones are not Unicode.
+    `empty` texts hold no visible character or no token; `invalid` ones are not Unicode. The last two are usable texts
+    that a task of labelled texts does not take.
     """
 
     texts: int = 0
@@ -40,6 +45,8 @@ class ReadingReport:
     too_long: int = 0
     unlabelled: int = 0
     notices: int = 0
+    other_regions: int = 0
+    without_emoji_label: int = 0
 
     def count(self, reason: Reason) -> None:
         """Count one more text that is left out."""

@@ -25,6 +25,7 @@ from training.evaluation.models import open_folder
 from training.finetuning.scores import classification_scores
 from training.texts.corpus import Corpus
 from training.texts.labelled import LabelledTexts, labelled_corpus, load_labelled
+from training.texts.splits import is_test, text_hash
 from training.texts.synthetic import generate_texts
 
 LABELS = ["❤", "😍", "😭"]
@@ -53,10 +54,16 @@ def classifier(family, tmp_path):
     return classifier
 
 
-def test_raw_texts_of_the_test_part_become_a_test(tmp_path):
+def test_raw_texts_of_the_test_part_become_a_test(tmp_path, capsys):
     """The same ones that a classifier is tested on when it is trained from the same file."""
-    corpus = Corpus((write_texts(tmp_path / "mx.jsonl", generate_texts("mx", 600)),))
+    raw = generate_texts("mx", 600)
+    corpus = Corpus((write_texts(tmp_path / "mx.jsonl", raw),))
     found = from_raw_texts("mx", corpus, 0.2)
+    without = sum(bool(is_test(text_hash(text), 0.2)) for text in raw) - len(found.texts)
+    said = (
+        f"mx: {len(found.texts)} texts to test on; left out: {without} without exactly one kind of the fifteen emoji"
+    )
+    assert said in capsys.readouterr().out
     splits = load_labelled("emoji15", labelled_corpus("emoji15", corpus.files), test_fraction=0.2)
     assert len(found.texts) > 5
     assert found.texts.fingerprint == splits.test.fingerprint
@@ -97,7 +104,7 @@ def test_labelled_files_by_region(tmp_path):
     found = labelled(
         tmp_path / "a.jsonl",
         label=["❤", "😭", "❤", "😍"],
-        region=["mx", "ar", "mx", "mx"],
+        region=["mx", "ar", "mx", "MX"],
         split=["test", "test", "train", "test"],
     )
     assert [(test.region, test.texts.texts) for test in found] == [("ar", ["dos"]), ("mx", ["uno", "cuatro"])]

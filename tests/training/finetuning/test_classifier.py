@@ -76,8 +76,14 @@ def test_a_bare_encoder_or_a_classifier_can_be_fine_tuned_too(pretrained):
     for model_class in (BilmaModel, BilmaForSequenceClassification):
         path = pretrained(model_class)
         assert make_classifier(path, NAMES, "cls", ONES, with_decoder=False).classifier.num_labels == 3
-        with pytest.raises(InputError, match=r"not a whole BilmaForMaskedLM: it lacks decoder\."):
+        lacks = r"not a whole BilmaForMaskedLM: it lacks decoder\.[a-z]+: give"
+        with pytest.raises(InputError, match=f"{lacks} --mlm_weight 0, or start from a masked language model"):
             make_classifier(path, NAMES, "cls", ONES, with_decoder=True)
+        with pytest.raises(InputError, match=f"{lacks} a --pooling other than mask, or start"):
+            make_classifier(path, NAMES, "mask", ONES, with_decoder=False)
+    with pytest.raises(InputError) as refusal:
+        make_classifier(f"{path}/nowhere", NAMES, "cls", ONES, with_decoder=True)
+    assert "--mlm_weight" not in str(refusal.value)
 
 
 def test_labels_that_are_tokens_begin_as_the_words_of_the_masked_language_model(pretrained, tokenizer):

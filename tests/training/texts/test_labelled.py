@@ -81,6 +81,18 @@ def test_raw_texts_are_split_as_pretraining_splits_them(tmp_path, tweets):
     assert splits.label_names == list(EMOJI_15)
 
 
+def test_texts_without_a_label_of_the_task_are_counted(tmp_path, tweets):
+    """A text without an emoji is no damage, so that `strict` takes it too."""
+    path = write(tmp_path / "mx.jsonl", ({"text": text} for text in [*tweets, "", " "]))
+    splits = load_labelled("emoji15", labelled_corpus("emoji15", [path], strict=True))
+    without = sum(emoji15(text) is None for text in tweets)
+    summary = f"left out: 2 empty, {without:,} without exactly one kind of the fifteen emoji"
+    assert splits.report.summary() == summary
+    assert sum(map(len, splits.parts().values())) + splits.duplicates + without == len(tweets)
+    load("emoji15", path)  # another reading counts anew
+    assert splits.report.summary() == summary
+
+
 def test_the_same_text_is_in_one_part_only(tmp_path, tweets):
     records = [{"text": text, "label": "a", "split": "train"} for text in tweets[:20]]
     records += [{"text": text, "label": "b", "split": "train"} for text in tweets[20:30]]
@@ -107,6 +119,15 @@ def test_only_one_region(opinions):
     assert sum(map(len, load("sentiment", path, region="mx").parts().values())) == 200
     with pytest.raises(InputError, match="no text of region 'uy'; the column region holds: ar, mx"):
         load("sentiment", path, region="uy")
+
+
+def test_regions_are_compared_in_lower_case_and_texts_of_others_are_counted(opinions):
+    path = opinions(region=lambda n: ("MX", "mx", "Ar")[n // 100])
+    for region in ("mx", "MX"):
+        splits = load("sentiment", path, region=region)
+        assert sum(map(len, splits.parts().values())) == 200
+        assert splits.report.summary() == "left out: 100 of other regions"
+        assert {found for part in splits.parts().values() for found in part.regions} == {"mx"}
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "parquet"])
@@ -158,6 +179,23 @@ def test_files_without_labels_are_refused(tmp_path, opinions):
         load("sentiment", tmp_path / "a.txt")
     with pytest.raises(InputError, match="none of the 1 texts has exactly one kind of the fifteen emoji"):
         load("emoji15", tmp_path / "a.txt")
+
+
+def test_labels_that_are_no_emoji_are_for_another_task(opinions):
+    message = (
+        r"the labels of 300 of 300 texts are not the fifteen emoji \(N, P\): mend them, or use another --task name"
+    )
+    with pytest.raises(InputError, match=message):
+        load("emoji15", opinions(), label_column="label")
+
+
+def test_of_many_labels_the_first_few_and_their_number_are_named(opinions, tweets):
+    """As with a column of free text."""
+    with pytest.raises(InputError, match=r"does not occur among .*, \.\.\. 2[0-9]{2} in all\): mend it") as refusal:
+        load("sentiment", opinions(label=lambda n: f"{tweets[n]} {n}{'x' * 200}"))
+    assert len(str(refusal.value)) < 500
+    with pytest.raises(InputError, match=r"holds: r000, r001, r002, r003, r004, \.\.\. 300 in all"):
+        load("sentiment", opinions(label=lambda n: "P", region=lambda n: f"r{n:03}"), region="mx")
 
 
 def test_a_label_that_a_model_has_not_learnt_is_refused():
