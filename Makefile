@@ -36,11 +36,13 @@ $(CORPUS)/README.md: training/synthetic_corpus.py training/texts/synthetic.py tr
 	$(BIN)/python training/synthetic_corpus.py --output_dir $(CORPUS)
 
 PHRASE ?= ¿cuándo [MASK] venir?
+# Said, as accelerate otherwise lists its defaults in a warning; the script chooses the precision itself.
+ONE_PROCESS := --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
 quickstart: .venv/installed $(CORPUS)/README.md
 	@echo "1. The model in models/bilma, asked for its eight regions."
 	$(BIN)/python training/complete.py --models models/bilma --phrases "$(PHRASE)"
 	@echo "2. A region grown from it, on $(CORPUS): synthetic texts, made for this project. About a minute on two cores."
-	$(BIN)/accelerate launch --quiet training/pretrain.py --recipe quickstart --region mx --init_from models/bilma \
+	$(BIN)/accelerate launch --quiet $(ONE_PROCESS) training/pretrain.py --recipe quickstart --region mx --init_from models/bilma \
 		--train_file $(CORPUS)/mx.jsonl --output_dir runs/quickstart/mx --overwrite
 	$(BIN)/python training/complete.py --models models/bilma runs/quickstart/mx --phrases "$(PHRASE)"
 
