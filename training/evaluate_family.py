@@ -58,6 +58,8 @@ def evaluate(args: EvaluateArguments, output_dir: Path) -> None:
     for comparison in comparisons:
         for result in comparison.results():
             print(write_result(output_dir, result))
+    if args.models and args.overwrite and not args.per_word and "region_words" not in comparisons[0].kinds():
+        (output_dir / "region_words.json").unlink(missing_ok=True)  # of the models that are replaced
 
 
 if __name__ == "__main__":

@@ -288,8 +288,12 @@ def test_results_are_kept_and_added_to(no_pictures, ok, refused, family, home, t
     assert (folder / "mlm_matrix.json").read_bytes() == before
     report = (folder / "report.md").read_text()
     assert "masked tokens" in report and "## Emoji-15" in report
+    (folder / "region_words.json").write_text("those of other models")
     ok(models=[family / "bilma-mx"], overwrite=True, seed=1, **corpus)
     assert (folder / "mlm_matrix.json").read_bytes() != before
+    assert not (folder / "region_words.json").exists(), (
+        "one model has none, and those of others would be shown as its own"
+    )
 
 
 def test_a_report_of_the_users_is_not_replaced(refused, tmp_path):
